@@ -1,0 +1,52 @@
+#include "proto/address.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+enum st_code
+address_parse(const char *text, struct st_address *out, struct st_err *err)
+{
+    struct st_address parsed = {0};
+    if (inet_pton(AF_INET, text, parsed.bytes) == 1)
+        parsed.len = 4;
+    else if (inet_pton(AF_INET6, text, parsed.bytes) == 1)
+        parsed.len = 16;
+    else
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "\"%s\" is not an IP address (without a port)", text);
+    *out = parsed;
+    return ST_OK;
+}
+
+enum st_code
+address_unpack(const ProtobufCBinaryData *wire, struct st_address *out,
+               struct st_err *err)
+{
+    if (wire->len != 4 && wire->len != 16)
+        return st_fail(err, ST_INVALID_ARGUMENT, "an IP address of %zu bytes", wire->len);
+    memset(out, 0, sizeof(*out));
+    memcpy(out->bytes, wire->data, wire->len);
+    out->len = (uint8_t)wire->len;
+    return ST_OK;
+}
+
+void
+address_format(const struct st_address *address, char out[ADDRESS_TEXT_MAX])
+{
+    out[0] = 0;
+    if (address->len)
+        inet_ntop(address->len == 4 ? AF_INET : AF_INET6, address->bytes, out,
+                  ADDRESS_TEXT_MAX);
+}
+
+void
+address_format_port(const struct st_address *address, uint16_t port,
+                    char out[ADDRESS_TEXT_MAX])
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    if (address->len)
+        inet_ntop(address->len == 4 ? AF_INET : AF_INET6, address->bytes, host,
+                  sizeof(host));
+    snprintf(out, ADDRESS_TEXT_MAX, address->len == 16 ? "[%s]:%u" : "%s:%u", host, port);
+}

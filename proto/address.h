@@ -1,0 +1,46 @@
+/* address.h - where a machine is: an IP address without a port, because ports never vary.
+ *
+ * Every function here may be called from any thread.
+ */
+#ifndef PROTO_ADDRESS_H
+#define PROTO_ADDRESS_H
+
+#include "proto/err.h"
+
+#include <protobuf-c/protobuf-c.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    PORT_NODE_MANAGEMENT = 7833,    /* NodeManagementService, on masters */
+    PORT_CONSENSUS = 7834,          /* between masters */
+    PORT_NODE = 7835,               /* NodeService, on every node */
+    PORT_CLUSTER_MANAGEMENT = 7836, /* ClusterManagement, on masters */
+};
+
+/* bytes in network order; len is 4 (IPv4), 16 (IPv6) or 0 (unset). */
+struct st_address {
+    uint8_t bytes[16];
+    uint8_t len;
+};
+
+enum {
+    ADDRESS_TEXT_MAX = 64, /* an address in brackets with its port, and NUL */
+    ADDRESSES_MAX = 32,    /* in one EnrolmentConfig or context */
+};
+
+/* "192.0.2.1" or "2001:db8::1", no port, no brackets, no zone.  ST_INVALID_ARGUMENT. */
+enum st_code address_parse(const char *text, struct st_address *out, struct st_err *err);
+
+/* From the wire: 4 or 16 bytes, else ST_INVALID_ARGUMENT. */
+enum st_code address_unpack(const ProtobufCBinaryData *wire, struct st_address *out,
+                            struct st_err *err);
+
+/* "192.0.2.1", "2001:db8::1". */
+void address_format(const struct st_address *address, char out[ADDRESS_TEXT_MAX]);
+
+/* "192.0.2.1:7833", "[2001:db8::1]:7833". */
+void address_format_port(const struct st_address *address, uint16_t port,
+                         char out[ADDRESS_TEXT_MAX]);
+
+#endif

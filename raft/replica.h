@@ -1,0 +1,111 @@
+/* replica.h - one member of the consensus group, as the master sees it.
+ *
+ * A replica holds a deterministic state machine (the caller's) over a replicated log:
+ * propose a command, hear that it is applied on this member after a majority has it on
+ * disk.  State records (key -> value, written by the machine's apply) are durable in the
+ * store with the index they belong to; at start the machine is given all of them, then
+ * the tail of the log again.
+ *
+ * One loop thread per replica runs everything below, including all callbacks and the
+ * machine's functions.  replica_propose() and replica_barrier() may be called from any
+ * thread.
+ */
+#ifndef RAFT_REPLICA_H
+#define RAFT_REPLICA_H
+
+#include "proto/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct replica;
+struct replica_change; /* what one command does to the records */
+
+enum {
+    REPLICA_COMMAND_MAX = 64 * 1024, /* bytes of one command */
+    REPLICA_RESULT_MAX = 16 * 1024,  /* bytes of one result */
+    REPLICA_KEY_MAX = 200,           /* bytes of a record's key; at least 1 */
+};
+
+/* Collected until apply() returns, then durable together.  Bytes are copied. */
+void replica_change_put(struct replica_change *change, const void *key, size_t key_len,
+                        const void *value, size_t value_len);
+void replica_change_delete(struct replica_change *change, const void *key,
+                           size_t key_len);
+
+/* The answer of apply() for whoever proposed; bytes are copied. */
+struct replica_result {
+    size_t len;
+    uint8_t bytes[REPLICA_RESULT_MAX];
+};
+
+struct replica_machine {
+    void *self;
+    /* Forget everything: before the first load(), and before a snapshot replaces the
+     * state. */
+    void (*reset)(void *self);
+    /* One record, in key order; ST_DATA_LOSS for one it cannot read, which ends the
+     * start. */
+    enum st_code (*load)(void *self, const void *key, size_t key_len, const void *value,
+                         size_t value_len, struct st_err *err);
+    /* One command at one log index.  No clock, no randomness, no I/O: the same commands
+     * give the same records on every member.  A command it refuses changes nothing and
+     * says so in the result. */
+    void (*apply)(void *self, uint64_t index, const void *command, size_t command_len,
+                  struct replica_change *change, struct replica_result *result);
+};
+
+struct replica_config {
+    const char *dir;     /* of this master; the store is dir/store.mdb, 0600 */
+    uint64_t id;         /* member id, not 0 */
+    const char *address; /* "192.0.2.1:7834" */
+    bool bootstrap; /* begin a new group of one; ST_ALREADY_EXISTS where dir holds one */
+    struct replica_machine machine;
+    /* A disk error or a broken library invariant: the process must end now, nothing more
+     * is acknowledged.  Called from the loop thread, at most once; must not return. NULL:
+     * one line on stderr, then abort(). */
+    void (*fatal)(const char *sentence);
+};
+
+/* Runs when it returns: records are loaded, though a leader may not be known yet.
+ * ST_NOT_FOUND where dir holds no group and bootstrap is not set; ST_ALREADY_EXISTS;
+ * ST_DATA_LOSS; ST_UNAVAILABLE where another process has it open. */
+enum st_code replica_open(const struct replica_config *config, struct replica **out,
+                          struct st_err *err);
+/* Every pending callback has run (with ST_UNAVAILABLE) when it returns. Not from the loop
+ * thread. NULL is fine. */
+void replica_close(struct replica *replica);
+
+/* err->code 0: the command is on disk on a majority and applied here, result is what
+ * apply() said, lent until return. ST_UNAVAILABLE: not known whether it will be, so retry
+ * with the same request id (inside the command, the machine's business). */
+typedef void (*replica_done)(void *arg, const struct st_err *err,
+                             const struct replica_result *result);
+
+/* Always calls back exactly once, never from inside the call.  timeout_ms bounds the
+ * wait, then ST_UNAVAILABLE. */
+void replica_propose(struct replica *replica, const void *command, size_t len,
+                     uint32_t timeout_ms, replica_done done, void *arg);
+
+/* Linearizable read: calls back (result NULL) once everything that was committed before
+ * the call is applied here.  One barrier serves all who wait for it; a member that cannot
+ * reach a majority says ST_UNAVAILABLE. */
+void replica_barrier(struct replica *replica, uint32_t timeout_ms, replica_done done,
+                     void *arg);
+
+/* The same two for a thread that may wait (init, tests). */
+enum st_code replica_propose_wait(struct replica *replica, const void *command,
+                                  size_t len, uint32_t timeout_ms,
+                                  struct replica_result *out, struct st_err *err);
+enum st_code replica_barrier_wait(struct replica *replica, uint32_t timeout_ms,
+                                  struct st_err *err);
+
+struct replica_status {
+    uint64_t id, leader_id; /* leader_id 0: none known */
+    uint64_t term, commit_index, applied_index;
+    uint32_t members;
+};
+void replica_status(struct replica *replica, struct replica_status *out);
+
+#endif

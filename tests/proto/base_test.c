@@ -1,0 +1,185 @@
+/* What every program agrees on: errors, secrets, names, addresses, small files. */
+#include "proto/address.h"
+#include "proto/err.h"
+#include "proto/file.h"
+#include "proto/ident.h"
+#include "proto/scope.h"
+#include "proto/secret.h"
+#include "tests/cmocka.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void
+a_failure_keeps_its_code_and_gains_context(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    assert_code(st_fail_for(&err, ST_NOT_FOUND, ST_REASON_NOT_FOUND, "no node %s", "x"),
+                ST_NOT_FOUND);
+    assert_code(st_wrap(&err, "unlock"), ST_NOT_FOUND);
+    assert_string_equal(err.text, "unlock: no node x");
+    assert_int_equal(err.reason, ST_REASON_NOT_FOUND);
+}
+
+static void
+a_line_from_outside_stays_one_line(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    assert_code(st_fail(&err, ST_UNKNOWN, "name %s", "a\nroot: ok\x1b[2J"), ST_UNKNOWN);
+    assert_null(strpbrk(err.text, "\n\x1b"));
+}
+
+static void
+every_reason_has_a_word_of_its_own(void **state)
+{
+    (void)state;
+    for (int i = 1; i < ST_REASON_COUNT; i++)
+        assert_int_equal(st_reason_of_word(st_reason_word((enum st_reason)i)), i);
+    assert_int_equal(st_reason_of_word("nonsense"), ST_REASON_NONE);
+}
+
+static int
+compare_nonces(const void *a, const void *b)
+{
+    return memcmp(a, b, NONCE_LEN);
+}
+
+static void
+N05_ten_thousand_nonces_are_distinct(void **state)
+{
+    (void)state;
+    enum {
+        COUNT = 10000
+    };
+    uint8_t(*seen)[NONCE_LEN] = malloc(sizeof(*seen) * COUNT);
+    assert_non_null(seen);
+    for (int i = 0; i < COUNT; i++) {
+        struct secret nonce;
+        struct st_err err = {0};
+        assert_ok(secret_random(&nonce, NONCE_LEN, &err));
+        memcpy(seen[i], nonce.bytes, NONCE_LEN);
+    }
+    qsort(seen, COUNT, NONCE_LEN, compare_nonces);
+    for (int i = 1; i < COUNT; i++)
+        assert_memory_not_equal(seen[i - 1], seen[i], NONCE_LEN);
+    free(seen);
+}
+
+static void
+an_empty_secret_equals_nothing(void **state)
+{
+    (void)state;
+    struct secret a = {0}, b = {0};
+    assert_false(secret_equal(&a, &b));
+    struct st_err err = {0};
+    assert_ok(secret_set(&a, "abc", 3, &err));
+    assert_ok(secret_set(&b, "abc", 3, &err));
+    assert_true(secret_equal(&a, &b));
+    b.bytes[2] ^= 1;
+    assert_false(secret_equal(&a, &b));
+    assert_code(secret_set(&a, "", SECRET_MAX + 1, &err), ST_INVALID_ARGUMENT);
+}
+
+static void
+N35_only_a_node_id_is_a_node_id(void **state)
+{
+    (void)state;
+    char id[NODE_ID_LEN + 1];
+    const uint8_t key[ED25519_PUBLIC_LEN] = {0xde, 0xad};
+    node_id_of_key(key, id);
+    assert_string_equal(id, "smalltown-dead0000000000000000000000000000");
+    assert_code(node_id_check(id, NULL), ST_OK);
+    const char *bad[] = {"",
+                         "smalltown-",
+                         "smalltown-DEAD0000000000000000000000000000",
+                         "smalltown-../0000000000000000000000000000",
+                         "smalltown-dead000000000000000000000000000\n",
+                         "smalltown-dead00000000000000000000000000000"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+        assert_code(node_id_check(bad[i], NULL), ST_INVALID_ARGUMENT);
+}
+
+static void
+N35_a_name_is_short_and_harmless(void **state)
+{
+    (void)state;
+    char long_name[NAME_MAX_LEN + 2];
+    memset(long_name, 'a', sizeof(long_name) - 1);
+    long_name[sizeof(long_name) - 1] = 0;
+    const char *bad[] = {"", "..", "-x", "a/b", "a b", "a\nb", "\xc3\x28", long_name};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+        assert_code(name_check("an enrolment", bad[i], NULL), ST_INVALID_ARGUMENT);
+    assert_code(name_check("an enrolment", "rack-3.a_1", NULL), ST_OK);
+}
+
+static void
+an_address_has_no_port(void **state)
+{
+    (void)state;
+    struct st_address address;
+    char text[ADDRESS_TEXT_MAX];
+    struct st_err err = {0};
+    assert_ok(address_parse("127.0.0.2", &address, &err));
+    address_format_port(&address, 7833, text);
+    assert_string_equal(text, "127.0.0.2:7833");
+    assert_ok(address_parse("2001:db8::1", &address, &err));
+    address_format_port(&address, 7833, text);
+    assert_string_equal(text, "[2001:db8::1]:7833");
+    assert_code(address_parse("127.0.0.1:7833", &address, NULL), ST_INVALID_ARGUMENT);
+    assert_code(address_parse("localhost", &address, NULL), ST_INVALID_ARGUMENT);
+    ProtobufCBinaryData nine = {9, (uint8_t *)"123456789"};
+    assert_code(address_unpack(&nine, &address, NULL), ST_INVALID_ARGUMENT);
+}
+
+static void
+N55_a_file_is_replaced_whole_and_private(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/smalltown-test-XXXXXX", path[64], inner[80];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/a/b", folder);
+    struct st_err err = {0};
+    assert_ok(file_make_folder(path, &err));
+    snprintf(inner, sizeof(inner), "%s/key", path);
+    assert_ok(file_write(inner, 0600, "one", 3, &err));
+    assert_ok(file_write(inner, 0600, "three", 5, &err));
+    struct stat st;
+    assert_int_equal(stat(inner, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    uint8_t *bytes;
+    size_t len;
+    assert_ok(file_read(inner, 100, &bytes, &len, &err));
+    assert_int_equal(len, 5);
+    assert_string_equal((char *)bytes, "three");
+    free(bytes);
+    assert_code(file_read(inner, 4, &bytes, &len, NULL), ST_INVALID_ARGUMENT);
+    assert_ok(file_erase(inner, &err));
+    assert_ok(file_erase(inner, &err));
+    assert_code(file_read(inner, 4, &bytes, &len, NULL), ST_NOT_FOUND);
+    assert_int_equal(rmdir(path), 0);
+    snprintf(path, sizeof(path), "%s/a", folder);
+    rmdir(path);
+    rmdir(folder);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_failure_keeps_its_code_and_gains_context),
+        cmocka_unit_test(a_line_from_outside_stays_one_line),
+        cmocka_unit_test(every_reason_has_a_word_of_its_own),
+        cmocka_unit_test(N05_ten_thousand_nonces_are_distinct),
+        cmocka_unit_test(an_empty_secret_equals_nothing),
+        cmocka_unit_test(N35_only_a_node_id_is_a_node_id),
+        cmocka_unit_test(N35_a_name_is_short_and_harmless),
+        cmocka_unit_test(an_address_has_no_port),
+        cmocka_unit_test(N55_a_file_is_replaced_whole_and_private),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

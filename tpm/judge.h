@@ -1,0 +1,103 @@
+/* judge.h - how a master judges a TPM that it cannot touch.
+ *
+ * Everything here is arithmetic on bytes that a stranger sent: no device, no clock, no
+ * I/O, no state.  Whatever is accepted here may open a disk.  Structures are TPM 2.0
+ * Library Part 2; every parser takes exactly its bytes: shorter, longer or unusual
+ * encodings are ST_INVALID_ARGUMENT, a proof that does not hold is ST_PERMISSION_DENIED.
+ * Every function may be called from any thread.
+ */
+#ifndef TPM_JUDGE_H
+#define TPM_JUDGE_H
+
+#include "proto/err.h"
+#include "proto/ident.h"
+#include "proto/secret.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    TPM_PCR_COUNT = 16,            /* PCR 0 to 15 of the SHA-256 bank are quoted */
+    TPM_NAME_LEN = 2 + SHA256_LEN, /* nameAlg and digest, Part 1, 16 "Names" */
+    TPM_PUBLIC_MAX = 600,          /* TPMT_PUBLIC of RSA-2048 is 314 bytes */
+    TPM_SPKI_MAX = 600,            /* DER of an RSA-2048 SubjectPublicKeyInfo is 294 */
+    TPM_QUOTE_MAX = 512,           /* TPMS_ATTEST */
+    TPM_SIGNATURE_MAX = 600,       /* TPMT_SIGNATURE, or 256 bare bytes */
+    TPM_ID_OBJECT_MAX = 128,       /* TPMS_ID_OBJECT */
+    TPM_ENCRYPTED_SECRET_MAX = 512,
+};
+
+/* Digests of PCR 0 to 15, SHA-256 bank, in order. */
+struct tpm_pcrs {
+    uint8_t digest[TPM_PCR_COUNT][SHA256_LEN];
+};
+
+/* An attestation key that passed tpm_ak_check(). */
+struct tpm_ak {
+    uint8_t name[TPM_NAME_LEN];
+    size_t public_len;
+    uint8_t public[TPM_PUBLIC_MAX]; /* TPMT_PUBLIC */
+};
+
+/* An endorsement key that passed tpm_ek_check(). */
+struct tpm_ek {
+    size_t spki_len;
+    uint8_t spki[TPM_SPKI_MAX]; /* SubjectPublicKeyInfo, DER */
+    uint8_t hash[SHA256_LEN];   /* SHA-256 of it: what an operator sees and lists */
+};
+
+struct tpm_challenge {
+    size_t id_object_len;
+    uint8_t id_object[TPM_ID_OBJECT_MAX]; /* TPMS_ID_OBJECT, no outer size */
+    size_t encrypted_secret_len;
+    uint8_t encrypted_secret[TPM_ENCRYPTED_SECRET_MAX]; /* raw, no outer size */
+};
+
+/* ak_public: TPMT_PUBLIC.  RSA-2048 RSASSA-SHA256 (exponent 0 or 65537) or ECC P-256
+ * ECDSA-SHA256, nameAlg SHA-256; fixedTPM, fixedParent, sensitiveDataOrigin, restricted,
+ * sign, not decrypt (refusals N20, N21). */
+enum st_code tpm_ak_check(const void *ak_public, size_t len, struct tpm_ak *out,
+                          struct st_err *err);
+
+/* ek_pubkey: SubjectPublicKeyInfo, DER; RSA-2048 with e = 65537, P-256 or P-384 (N22). */
+enum st_code tpm_ek_check(const void *ek_pubkey, size_t len, struct tpm_ek *out,
+                          struct st_err *err);
+
+/* The certificate speaks of this EK: its key is ek's, byte for byte (N23); says nothing
+ * about who issued it.  ST_INVALID_ARGUMENT where it is no certificate. */
+enum st_code tpm_ek_cert_check(const void *ek_cert, size_t len, const struct tpm_ek *ek,
+                               struct st_err *err);
+
+/* TPM2_MakeCredential (Part 1, 24 "Credential Protection"), in software: only the TPM
+ * that holds ek and an object of this name recovers `credential` (1 to 32 bytes). */
+enum st_code tpm_challenge_make(const struct tpm_ek *ek,
+                                const uint8_t ak_name[TPM_NAME_LEN],
+                                const struct secret *credential,
+                                struct tpm_challenge *out, struct st_err *err);
+
+/* What was sent as proof.  All borrowed.  signature: TPMT_SIGNATURE, or for an RSA AK
+ * also the bare 256-byte RSASSA-SHA256 signature. */
+struct tpm_quote_evidence {
+    const void *quote;
+    size_t quote_len;
+    const void *signature;
+    size_t signature_len;
+};
+
+/* What a good quote says beside its PCRs (TPMS_CLOCK_INFO). */
+struct tpm_clock {
+    uint64_t clock_ms;
+    uint32_t reset_count;
+    uint32_t restart_count;
+};
+
+/* True only for a TPMS_ATTEST with magic TPM_GENERATED_VALUE, type TPM_ST_ATTEST_QUOTE,
+ * extraData equal to nonce, one selection SHA-256 {0..15}, a digest over exactly `pcrs`,
+ * signed by ak (N01-N10, N13, N14).  ak_public comes from the record, never from the
+ * message. */
+enum st_code tpm_quote_check(const void *ak_public, size_t ak_public_len,
+                             const struct tpm_quote_evidence *evidence,
+                             const uint8_t nonce[NONCE_LEN], const struct tpm_pcrs *pcrs,
+                             struct tpm_clock *out, struct st_err *err);
+
+#endif
