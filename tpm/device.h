@@ -2,8 +2,13 @@
  *
  * One `struct tpm` is one connection and belongs to one thread at a time.  Opening
  * flushes transient objects and sessions that a killed predecessor left behind.
- * TPM_RC_RETRY and the like are retried with a bound; every other response code is
- * ST_INTERNAL with the code in hex in the sentence, unless said otherwise here.
+ * TPM_RC_RETRY and the like are retried for some seconds.  Unless said otherwise at a
+ * function: ST_UNAVAILABLE where the connection broke (close and open again) or the TPM
+ * stays busy, ST_FAILED_PRECONDITION where somebody gave a hierarchy a password or
+ * disabled it, ST_INTERNAL for every other response code; its hex is in the sentence.
+ *
+ * tpm2-tss writes to stderr by itself unless TSS2_LOG=all+NONE is in the environment
+ * before the first tpm_open(): a daemon's main() puts it there.
  *
  * Keys of ours are primary objects of the owner hierarchy with fixed templates: the same
  * TPM gives the same key at every boot, so no file has to keep them.  All carry noDA:
@@ -46,7 +51,7 @@ tpm_closep(struct tpm **tpm)
 
 /* The EK of the TCG EK Credential Profile templates: L-1 (RSA-2048), L-2 (P-256), H-3
  * (P-384), and its certificate from NV, cut to its DER length; cert_len 0 where there is
- * none. ST_NOT_FOUND where the TPM cannot make a key of this type. */
+ * none (or what is there does not begin as one).  ST_NOT_FOUND where the TPM cannot make a key of this type. */
 struct tpm_own_ek {
     enum tpm_ek_type type;
     struct tpm_ek ek;
@@ -59,7 +64,8 @@ enum st_code tpm_ek_read(struct tpm *tpm, enum tpm_ek_type type, struct tpm_own_
  * there is. */
 enum st_code tpm_ek_choose(struct tpm *tpm, struct tpm_own_ek *out, struct st_err *err);
 
-/* Our AK, made or made again: the same TPM, the same key. */
+/* Our AK, made or made again: the same TPM, the same key until its owner clears it.
+ * ST_NOT_FOUND where the TPM cannot make a key of this type. */
 enum st_code tpm_ak_read(struct tpm *tpm, enum tpm_ak_type type, struct tpm_ak *out,
                          struct st_err *err);
 
@@ -83,6 +89,7 @@ enum st_code tpm_quote(struct tpm *tpm, enum tpm_ak_type ak,
                        const uint8_t nonce[NONCE_LEN], struct tpm_quote *out,
                        struct st_err *err);
 
+/* ST_FAILED_PRECONDITION where the SHA-256 bank is not active. */
 enum st_code tpm_pcrs_read(struct tpm *tpm, struct tpm_pcrs *out, struct st_err *err);
 /* Extends the SHA-256 bank of PCR `pcr` (0 to 15) with `digest`. */
 enum st_code tpm_pcr_extend(struct tpm *tpm, unsigned pcr,
@@ -100,12 +107,14 @@ struct tpm_sealed {
     size_t len;
     uint8_t bytes[TPM_SEALED_MAX];
 };
+/* ST_INVALID_ARGUMENT for a secret of 0 or more than TPM_SEAL_SECRET_MAX bytes and for a
+ * mask that is 0 or names a PCR above 15 (they do not stop a second unlock). */
 enum st_code tpm_seal(struct tpm *tpm, const struct secret *secret, uint32_t pcr_mask,
                       struct tpm_sealed *out, struct st_err *err);
 /* Through a salted, parameter-encrypted session to the SRK whose Name is in `sealed`.
  * ST_PERMISSION_DENIED where PCRs differ; ST_FAILED_PRECONDITION where this is another
  * TPM, or it was cleared (SRK of another Name); ST_DATA_LOSS where `sealed` is not what
- * tpm_seal() made. */
+ * tpm_seal() made.  Of the secret no copy stays in this process but `out`. */
 enum st_code tpm_unseal(struct tpm *tpm, const struct tpm_sealed *sealed,
                         struct secret *out, struct st_err *err);
 

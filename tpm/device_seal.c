@@ -1,0 +1,258 @@
+#include "proto/mutant.h"
+#include "tpm/device_internal.h"
+
+#include <string.h>
+
+enum {
+    UNSEAL_ROUNDS = 3, /* a PCR is extended between policy and unseal: try so often */
+};
+
+/* The storage primary of the TCG Provisioning Guidance, 7.5.1 (ECC P-256). */
+static const struct tpm_primary srk_primary = {
+    .what = "the SRK",
+    .hierarchy = ESYS_TR_RH_OWNER,
+    .template.publicArea =
+        {
+            .type = TPM2_ALG_ECC,
+            .nameAlg = TPM2_ALG_SHA256,
+            .objectAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
+                                TPMA_OBJECT_SENSITIVEDATAORIGIN |
+                                TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA |
+                                TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT,
+            .parameters.eccDetail =
+                {
+                    .symmetric = {.algorithm = TPM2_ALG_AES,
+                                  .keyBits.aes = 128,
+                                  .mode.aes = TPM2_ALG_CFB},
+                    .scheme.scheme = TPM2_ALG_NULL,
+                    .curveID = TPM2_ECC_NIST_P256,
+                    .kdf.scheme = TPM2_ALG_NULL,
+                },
+            .unique.ecc = {.x.size = 32, .y.size = 32},
+        },
+};
+
+/* userWithAuth is clear and adminWithPolicy set: nothing but the policy opens it. */
+static TPM2B_PUBLIC
+sealed_public(const uint8_t policy[SHA256_LEN])
+{
+    TPM2B_PUBLIC public = {
+        .publicArea =
+            {
+                .type = TPM2_ALG_KEYEDHASH,
+                .nameAlg = TPM2_ALG_SHA256,
+                .objectAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
+                                    TPMA_OBJECT_ADMINWITHPOLICY | TPMA_OBJECT_NODA,
+                .authPolicy.size = SHA256_LEN,
+                .parameters.keyedHashDetail.scheme.scheme = TPM2_ALG_NULL,
+            },
+    };
+    memcpy(public.publicArea.authPolicy.buffer, policy, SHA256_LEN);
+    return public;
+}
+
+static enum st_code
+srk_load(struct tpm *tpm, ESYS_TR *out, uint8_t out_name[TPM_NAME_LEN],
+         struct st_err *err)
+{
+    const struct tpm_key *srk;
+    enum st_code code = tpm_key_load(tpm, &srk_primary, &srk, err);
+    if (code)
+        return code;
+    AUTO(tpm_esys_freep) TPM2B_NAME *name = NULL;
+    TSS2_RC rc = Esys_TR_GetName(tpm->esys, srk->handle, &name);
+    if (rc)
+        return tpm_fail(err, rc, "name the SRK");
+    if (name->size != TPM_NAME_LEN)
+        return st_fail(err, ST_INTERNAL, "the SRK's Name has %u bytes", name->size);
+    memcpy(out_name, name->name, TPM_NAME_LEN);
+    *out = srk->handle;
+    return ST_OK;
+}
+
+/* The policy that these PCRs read as they read now.  Both commands are under `guard`, so
+ * that nothing between us and the TPM can give the object another policy. */
+static enum st_code
+policy_of_now(struct tpm *tpm, uint32_t pcr_mask, const struct tpm_handle *guard,
+              uint8_t out[SHA256_LEN], struct st_err *err)
+{
+    TPM_HANDLE trial = {0};
+    enum st_code code = tpm_session_start(tpm, TPM2_SE_TRIAL, ESYS_TR_NONE, &trial, err);
+    if (code || (code = tpm_session_encrypts(guard, TPMA_SESSION_DECRYPT, err)))
+        return code;
+    const TPML_PCR_SELECTION pcrs = tpm_pcr_selection(pcr_mask);
+    const TPM2B_DIGEST as_they_are = {0};
+    TSS2_RC rc =
+        TPM_COMMAND(Esys_PolicyPCR(tpm->esys, trial.esys, guard->esys, ESYS_TR_NONE,
+                                   ESYS_TR_NONE, &as_they_are, &pcrs));
+    if (rc)
+        return tpm_fail(err, rc, "make a policy of PCRs");
+    if ((code = tpm_session_encrypts(guard, TPMA_SESSION_ENCRYPT, err)))
+        return code;
+    AUTO(tpm_esys_freep) TPM2B_DIGEST *policy = NULL;
+    rc = TPM_COMMAND(Esys_PolicyGetDigest(tpm->esys, trial.esys, guard->esys,
+                                          ESYS_TR_NONE, ESYS_TR_NONE, &policy));
+    if (rc)
+        return tpm_fail(err, rc, "read the policy of PCRs");
+    if (policy->size != SHA256_LEN)
+        return st_fail(err, ST_INTERNAL, "a policy of %u bytes", policy->size);
+    memcpy(out, policy->buffer, SHA256_LEN);
+    return ST_OK;
+}
+
+/* ESAPI keeps a copy of what passed through it until something as long overwrites it:
+ * its command buffer, and the parameters of the last command in case it must be sent
+ * again. */
+static void
+forget(struct tpm *tpm)
+{
+    const TPM2B_SENSITIVE_CREATE nothing = {0};
+    const TPM2B_PUBLIC public = {0};
+    const TPM2B_DATA data = {0};
+    const TPML_PCR_SELECTION none = {0};
+    /* Fails at the missing parent, before the TPM is asked and after its copy is made. */
+    if (Esys_Create_Async(tpm->esys, ESYS_TR_NONE, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                          ESYS_TR_NONE, &nothing, &public, &data, &none) == 0)
+        return;
+    struct tpm_pcrs pcrs;
+    if (tpm_pcrs_read(tpm, &pcrs, NULL))
+        return; /* then the connection is dead, and tpm_close() is next */
+}
+
+static enum st_code
+create(struct tpm *tpm, ESYS_TR srk, const struct tpm_handle *session,
+       const struct secret *secret, struct tpm_sealed_parts *parts, struct st_err *err)
+{
+    enum st_code code =
+        tpm_session_encrypts(session, TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT, err);
+    if (code)
+        return code;
+    const TPM2B_PUBLIC template = sealed_public(parts->policy);
+    const TPM2B_DATA no_data = {0};
+    const TPML_PCR_SELECTION no_pcrs = {0};
+    TPM2B_SENSITIVE_CREATE sensitive = {.sensitive.data.size = (UINT16)secret->len};
+    memcpy(sensitive.sensitive.data.buffer, secret->bytes, secret->len);
+    AUTO(tpm_esys_freep) TPM2B_PRIVATE *private = NULL;
+    AUTO(tpm_esys_freep) TPM2B_PUBLIC *public = NULL;
+    TSS2_RC rc = TPM_COMMAND(Esys_Create(tpm->esys, srk, session->esys, ESYS_TR_NONE,
+                                         ESYS_TR_NONE, &sensitive, &template, &no_data,
+                                         &no_pcrs, &private, &public, NULL, NULL, NULL));
+    explicit_bzero(&sensitive, sizeof(sensitive));
+    if (rc)
+        return tpm_fail(err, rc, "seal");
+    const TPM2B_DIGEST *unique = &public->publicArea.unique.keyedHash;
+    if (unique->size != SHA256_LEN)
+        return st_fail(err, ST_INTERNAL, "a sealed object of an unknown form");
+    memcpy(parts->unique, unique->buffer, SHA256_LEN);
+    parts->private = *private;
+    return ST_OK;
+}
+
+enum st_code
+tpm_seal(struct tpm *tpm, const struct secret *secret, uint32_t pcr_mask,
+         struct tpm_sealed *out, struct st_err *err)
+{
+    if (!secret->len || secret->len > TPM_SEAL_SECRET_MAX)
+        return st_fail(err, ST_INVALID_ARGUMENT, "%zu bytes cannot be sealed, only 1-%d",
+                       secret->len, TPM_SEAL_SECRET_MAX);
+    if (!pcr_mask || pcr_mask >> TPM_PCR_COUNT)
+        return st_fail(err, ST_INVALID_ARGUMENT, "nothing is sealed to PCRs 0x%x",
+                       pcr_mask);
+    struct tpm_sealed_parts parts = {.pcr_mask = pcr_mask};
+    ESYS_TR srk;
+    TPM_HANDLE session = {0};
+    enum st_code code;
+    if ((code = srk_load(tpm, &srk, parts.srk_name, err)) ||
+        (code = tpm_session_start(tpm, TPM2_SE_HMAC, srk, &session, err)) ||
+        (code = policy_of_now(tpm, pcr_mask, &session, parts.policy, err)))
+        return code;
+    code = create(tpm, srk, &session, secret, &parts, err);
+    forget(tpm);
+    return code ? code : tpm_sealed_pack(&parts, out, err);
+}
+
+static enum st_code
+load(struct tpm *tpm, ESYS_TR srk, const struct tpm_sealed_parts *parts,
+     struct tpm_handle *out, struct st_err *err)
+{
+    TPM2B_PUBLIC public = sealed_public(parts->policy);
+    public.publicArea.unique.keyedHash.size = SHA256_LEN;
+    memcpy(public.publicArea.unique.keyedHash.buffer, parts->unique, SHA256_LEN);
+    ESYS_TR object;
+    TSS2_RC rc = TPM_COMMAND(Esys_Load(tpm->esys, srk, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                       ESYS_TR_NONE, &parts->private, &public, &object));
+    if (tpm_rc_blames_parameter(rc))
+        return st_fail(err, ST_DATA_LOSS,
+                       "the TPM does not know the sealed secret: "
+                       "it is corrupt (0x%08x)",
+                       rc);
+    if (rc)
+        return tpm_fail(err, rc, "load the sealed secret");
+    *out = (struct tpm_handle){tpm, object};
+    return ST_OK;
+}
+
+/* ST_ABORTED where a PCR was extended meanwhile. */
+static enum st_code
+unseal_once(struct tpm *tpm, ESYS_TR srk, const struct tpm_handle *object,
+            uint32_t pcr_mask, struct secret *out, struct st_err *err)
+{
+    TPM_HANDLE policy = {0};
+    enum st_code code;
+    if ((code = tpm_session_start(tpm, TPM2_SE_POLICY, srk, &policy, err)))
+        return code;
+    const TPML_PCR_SELECTION pcrs = tpm_pcr_selection(pcr_mask);
+    const TPM2B_DIGEST as_they_are = {0};
+    TSS2_RC rc =
+        TPM_COMMAND(Esys_PolicyPCR(tpm->esys, policy.esys, ESYS_TR_NONE, ESYS_TR_NONE,
+                                   ESYS_TR_NONE, &as_they_are, &pcrs));
+    if (rc)
+        return tpm_fail(err, rc, "show the PCRs to the sealed secret");
+    if ((code = tpm_session_encrypts(&policy, TPMA_SESSION_ENCRYPT, err)))
+        return code;
+    AUTO(tpm_esys_freep) TPM2B_SENSITIVE_DATA *data = NULL;
+    rc = TPM_COMMAND(Esys_Unseal(tpm->esys, object->esys, policy.esys, ESYS_TR_NONE,
+                                 ESYS_TR_NONE, &data));
+    if (tpm_rc_base(rc) == TPM2_RC_PCR_CHANGED)
+        return st_fail(err, ST_ABORTED, "the PCRs keep changing");
+    if (tpm_rc_base(rc) == TPM2_RC_POLICY_FAIL)
+        return st_fail(err, ST_PERMISSION_DENIED,
+                       "the PCRs of 0x%x are not those that the secret was sealed to",
+                       pcr_mask);
+    if (rc)
+        return tpm_fail(err, rc, "unseal");
+    code = secret_set(out, data->buffer, data->size, err);
+    explicit_bzero(data, sizeof(*data));
+    return code;
+}
+
+enum st_code
+tpm_unseal(struct tpm *tpm, const struct tpm_sealed *sealed, struct secret *out,
+           struct st_err *err)
+{
+    struct tpm_sealed_parts parts;
+    uint8_t srk_name[TPM_NAME_LEN];
+    ESYS_TR srk;
+    enum st_code code;
+    if ((code = tpm_sealed_unpack(sealed, &parts, err)) ||
+        (code = srk_load(tpm, &srk, srk_name, err)))
+        return code;
+    if (REFUSES(0x048f, memcmp(srk_name, parts.srk_name, TPM_NAME_LEN)))
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "sealed by another TPM, or this one was cleared since");
+    TPM_HANDLE object = {0};
+    if ((code = load(tpm, srk, &parts, &object, err)))
+        return code;
+    SECRET secret = {0};
+    int round = 0;
+    do
+        code = unseal_once(tpm, srk, &object, parts.pcr_mask, &secret, err);
+    while (code == ST_ABORTED && ++round < UNSEAL_ROUNDS);
+    forget(tpm);
+    if (code == ST_ABORTED)
+        return st_fail(err, ST_UNAVAILABLE, "the PCRs keep changing while unsealing");
+    if (code)
+        return code;
+    *out = secret;
+    return ST_OK;
+}
