@@ -60,6 +60,7 @@ code_of(TSS2_RC rc)
     if ((rc & TSS2_RC_LAYER_MASK) == TSS2_TCTI_RC_LAYER)
         return ST_UNAVAILABLE;
     switch (tpm_rc_base(rc)) {
+    case TSS2_ESYS_RC_BAD_SEQUENCE: /* the connection broke under an earlier command */
     case TPM2_RC_RETRY:
     case TPM2_RC_YIELDED:
     case TPM2_RC_TESTING:

@@ -51,7 +51,8 @@ tpm_closep(struct tpm **tpm)
 
 /* The EK of the TCG EK Credential Profile templates: L-1 (RSA-2048), L-2 (P-256), H-3
  * (P-384), and its certificate from NV, cut to its DER length; cert_len 0 where there is
- * none (or what is there does not begin as one).  ST_NOT_FOUND where the TPM cannot make a key of this type. */
+ * none (or what is there does not begin as one).  ST_NOT_FOUND where the TPM cannot make
+ * a key of this type. */
 struct tpm_own_ek {
     enum tpm_ek_type type;
     struct tpm_ek ek;

@@ -32,6 +32,15 @@ challenge_fits(const struct tpm_challenge *challenge, TPM2B_ID_OBJECT *object,
     return true;
 }
 
+/* libtpms calls it a failure of the whole TPM where an RSA EK cannot decrypt a secret.  A
+ * TPM that really failed answers nothing more. */
+static bool
+was_undecryptable(struct tpm *tpm, TSS2_RC rc)
+{
+    struct tpm_pcrs pcrs;
+    return tpm_rc_base(rc) == TPM2_RC_FAILURE && tpm_pcrs_read(tpm, &pcrs, NULL) == ST_OK;
+}
+
 enum st_code
 tpm_activate(struct tpm *tpm, enum tpm_ak_type ak_type, enum tpm_ek_type ek_type,
              const struct tpm_challenge *challenge, struct secret *out,
@@ -55,7 +64,7 @@ tpm_activate(struct tpm *tpm, enum tpm_ak_type ak_type, enum tpm_ek_type ek_type
         Esys_ActivateCredential(tpm->esys, ak->handle, ek_handle, ESYS_TR_PASSWORD,
                                 session.tpm ? session.esys : ESYS_TR_PASSWORD,
                                 ESYS_TR_NONE, &object, &encrypted, &credential));
-    if (tpm_rc_blames_parameter(rc))
+    if (tpm_rc_blames_parameter(rc) || was_undecryptable(tpm, rc))
         return st_fail(err, ST_PERMISSION_DENIED,
                        "the challenge was not made for this TPM and AK (0x%08x)", rc);
     if (rc)
