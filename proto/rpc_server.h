@@ -66,7 +66,7 @@ struct rpc_server_config {
                            8192 */
     uint32_t max_streams_per_connection; /* 0: 128 */
     bool reflection;                     /* grpc.reflection.v1alpha for these methods */
-    /* grpc.health.v1 is always there: SERVING until rpc_server_drain(). */
+    /* grpc.health.v1 is always there: SERVING until rpc_server_stop(). */
 };
 
 /* Once per process, before the first server or channel and after the last fork():

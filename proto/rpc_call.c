@@ -1,0 +1,334 @@
+/* A call's life: admitted, its events in order, freed with its last reference. */
+#include "proto/rpc_internal.h"
+
+#include <assert.h>
+#include <grpc/support/alloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum {
+    RETRY_MIN_MS = 500,
+    RETRY_SPREAD_MS = 2048,
+};
+
+static void
+arm_read(struct rpc_call *call)
+{
+    if (call->reading || call->closed || call->finished || call->half_closed)
+        return;
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+    op.data.recv_message.recv_message = &call->read;
+    call->reading = rpc_call_start(call, &op, 1, &call->receive_tag);
+}
+
+/* A unary request is whole when the client has half-closed; only then it is delivered,
+ * so that a second message never meets a handler that acted on the first. */
+static void
+take_message(struct rpc_call *call, grpc_byte_buffer *message)
+{
+    static const struct st_err second = {.code = ST_INVALID_ARGUMENT,
+                                         .reason = ST_REASON_MALFORMED,
+                                         .text = "more than one request"};
+    if (!call->arrived) {
+        call->arrived = message;
+        if (!call->method->streaming)
+            arm_read(call);
+        return;
+    }
+    grpc_byte_buffer_destroy(message);
+    rpc_call_finish_locked(call, &second);
+}
+
+static void
+take_half_close(struct rpc_call *call)
+{
+    static const struct st_err none = {
+        .code = ST_INVALID_ARGUMENT, .reason = ST_REASON_MALFORMED, .text = "no request"};
+    call->half_closed = true;
+    if (call->method->streaming || call->arrived)
+        return;
+    rpc_call_finish_locked(call, &none);
+}
+
+static void
+receive_complete(struct rpc_tag *tag, bool ok)
+{
+    struct rpc_call *call = TAG_OWNER(tag, struct rpc_call, receive_tag);
+    pthread_mutex_lock(&call->lock);
+    call->batches--;
+    call->reading = false;
+    grpc_byte_buffer *message = call->read;
+    call->read = NULL;
+    if (message)
+        take_message(call, message);
+    else if (ok)
+        take_half_close(call);
+    pthread_mutex_unlock(&call->lock);
+    rpc_call_pump(call);
+}
+
+static void
+close_complete(struct rpc_tag *tag, bool ok)
+{
+    (void)ok; /* always */
+    struct rpc_call *call = TAG_OWNER(tag, struct rpc_call, close_tag);
+    pthread_mutex_lock(&call->lock);
+    call->batches--;
+    call->closed = true;
+    rpc_call_drop_queue(call);
+    pthread_mutex_unlock(&call->lock);
+    rpc_call_pump(call);
+}
+
+static bool
+next_event(struct rpc_call *call, enum rpc_event *out, grpc_byte_buffer **out_message)
+{
+    bool alive = call->method && !call->closed && !call->finished;
+    *out_message = NULL;
+    if (call->method && !call->opened) {
+        call->opened = true;
+        *out = RPC_OPEN;
+        return true;
+    }
+    if (alive && call->arrived && (call->method->streaming || call->half_closed)) {
+        *out_message = call->arrived;
+        call->arrived = NULL;
+        *out = RPC_MESSAGE;
+        return true;
+    }
+    if (alive && call->half_closed && !call->half_close_told) {
+        call->half_close_told = true;
+        *out = RPC_HALF_CLOSED;
+        return true;
+    }
+    *out = RPC_DONE;
+    return call->closed && !call->batches;
+}
+
+static void
+deliver_message(struct rpc_call *call, grpc_byte_buffer *packed)
+{
+    struct st_err err = {0};
+    ProtobufCMessage *message = NULL;
+    if (rpc_unpack(call->method->in, packed, &message, &err)) {
+        rpc_call_finish(call, &err);
+        return;
+    }
+    call->method->handle(call, RPC_MESSAGE, message);
+    protobuf_c_message_free_unpacked(message, &secret_allocator);
+}
+
+static void
+end(struct rpc_call *call)
+{
+    struct rpc_server *server = call->server;
+    if (call->method)
+        call->method->handle(call, RPC_DONE, NULL);
+    pthread_mutex_lock(&call->lock);
+    if (call->arrived)
+        grpc_byte_buffer_destroy(call->arrived);
+    call->arrived = NULL;
+    grpc_call_unref(call->grpc);
+    call->grpc = NULL;
+    pthread_mutex_unlock(&call->lock);
+
+    pthread_mutex_lock(&server->lock);
+    if (call->previous)
+        call->previous->next = call->next;
+    else
+        server->calls = call->next;
+    if (call->next)
+        call->next->previous = call->previous;
+    server->call_count--;
+    call->server = NULL;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+    rpc_call_release(call);
+}
+
+void
+rpc_call_pump(struct rpc_call *call)
+{
+    enum rpc_event event;
+    grpc_byte_buffer *message;
+    pthread_mutex_lock(&call->lock);
+    if (call->in_handler) {
+        pthread_mutex_unlock(&call->lock);
+        return;
+    }
+    call->in_handler = true;
+    while (next_event(call, &event, &message)) {
+        pthread_mutex_unlock(&call->lock);
+        if (event == RPC_DONE) {
+            end(call); /* in_handler stays: there is no event after this one */
+            return;
+        }
+        if (event == RPC_MESSAGE)
+            deliver_message(call, message);
+        else
+            call->method->handle(call, event, NULL);
+        pthread_mutex_lock(&call->lock);
+        arm_read(call);
+    }
+    call->in_handler = false;
+    pthread_mutex_unlock(&call->lock);
+}
+
+/* "ipv6:%5B::1%5D:40000" becomes "[::1]:40000". */
+static void
+format_peer(grpc_call *grpc, char *out, size_t size)
+{
+    char *uri = grpc_call_get_peer(grpc);
+    const char *from = strchr(uri, ':') ? strchr(uri, ':') + 1 : uri;
+    size_t used = 0;
+    for (; *from && used + 1 < size; from++) {
+        bool open = !strncmp(from, "%5B", 3), shut = !strncmp(from, "%5D", 3);
+        out[used++] = open ? '[' : shut ? ']' : *from;
+        from += open || shut ? 2 : 0;
+    }
+    out[used] = 0;
+    gpr_free(uri);
+}
+
+/* Puts the call into the list in any case, so that a stop waits for it. */
+static enum st_code
+enlist(struct rpc_server *server, struct rpc_call *call, struct st_err *err)
+{
+    enum st_code code = ST_OK;
+    uint16_t spread = 0;
+    pthread_mutex_lock(&server->lock);
+    if (server->phase != SERVER_RUNNING) {
+        code = st_fail_for(err, ST_UNAVAILABLE, ST_REASON_NONE, "shutting down");
+    } else if (server->call_count >= server->max_calls) {
+        code = st_fail_for(err, ST_RESOURCE_EXHAUSTED, ST_REASON_BUSY,
+                           "too many calls at once");
+        (void)!getrandom(&spread, sizeof(spread), GRND_NONBLOCK);
+        err->retry_ms = RETRY_MIN_MS + spread % RETRY_SPREAD_MS;
+    }
+    call->next = server->calls;
+    if (call->next)
+        call->next->previous = call;
+    server->calls = call;
+    server->call_count++;
+    pthread_mutex_unlock(&server->lock);
+    return code;
+}
+
+static enum st_code
+admit(struct rpc_server *server, struct rpc_call *call, const struct rpc_method *method,
+      struct st_err *err)
+{
+    enum st_code code = enlist(server, call, err);
+    if (code)
+        return code;
+    if (!method)
+        return st_fail(err, ST_UNIMPLEMENTED, "no such method");
+    if (server->want_client_cert)
+        code = rpc_tls_client_cert(call->grpc, &call->client_cert, &call->client_cert_len,
+                                   err);
+    if (!code && server->admit)
+        code = server->admit(server->context, method->path, call->client_cert,
+                             call->client_cert_len, err);
+    return code;
+}
+
+static struct rpc_call *
+call_new(struct rpc_server *server, grpc_call *grpc, const struct rpc_method *method)
+{
+    struct rpc_call *call = calloc(1, sizeof(*call) + (method ? method->state_size : 0));
+    if (!call)
+        return NULL;
+    call->server = server;
+    call->context = server->context;
+    call->grpc = grpc;
+    call->receive_tag.complete = receive_complete;
+    call->send_tag.complete = rpc_send_complete;
+    call->close_tag.complete = close_complete;
+    atomic_init(&call->references, 1);
+    pthread_mutex_init(&call->lock, NULL);
+    format_peer(grpc, call->peer, sizeof(call->peer));
+    uint32_t limit = method ? method->deadline_ms : STATUS_GRACE_MS;
+    call->deadline = limit ? rpc_now_ms() + limit : UINT64_MAX;
+    return call;
+}
+
+void
+rpc_call_begin(struct rpc_accept *accept)
+{
+    char *path = grpc_slice_to_c_string(accept->details.method);
+    const struct rpc_method *method = rpc_method_find(accept->server, path);
+    gpr_free(path);
+    struct rpc_call *call = call_new(accept->server, accept->call, method);
+    if (!call) {
+        grpc_call_cancel_with_status(accept->call, GRPC_STATUS_RESOURCE_EXHAUSTED,
+                                     "out of memory", NULL);
+        grpc_call_unref(accept->call);
+        return;
+    }
+    struct st_err err = {0};
+    enum st_code refused = admit(accept->server, call, method, &err);
+    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+    op.data.recv_close_on_server.cancelled = &call->cancelled;
+    pthread_mutex_lock(&call->lock);
+    bool started = rpc_call_start(call, &op, 1, &call->close_tag);
+    assert(started);
+    (void)started;
+    if (refused)
+        rpc_call_finish_locked(call, &err);
+    else
+        call->method = method;
+    pthread_mutex_unlock(&call->lock);
+    rpc_call_pump(call);
+}
+
+struct rpc_call *
+rpc_call_hold(struct rpc_call *call)
+{
+    atomic_fetch_add(&call->references, 1);
+    return call;
+}
+
+void
+rpc_call_release(struct rpc_call *call)
+{
+    if (atomic_fetch_sub(&call->references, 1) != 1)
+        return;
+    if (call->method && call->method->wipe)
+        call->method->wipe(call->state);
+    pthread_mutex_destroy(&call->lock);
+    free(call->client_cert);
+    free(call->status);
+    free(call);
+}
+
+void *
+rpc_call_context(const struct rpc_call *call)
+{
+    return call->context;
+}
+
+void *
+rpc_call_state(struct rpc_call *call)
+{
+    return call->state;
+}
+
+const char *
+rpc_call_path(const struct rpc_call *call)
+{
+    return call->method->path;
+}
+
+const char *
+rpc_call_peer(const struct rpc_call *call)
+{
+    return call->peer;
+}
+
+const void *
+rpc_call_client_cert(const struct rpc_call *call, size_t *out_len)
+{
+    *out_len = call->client_cert_len;
+    return call->client_cert;
+}
