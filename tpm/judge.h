@@ -13,6 +13,7 @@
 #include "proto/ident.h"
 #include "proto/secret.h"
 
+#include <protobuf-c/protobuf-c.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -69,7 +70,11 @@ enum st_code tpm_ek_cert_check(const void *ek_cert, size_t len, const struct tpm
                                struct st_err *err);
 
 /* TPM2_MakeCredential (Part 1, 24 "Credential Protection"), in software: only the TPM
- * that holds ek and an object of this name recovers `credential` (1 to 32 bytes). */
+ * that holds ek and an object of this name recovers `credential` (1 to 32 bytes).
+ * A SubjectPublicKeyInfo does not say which nameAlg and symmetric key the EK has; they
+ * follow from its type by the TCG EK Credential Profile: RSA-2048 (L-1) and P-256 (L-2)
+ * have SHA-256 and AES-128-CFB, P-384 (H-3) has SHA-384 and AES-256-CFB.  A TPM whose EK
+ * was made otherwise cannot answer. */
 enum st_code tpm_challenge_make(const struct tpm_ek *ek,
                                 const uint8_t ak_name[TPM_NAME_LEN],
                                 const struct secret *credential,
@@ -91,7 +96,15 @@ struct tpm_clock {
     uint32_t restart_count;
 };
 
-/* True only for a TPMS_ATTEST with magic TPM_GENERATED_VALUE, type TPM_ST_ATTEST_QUOTE,
+/* The list as it travels: exactly 16 items of exactly 32 bytes (N09).  `count` is how
+ * many `items` has.  ST_INVALID_ARGUMENT. */
+enum st_code tpm_pcrs_unpack(const ProtobufCBinaryData *items, size_t count,
+                             struct tpm_pcrs *out, struct st_err *err);
+/* What a TPM quotes of them: SHA-256 over all digests in order. */
+enum st_code tpm_pcrs_digest(const struct tpm_pcrs *pcrs, uint8_t out[SHA256_LEN],
+                             struct st_err *err);
+
+/* ST_OK only for a TPMS_ATTEST with magic TPM_GENERATED_VALUE, type TPM_ST_ATTEST_QUOTE,
  * extraData equal to nonce, one selection SHA-256 {0..15}, a digest over exactly `pcrs`,
  * signed by ak (N01-N10, N13, N14).  ak_public comes from the record, never from the
  * message. */
@@ -99,5 +112,9 @@ enum st_code tpm_quote_check(const void *ak_public, size_t ak_public_len,
                              const struct tpm_quote_evidence *evidence,
                              const uint8_t nonce[NONCE_LEN], const struct tpm_pcrs *pcrs,
                              struct tpm_clock *out, struct st_err *err);
+
+/* A thread that called any of this calls it before it ends: wolfSSL keeps up to 1.6 MB
+ * for each thread. */
+void tpm_judge_end_thread(void);
 
 #endif
