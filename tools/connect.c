@@ -1,0 +1,86 @@
+#include "tools/connect.h"
+
+#include <stdio.h>
+
+enum st_code
+connect_prepare(const struct invocation *in, struct connection *out, struct st_err *err)
+{
+    *out = (struct connection){.timeout_ms = in->timeout_ms};
+    AUTO(json_freep) json_t *config = NULL;
+    enum st_code code = config_read(&config, err);
+    if (code)
+        return code;
+    const char *name = in->options[OPTION_CONTEXT];
+    if (!name)
+        name = config_current(config);
+    if (!name)
+        return st_fail(err, ST_NOT_FOUND,
+                       "no cluster is in use: `stctl context add` one, or `use` it");
+    code = config_find(config, name, &out->context, err);
+    if (!code)
+        code = config_credentials(&out->context, &out->cert, &out->seed, err);
+    return code ? st_wrap(err, "context %s", name) : ST_OK;
+}
+
+static enum st_code
+open_channel(const struct connection *connection, size_t first, size_t count,
+             struct rpc_channel **out, struct st_err *err)
+{
+    const struct rpc_channel_config config = {
+        .addresses = connection->context.addresses + first,
+        .address_count = count,
+        .port = PORT_CLUSTER_MANAGEMENT,
+        .server_cert = connection->context.masters.der,
+        .server_cert_len = connection->context.masters.len,
+        .cert = &connection->cert,
+        .seed = &connection->seed,
+    };
+    return rpc_channel_open(&config, out, err);
+}
+
+enum st_code
+connect_open(const struct invocation *in, struct connection *out, struct st_err *err)
+{
+    enum st_code code = connect_prepare(in, out, err);
+    if (code)
+        return code;
+    return open_channel(out, 0, out->context.address_count, &out->channel, err);
+}
+
+enum st_code
+connect_to(const struct connection *connection, size_t master, struct rpc_channel **out,
+           struct st_err *err)
+{
+    return open_channel(connection, master, 1, out, err);
+}
+
+void
+connect_close(struct connection *connection)
+{
+    rpc_channel_close(connection->channel);
+    connection->channel = NULL;
+    secret_wipe(&connection->seed);
+}
+
+enum st_code
+connect_call(struct connection *connection, const char *method,
+             const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
+             ProtobufCMessage **out, struct st_err *err)
+{
+    char path[80], addresses[120];
+    snprintf(path, sizeof(path), "/api.ClusterManagement/%s", method);
+    enum st_code code = rpc_unary(connection->channel, path, request, answer,
+                                  connection->timeout_ms, out, err);
+    if (!code)
+        return ST_OK;
+    if (err->reason == ST_REASON_UNREACHABLE || err->reason == ST_REASON_OTHER_SERVER)
+        return st_wrap(err, "cluster %s", connection->context.name);
+    config_addresses_format(&connection->context, addresses, sizeof(addresses));
+    return st_wrap(err, "cluster %s at %s", connection->context.name, addresses);
+}
+
+void
+connect_answer_free(ProtobufCMessage *answer)
+{
+    protobuf_c_message_free_unpacked(answer, &secret_allocator);
+}

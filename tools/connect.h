@@ -1,0 +1,38 @@
+/* connect.h - one conversation with the masters of a context. */
+#ifndef TOOLS_CONNECT_H
+#define TOOLS_CONNECT_H
+
+#include "proto/rpc_client.h"
+#include "tools/config.h"
+#include "tools/stctl.h"
+
+struct connection {
+    struct context context;
+    struct cert cert;
+    struct secret seed;
+    struct rpc_channel *channel;
+    uint32_t timeout_ms;
+};
+
+/* Reads the context in use, or --context, and its credentials; connects nothing yet. */
+enum st_code connect_prepare(const struct invocation *in, struct connection *out,
+                             struct st_err *err);
+/* The same, and a channel to all its masters. */
+enum st_code connect_open(const struct invocation *in, struct connection *out,
+                          struct st_err *err);
+/* A channel of its own to one master of the context; rpc_channel_close(). */
+enum st_code connect_to(const struct connection *connection, size_t master,
+                        struct rpc_channel **out, struct st_err *err);
+void connect_close(struct connection *connection);
+#define CONNECTION __attribute__((cleanup(connect_close))) struct connection
+
+/* One call of ClusterManagement.  *out is freed with protobuf_c_message_free_unpacked().
+ * The failure's sentence names the cluster and where it is. */
+enum st_code connect_call(struct connection *connection, const char *method,
+                          const ProtobufCMessage *request,
+                          const ProtobufCMessageDescriptor *answer,
+                          ProtobufCMessage **out, struct st_err *err);
+void connect_answer_free(ProtobufCMessage *answer);
+AUTO_DEFINE(ProtobufCMessage *, connect_answer_freep, connect_answer_free)
+
+#endif

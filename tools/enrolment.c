@@ -1,0 +1,207 @@
+/* stctl enrolment: the files with which machines come. */
+#include "proto/file.h"
+#include "tools/connect.h"
+#include "tools/table.h"
+#include "tools/text.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    USES_MAX = 100000,
+    REQUEST_ID_LEN = 16,
+};
+
+/* Before the master makes a secret that would then have nowhere to go. */
+static enum st_code
+check_writable(const char *path, struct st_err *err)
+{
+    char copy[PATH_MAX];
+    struct stat st;
+    if (strlen(path) >= PATH_MAX)
+        return st_fail(err, ST_INVALID_ARGUMENT, "--out is too long");
+    if (lstat(path, &st) == 0)
+        return st_fail(err, ST_ALREADY_EXISTS,
+                       "%.250s is there already and is not overwritten: move it away, or "
+                       "choose another file with --out",
+                       path);
+    strcpy(copy, path);
+    if (access(dirname(copy), W_OK | X_OK))
+        return st_fail(err, ST_FAILED_PRECONDITION, "%.250s cannot be written: %s", path,
+                       strerror(errno));
+    return ST_OK;
+}
+
+static enum st_code
+make_request(const struct invocation *in, Api__NewEnrolmentConfigRequest *out,
+             struct secret *request_id, struct st_err *err)
+{
+    const char *uses = in->options[OPTION_USES], *expires = in->options[OPTION_EXPIRES];
+    uint64_t ms = 0;
+    enum st_code code = name_check("an enrolment", in->argument, err);
+    if (!code && uses)
+        code = text_count("--uses", uses, USES_MAX, &out->uses, err);
+    if (!code && expires)
+        code = text_duration("--expires", expires, &ms, err);
+    if (!code)
+        code = secret_random(request_id, REQUEST_ID_LEN, err);
+    if (code)
+        return code;
+    out->name = (char *)in->argument;
+    out->expires_in_s = (ms + 999) / 1000;
+    out->request_id.data = request_id->bytes;
+    out->request_id.len = request_id->len;
+    return ST_OK;
+}
+
+/* What a machine is given: secret, masters, addresses, and nothing else. */
+static enum st_code
+write_config(const struct connection *connection, const Api__EnrolmentConfig *made,
+             const char *path, struct st_err *err)
+{
+    const struct cert *masters = &connection->context.masters;
+    if (made->enrolment_secret.len == 0 || made->n_master_ips == 0 ||
+        made->masters_cert.len != masters->len ||
+        memcmp(made->masters_cert.data, masters->der, masters->len) != 0)
+        return st_fail(err, ST_INTERNAL,
+                       "the master's answer is no enrolment of this "
+                       "cluster");
+    Api__EnrolmentConfig file = API__ENROLMENT_CONFIG__INIT;
+    file.enrolment_secret = made->enrolment_secret;
+    file.masters_cert = made->masters_cert;
+    file.n_master_ips = made->n_master_ips;
+    file.master_ips = made->master_ips;
+    size_t len = api__enrolment_config__get_packed_size(&file);
+    AUTO(st_freep) uint8_t *packed = malloc(len);
+    if (!packed)
+        return st_fail(err, ST_INTERNAL, "no memory for %.200s", path);
+    api__enrolment_config__pack(&file, packed);
+    enum st_code code = file_write(path, 0600, packed, len, err);
+    explicit_bzero(packed, len);
+    return code;
+}
+
+static enum st_code
+print_created(const struct invocation *in, const Api__EnrolmentConfig *made,
+              const char *path, struct st_err *err)
+{
+    if (in->json)
+        return json_print(json_pack("{s:s, s:s, s:i, s:o}", "name", in->argument, "file",
+                                    path, "uses_left", (int)made->uses_left, "expires_at",
+                                    json_time(made->expires_at)),
+                          err);
+    char age[TEXT_AGE_MAX];
+    text_age(time(NULL), made->expires_at, age);
+    printf(
+        "%s: enrolment %s for %u node%s, for %s\n\n"
+        "It holds a secret.  On the ESP of the new machine it is\n"
+        "  EFI/smalltown/enrolment.pb\n"
+        "Then `stctl node list` shows the machine, and `stctl node adopt` lets it in.\n",
+        path, in->argument, made->uses_left, made->uses_left == 1 ? "" : "s", age);
+    return ST_OK;
+}
+
+enum st_code
+stctl_enrolment_create(const struct invocation *in, struct st_err *err)
+{
+    const char *path = in->options[OPTION_OUT] ? in->options[OPTION_OUT] : "enrolment.pb";
+    Api__NewEnrolmentConfigRequest request = API__NEW_ENROLMENT_CONFIG_REQUEST__INIT;
+    SECRET request_id = {0};
+    CONNECTION connection = {0};
+    AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
+    enum st_code code = make_request(in, &request, &request_id, err);
+    if (!code)
+        code = check_writable(path, err);
+    if (!code)
+        code = connect_open(in, &connection, err);
+    if (!code)
+        code =
+            connect_call(&connection, "NewEnrolmentConfig", &request.base,
+                         &api__new_enrolment_config_response__descriptor, &answer, err);
+    if (code)
+        return code;
+    const Api__EnrolmentConfig *made =
+        ((Api__NewEnrolmentConfigResponse *)answer)->enrolment_config;
+    const Api__EnrolmentConfig nothing = API__ENROLMENT_CONFIG__INIT;
+    code = write_config(&connection, made ? made : &nothing, path, err);
+    if (code)
+        return st_wrap(err, "`stctl enrolment revoke %s`, its secret is lost",
+                       in->argument);
+    return print_created(in, made, path, err);
+}
+
+static json_t *
+as_json(const Api__EnrolmentConfig *enrolment)
+{
+    return json_pack("{s:s, s:i, s:o}", "name", enrolment->name, "uses_left",
+                     (int)enrolment->uses_left, "expires_at",
+                     json_time(enrolment->expires_at));
+}
+
+static void
+add_row(struct table *table, const Api__EnrolmentConfig *enrolment)
+{
+    char left[16], expires[TEXT_AGE_MAX];
+    time_t now = time(NULL);
+    snprintf(left, sizeof(left), "%u", enrolment->uses_left);
+    if (enrolment->expires_at > 0 && enrolment->expires_at <= now)
+        strcpy(expires, "expired");
+    else
+        text_age(now, enrolment->expires_at, expires);
+    table_row(table, (const char *[]){left, expires, enrolment->name});
+}
+
+enum st_code
+stctl_enrolment_list(const struct invocation *in, struct st_err *err)
+{
+    const Api__ListEnrolmentConfigsRequest request =
+        API__LIST_ENROLMENT_CONFIGS_REQUEST__INIT;
+    CONNECTION connection = {0};
+    AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
+    enum st_code code = connect_open(in, &connection, err);
+    if (!code)
+        code =
+            connect_call(&connection, "ListEnrolmentConfigs", &request.base,
+                         &api__list_enrolment_configs_response__descriptor, &answer, err);
+    if (code)
+        return code;
+    const Api__ListEnrolmentConfigsResponse *list = (const void *)answer;
+    AUTO(json_freep) json_t *json = json_array();
+    AUTO(table_freep)
+    struct table *table = table_new(3, (const char *[]){"LEFT", "EXPIRES", "NAME"});
+    for (size_t i = 0; i < list->n_enrolment_config; i++) {
+        json_array_append_new(json, as_json(list->enrolment_config[i]));
+        add_row(table, list->enrolment_config[i]);
+    }
+    if (in->json)
+        return json_print(TAKE(json), err);
+    table_print(table, stdout, table_width(stdout));
+    return ST_OK;
+}
+
+enum st_code
+stctl_enrolment_revoke(const struct invocation *in, struct st_err *err)
+{
+    Api__RemoveEnrolmentConfigRequest request =
+        API__REMOVE_ENROLMENT_CONFIG_REQUEST__INIT;
+    request.name = (char *)in->argument;
+    CONNECTION connection = {0};
+    AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
+    enum st_code code = name_check("an enrolment", in->argument, err);
+    if (!code)
+        code = connect_open(in, &connection, err);
+    if (!code)
+        code = connect_call(&connection, "RemoveEnrolmentConfig", &request.base,
+                            &api__remove_enrolment_config_response__descriptor, &answer,
+                            err);
+    if (code)
+        return code;
+    if (in->json)
+        return json_print(json_pack("{s:s}", "revoked", in->argument), err);
+    printf("%s is revoked: nobody enrols with it any more\n", in->argument);
+    return ST_OK;
+}

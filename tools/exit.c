@@ -1,0 +1,94 @@
+/* What a failure means for a script that called us, and for a person. */
+#include "tools/stctl.h"
+
+enum {
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_NOT_FOUND = 3,
+    EXIT_REFUSED = 4,
+    EXIT_UNREACHABLE = 5,
+    EXIT_WRONG_STATE = 6,
+};
+
+int
+exit_status(const struct st_err *err)
+{
+    switch (err->code) {
+    case ST_OK:
+        return 0;
+    case ST_INVALID_ARGUMENT:
+        return EXIT_USAGE;
+    case ST_NOT_FOUND:
+        return EXIT_NOT_FOUND;
+    case ST_PERMISSION_DENIED:
+    case ST_UNAUTHENTICATED:
+        return EXIT_REFUSED;
+    case ST_UNAVAILABLE:
+    case ST_DEADLINE_EXCEEDED:
+    case ST_RESOURCE_EXHAUSTED:
+        return EXIT_UNREACHABLE;
+    case ST_ALREADY_EXISTS:
+    case ST_FAILED_PRECONDITION:
+        return EXIT_WRONG_STATE;
+    case ST_CANCELLED:
+    case ST_UNKNOWN:
+    case ST_ABORTED:
+    case ST_OUT_OF_RANGE:
+    case ST_UNIMPLEMENTED:
+    case ST_INTERNAL:
+    case ST_DATA_LOSS:
+        return EXIT_FAILED;
+    }
+    return EXIT_FAILED;
+}
+
+static const char *
+advice_for_code(enum st_code code)
+{
+    switch (code) {
+    case ST_DEADLINE_EXCEEDED:
+        return "see `stctl status`, or give it longer with --timeout";
+    case ST_PERMISSION_DENIED:
+    case ST_UNAUTHENTICATED:
+        return "the cluster must list your certificate: `smalltown-nms init "
+               "--admin-cert`";
+    case ST_UNAVAILABLE:
+        return "see `stctl status`";
+    case ST_UNIMPLEMENTED:
+        return "the master is older than this stctl, or cannot do this yet";
+    case ST_INTERNAL:
+        return "the log of the machine says more";
+    default:
+        return NULL;
+    }
+}
+
+const char *
+exit_advice(const struct st_err *err)
+{
+    switch (err->reason) {
+    case ST_REASON_UNREACHABLE:
+        return "is smalltown-nms running there, and is the address right (`stctl context "
+               "list`)?";
+    case ST_REASON_OTHER_SERVER:
+        return "another cluster answers there: if yours was made anew, remove the "
+               "context "
+               "and add it again with the new masters.pem";
+    case ST_REASON_ROLE:
+        return "ask an administrator whose role is admin";
+    case ST_REASON_NO_QUORUM:
+        return "start the masters that are down (`stctl status`), then try again";
+    case ST_REASON_BUSY:
+        return "try again in a moment";
+    case ST_REASON_NOT_ADOPTED:
+        return "`stctl node adopt` it first";
+    case ST_REASON_NONE:
+    case ST_REASON_MALFORMED:
+    case ST_REASON_REFUSED:
+    case ST_REASON_EXISTS:
+    case ST_REASON_NOT_FOUND:
+    case ST_REASON_COUNT:
+        break;
+    }
+    return advice_for_code(err->code);
+}

@@ -1,0 +1,111 @@
+/* What stctl says of itself, at each level, and what it guesses that was meant. */
+#include "tools/stctl.h"
+
+#include <string.h>
+
+enum {
+    GUESS_LEN = 32,
+    GUESS_DISTANCE = 2, /* slips of the finger that are forgiven */
+};
+
+static size_t
+smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Insertions, removals and replacements that lead from a to b. */
+static size_t
+distance(const char *a, const char *b)
+{
+    size_t a_len = strlen(a), b_len = strlen(b), row[GUESS_LEN + 1];
+    if (a_len > GUESS_LEN || b_len > GUESS_LEN)
+        return GUESS_LEN;
+    for (size_t j = 0; j <= b_len; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_len; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_len; j++) {
+            size_t above = row[j];
+            row[j] = smaller(diagonal + (a[i - 1] != b[j - 1]),
+                             smaller(above, row[j - 1]) + 1);
+            diagonal = above;
+        }
+    }
+    return row[b_len];
+}
+
+void
+help_suggest(const char *typed, const char *const *candidates, size_t count, char *out,
+             size_t size)
+{
+    size_t best = GUESS_DISTANCE + 1;
+    *out = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t d = distance(typed, candidates[i]);
+        if (d < best && d < strlen(candidates[i])) {
+            best = d;
+            snprintf(out, size, ", did you mean '%s'?", candidates[i]);
+        }
+    }
+}
+
+static void
+print_line(const struct verb *verb)
+{
+    char words[48];
+    snprintf(words, sizeof(words), "%s %s%s%s", verb->noun, verb->name ? verb->name : "",
+             verb->name && verb->argument ? " " : "",
+             verb->argument ? verb->argument : "");
+    printf("  stctl %-26s %s\n", words, verb->summary);
+}
+
+static void
+print_verb(const struct verb *verb)
+{
+    printf("usage: stctl %s%s%s%s%s [OPTION...]\n\n%s.\n", verb->noun,
+           verb->name ? " " : "", verb->name ? verb->name : "", verb->argument ? " " : "",
+           verb->argument ? verb->argument : "", verb->summary);
+    if (verb->help)
+        printf("%s", verb->help);
+    printf("\n");
+    if (verb->options)
+        option_print(stdout, verb->options);
+    option_print(stdout, 0);
+}
+
+static void
+print_all(const char *noun)
+{
+    if (!noun)
+        printf("usage: stctl NOUN VERB [OPTION...]\n\n"
+               "The administrator's end of a Smalltown cluster.\n\n");
+    for (size_t i = 0; i < stctl_verb_count; i++)
+        if (!noun || !strcmp(noun, stctl_verbs[i].noun))
+            print_line(&stctl_verbs[i]);
+    printf("\n");
+    option_print(stdout, 0);
+    printf("\nExit status: 0 done, 1 failed, 2 usage, 3 not found, 4 refused,\n"
+           "5 unreachable, no quorum or busy, 6 wrong state or already there.\n"
+           "`stctl NOUN VERB --help` says more; so does stctl(1).\n");
+}
+
+void
+help_print(const struct invocation *in)
+{
+    const char *noun = in->word_count > 0 ? in->words[0] : NULL;
+    const char *name = in->word_count > 1 ? in->words[1] : NULL;
+    bool known = false;
+    for (size_t i = 0; noun && i < stctl_verb_count; i++) {
+        const struct verb *verb = &stctl_verbs[i];
+        if (strcmp(noun, verb->noun))
+            continue;
+        known = true;
+        if (!verb->name || (name && !strcmp(name, verb->name))) {
+            print_verb(verb);
+            return;
+        }
+    }
+    print_all(known ? noun : NULL);
+}

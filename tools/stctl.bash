@@ -1,0 +1,78 @@
+# Completion for stctl(1).
+
+_stctl()
+{
+    local cur prev words cword
+    _init_completion -s || return
+    case $prev in
+        -o | --output) COMPREPLY=($(compgen -W 'table json' -- "$cur")); return ;;
+        --role) COMPREPLY=($(compgen -W 'worker master' -- "$cur")); return ;;
+        --state) COMPREPLY=($(compgen -W 'registered worker master' -- "$cur")); return ;;
+        --cert | --key | --masters-cert | --out) _filedir; return ;;
+        --context) _stctl_names context; return ;;
+        --address | --expires | --fingerprint | --name | --timeout | --uses) return ;;
+    esac
+    local i noun='' verb='' argument=''
+    for ((i = 1; i < cword; i++)); do
+        case ${words[i]} in
+            -o | --output | --role | --state | --cert | --key | --masters-cert | --out | \
+                --context | --address | --expires | --fingerprint | --name | --timeout | \
+                --uses) ((i++)) ;;
+            -*) ;;
+            *)
+                if [[ -z $noun ]]; then
+                    noun=${words[i]}
+                elif [[ -z $verb ]]; then
+                    verb=${words[i]}
+                else
+                    argument=${words[i]}
+                fi
+                ;;
+        esac
+    done
+    if [[ $cur == -* ]]; then
+        _stctl_options "$noun $verb"
+    elif [[ -z $noun ]]; then
+        COMPREPLY=($(compgen -W 'keygen context enrolment node status' -- "$cur"))
+    elif [[ -z $verb ]]; then
+        case $noun in
+            context) COMPREPLY=($(compgen -W 'add use list remove' -- "$cur")) ;;
+            enrolment) COMPREPLY=($(compgen -W 'create list revoke' -- "$cur")) ;;
+            node) COMPREPLY=($(compgen -W 'list show adopt remove' -- "$cur")) ;;
+        esac
+    elif [[ -z $argument ]]; then
+        case "$noun $verb" in
+            'context use' | 'context remove') _stctl_names context ;;
+            'enrolment revoke') _stctl_names enrolment ;;
+            'node show' | 'node adopt' | 'node remove') _stctl_names node ;;
+        esac
+    fi
+} &&
+    complete -F _stctl stctl
+
+_stctl_options()
+{
+    local options='--output --context --timeout --help --version'
+    case $1 in
+        'keygen '*) options+=' --out --name' ;;
+        'context add') options+=' --address --masters-cert --fingerprint --cert --key' ;;
+        'enrolment create') options+=' --uses --expires --out' ;;
+        'node list') options+=' --state' ;;
+        'node adopt') options+=' --role' ;;
+        'node remove') options+=' --yes' ;;
+    esac
+    COMPREPLY=($(compgen -W "$options" -- "$cur"))
+}
+
+# The names that the cluster knows; nothing where it cannot be asked within a second.
+_stctl_names()
+{
+    local column=1
+    case $1 in
+        context) column=substr\(\$0,6\) ;;
+        enrolment) column=\$3 ;;
+        node) column=\$1 ;;
+    esac
+    COMPREPLY=($(compgen -W "$(stctl "$1" list --timeout 1s 2>/dev/null |
+        awk "NR > 1 { split($column, name, \" \"); print name[1] }")" -- "$cur"))
+}

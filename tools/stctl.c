@@ -1,0 +1,160 @@
+/* stctl: which verb was meant.  What the verbs do stands in files of their own. */
+#include "tools/stctl.h"
+
+#include "proto/rpc_server.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+const struct verb stctl_verbs[] = {
+    {"keygen", NULL, NULL, OPTION_BIT(OPTION_OUT) | OPTION_BIT(OPTION_NAME),
+     "Makes your administrator's key and certificate",
+     "Writes admin-key.pem (0600) and admin.pem into the folder --out, by default\n"
+     "~/.config/smalltown.  Never overwrites.  The certificate is what a master wants\n"
+     "with `smalltown-nms init --admin-cert`; the key stays with you.\n",
+     stctl_keygen},
+    {"context", "add", "NAME",
+     OPTION_BIT(OPTION_ADDRESS) | OPTION_BIT(OPTION_MASTERS_CERT) |
+         OPTION_BIT(OPTION_FINGERPRINT) | OPTION_BIT(OPTION_CERT) |
+         OPTION_BIT(OPTION_KEY),
+     "Remembers a cluster under a name",
+     "masters.pem lies in the folder of `smalltown-nms init`, which also printed its\n"
+     "fingerprint; it is copied into the context.  The first context is in use at "
+     "once.\n",
+     stctl_context_add},
+    {"context", "use", "NAME", 0, "Makes this the cluster that stctl talks to", NULL,
+     stctl_context_use},
+    {"context", "list", NULL, 0, "Lists the clusters that stctl knows", NULL,
+     stctl_context_list},
+    {"context", "remove", "NAME", 0, "Forgets a cluster; nothing happens there", NULL,
+     stctl_context_remove},
+    {"enrolment", "create", "NAME",
+     OPTION_BIT(OPTION_USES) | OPTION_BIT(OPTION_EXPIRES) | OPTION_BIT(OPTION_OUT),
+     "Makes a file with which new machines enrol",
+     "The file (--out, by default enrolment.pb here, 0600) holds a secret: put it onto\n"
+     "the machine's ESP as EFI/smalltown/enrolment.pb and keep no copy.\n",
+     stctl_enrolment_create},
+    {"enrolment", "list", NULL, 0, "Lists the enrolments", NULL, stctl_enrolment_list},
+    {"enrolment", "revoke", "NAME", 0, "Ends an enrolment; nodes that came with it stay",
+     NULL, stctl_enrolment_revoke},
+    {"node", "list", NULL, OPTION_BIT(OPTION_STATE), "Lists the nodes", NULL,
+     stctl_node_list},
+    {"node", "show", "ID", 0, "Tells all that is known of a node",
+     "ID is the node's id or its beginning, with smalltown- or without.\n",
+     stctl_node_show},
+    {"node", "adopt", "ID", OPTION_BIT(OPTION_ROLE), "Lets a registered node unlock",
+     "ID is the node's id or its beginning, with smalltown- or without.  Compare it "
+     "with\n"
+     "what the machine itself shows: whoever has an enrolment file can register.\n",
+     stctl_node_adopt},
+    {"node", "remove", "ID", OPTION_BIT(OPTION_YES), "Destroys a node's half of its key",
+     "ID is the node's id or its beginning, with smalltown- or without.  The node can\n"
+     "never unlock again; what is on its disk is lost.\n",
+     stctl_node_remove},
+    {"status", NULL, NULL, 0, "Tells how the cluster and each of its masters are",
+     "Asks every master of the context.  Exit status 5 where none has a leader.\n",
+     stctl_status},
+};
+const size_t stctl_verb_count = sizeof(stctl_verbs) / sizeof(*stctl_verbs);
+
+static enum st_code
+unknown_word(const char *noun, const char *typed, struct st_err *err)
+{
+    const char *names[sizeof(stctl_verbs) / sizeof(*stctl_verbs)];
+    char guess[64];
+    size_t count = 0;
+    for (size_t i = 0; i < stctl_verb_count; i++)
+        if (!noun)
+            names[count++] = stctl_verbs[i].noun;
+        else if (!strcmp(noun, stctl_verbs[i].noun))
+            names[count++] = stctl_verbs[i].name;
+    help_suggest(typed, names, count, guess, sizeof(guess));
+    return st_fail(err, ST_INVALID_ARGUMENT, "there is no '%.60s'%s%s%s", typed,
+                   noun ? " for a " : "", noun ? noun : "", guess);
+}
+
+static enum st_code
+find_verb(const struct invocation *in, const struct verb **out, struct st_err *err)
+{
+    const char *noun = in->word_count > 0 ? in->words[0] : "";
+    const char *name = in->word_count > 1 ? in->words[1] : "";
+    bool noun_known = false;
+    for (size_t i = 0; i < stctl_verb_count; i++) {
+        const struct verb *verb = &stctl_verbs[i];
+        if (strcmp(noun, verb->noun))
+            continue;
+        noun_known = true;
+        if (!verb->name || !strcmp(name, verb->name)) {
+            *out = verb;
+            return ST_OK;
+        }
+    }
+    if (!noun_known)
+        return unknown_word(NULL, noun, err);
+    if (!*name)
+        return st_fail(err, ST_INVALID_ARGUMENT, "what about the %s? (`stctl %s --help`)",
+                       noun, noun);
+    return unknown_word(noun, name, err);
+}
+
+static enum st_code
+take_argument(const struct verb *verb, struct invocation *in, struct st_err *err)
+{
+    int given = in->word_count - (verb->name ? 2 : 1);
+    if (given > (verb->argument ? 1 : 0))
+        return st_fail(err, ST_INVALID_ARGUMENT, "'%.60s' is one word too many",
+                       in->words[in->word_count - 1]);
+    if (!verb->argument)
+        return ST_OK;
+    if (given == 0)
+        return st_fail(err, ST_INVALID_ARGUMENT, "stctl %s %s needs one %s", verb->noun,
+                       verb->name, verb->argument);
+    in->argument = in->words[in->word_count - 1];
+    return ST_OK;
+}
+
+static enum st_code
+run(struct invocation *in, struct st_err *err)
+{
+    const struct verb *verb;
+    enum st_code code = find_verb(in, &verb, err);
+    if (!code)
+        code = take_argument(verb, in, err);
+    if (!code)
+        code = option_check(verb, in, err);
+    if (code)
+        return code;
+    rpc_init(NULL);
+    code = verb->run(in, err);
+    rpc_shutdown();
+    if (!code && fflush(stdout))
+        return st_fail(err, ST_INTERNAL, "the answer cannot be written to stdout");
+    return code;
+}
+
+int
+main(int argc, char **argv)
+{
+    const struct rlimit no_core = {0, 0};
+    setrlimit(RLIMIT_CORE, &no_core);
+    struct invocation in;
+    struct st_err err = {0};
+    enum st_code code = option_read(argc, argv, &in, &err);
+    if (!code && in.options[OPTION_VERSION]) {
+        puts("stctl " ST_VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (!code && (in.word_count == 0 || in.options[OPTION_HELP])) {
+        help_print(&in);
+        return in.options[OPTION_HELP] ? EXIT_SUCCESS : 2;
+    }
+    if (!code)
+        code = run(&in, &err);
+    if (!code)
+        return EXIT_SUCCESS;
+    const char *advice = exit_advice(&err);
+    fprintf(stderr, "stctl: %s%s%s\n", err.text, advice ? "; " : "",
+            advice ? advice : "");
+    return exit_status(&err);
+}
