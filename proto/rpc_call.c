@@ -64,7 +64,6 @@ receive_complete(struct rpc_tag *tag, bool ok)
         take_message(call, message);
     else if (ok)
         take_half_close(call);
-    pthread_mutex_unlock(&call->lock);
     rpc_call_pump(call);
 }
 
@@ -77,7 +76,6 @@ close_complete(struct rpc_tag *tag, bool ok)
     call->batches--;
     call->closed = true;
     rpc_call_drop_queue(call);
-    pthread_mutex_unlock(&call->lock);
     rpc_call_pump(call);
 }
 
@@ -152,7 +150,6 @@ rpc_call_pump(struct rpc_call *call)
 {
     enum rpc_event event;
     grpc_byte_buffer *message;
-    pthread_mutex_lock(&call->lock);
     if (call->in_handler) {
         pthread_mutex_unlock(&call->lock);
         return;
@@ -278,7 +275,6 @@ rpc_call_begin(struct rpc_accept *accept)
         rpc_call_finish_locked(call, &err);
     else
         call->method = method;
-    pthread_mutex_unlock(&call->lock);
     rpc_call_pump(call);
 }
 

@@ -119,7 +119,8 @@ bool rpc_call_start(struct rpc_call *call, const grpc_op *ops, size_t count,
                     struct rpc_tag *tag);
 void rpc_call_finish_locked(struct rpc_call *call, const struct st_err *err);
 void rpc_call_drop_queue(struct rpc_call *call);
-/* Delivers what is due, unless another thread does already.  No lock held. */
+/* Delivers what is due, unless another thread does already.  Unlocks: whoever takes a
+ * batch off the count lets go of the call here, and the other thread may free it. */
 void rpc_call_pump(struct rpc_call *call);
 void rpc_send_complete(struct rpc_tag *tag, bool ok);
 

@@ -26,18 +26,17 @@ rpc_call_drop_queue(struct rpc_call *call)
 }
 
 /* The reason always travels: so a client knows that a server of ours spoke, and not its
- * own library.  Both slices point to memory that outlives the batch's start. */
+ * own library. */
 static size_t
-status_metadata(const struct st_err *status, char *retry, size_t retry_size,
-                grpc_metadata out[2])
+status_metadata(const struct st_err *status, grpc_metadata out[2])
 {
+    char retry[16];
     const char *word = st_reason_word(status ? status->reason : ST_REASON_NONE);
-    memset(out, 0, 2 * sizeof(*out));
     out[0].key = grpc_slice_from_static_string("smalltown-reason");
     out[0].value = grpc_slice_from_static_string(*word ? word : "none");
     if (!status || !status->retry_ms)
         return 1;
-    snprintf(retry, retry_size, "%u", status->retry_ms);
+    snprintf(retry, sizeof(retry), "%u", status->retry_ms);
     out[1].key = grpc_slice_from_static_string("smalltown-retry-ms");
     out[1].value = grpc_slice_from_copied_string(retry);
     return 2;
@@ -54,8 +53,7 @@ push_out(struct rpc_call *call)
         return;
     grpc_op ops[3];
     size_t count = 0;
-    char retry[16];
-    grpc_metadata metadata[2];
+    grpc_metadata metadata[2] = {0};
     grpc_slice details = grpc_empty_slice();
     memset(ops, 0, sizeof(ops));
     if (!call->metadata_sent)
@@ -77,13 +75,14 @@ push_out(struct rpc_call *call)
         status->status_details = call->status ? &details : NULL;
         status->trailing_metadata = metadata;
         status->trailing_metadata_count =
-            status_metadata(call->status, retry, sizeof(retry), metadata);
+            status_metadata(call->status, metadata);
     }
     call->metadata_sent = true;
     call->status_sent = with_status;
     call->sending = rpc_call_start(call, ops, count, &call->send_tag);
     assert(call->sending);
     grpc_slice_unref(details);
+    grpc_slice_unref(metadata[1].value);
 }
 
 void
@@ -100,7 +99,6 @@ rpc_send_complete(struct rpc_tag *tag, bool ok)
         push_out(call);
     else
         rpc_call_drop_queue(call);
-    pthread_mutex_unlock(&call->lock);
     rpc_call_pump(call);
 }
 

@@ -26,7 +26,8 @@ struct rpc_call;
 enum rpc_event {
     RPC_OPEN,        /* the call exists; message is NULL */
     RPC_MESSAGE,     /* message lent until the handler returns, wiped after */
-    RPC_HALF_CLOSED, /* the client will send no more */
+    RPC_HALF_CLOSED, /* the client will send no more; it may also have left, and DONE
+                      * follows: nothing may be concluded from this alone */
     RPC_DONE,        /* last event, exactly one for each OPEN: status sent or client gone;
                       * state is freed when the last reference is released */
 };

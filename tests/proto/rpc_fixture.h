@@ -32,6 +32,7 @@ struct door {
     atomic_bool out_of_order, last_was_unset;
     enum st_code admit; /* what admission answers */
     char admitted_path[64];
+    char peer[64]; /* of the last call */
     uint8_t client_cert[1024];
     size_t client_cert_len;
 };

@@ -1,0 +1,263 @@
+/* What strangers and broken masters may cost: sizes, connections, ports, patience. */
+#include "tests/proto/rpc_fixture.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void
+N33_ten_mebibytes_are_refused_and_the_server_lives(void **state)
+{
+    (void)state;
+    struct door door = {0};
+    struct st_err err = {0};
+    char text[64];
+    const size_t len = 10 * 1024 * 1024;
+    AUTO(st_freep) char *name = malloc(len + 1);
+    memset(name, 'x', len);
+    name[len] = 0;
+    door_start(&door, (struct rpc_server_config){0});
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = door_channel(&door);
+    assert_code(greet(channel, GREET, name, text, &err), ST_RESOURCE_EXHAUSTED);
+    assert_ok(greet(channel, GREET, "x", text, &err));
+    door_stop(&door);
+    assert_int_equal(door.messages, 1);
+}
+
+static int
+connect_to(uint16_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+static void
+N45_a_thousand_silent_connections_do_not_stop_accept(void **state)
+{
+    (void)state;
+    enum {
+        COUNT = 1000
+    };
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur < 2 * COUNT + 100)
+        skip();
+    struct door door = {0};
+    struct st_err err = {0};
+    char text[64];
+    int fds[COUNT];
+    door_start(&door, (struct rpc_server_config){0});
+    for (int i = 0; i < COUNT; i++)
+        fds[i] = connect_to(rpc_server_port(door.server));
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = door_channel(&door);
+    double began = seconds();
+    assert_ok(greet(channel, GREET, "x", text, &err));
+    assert_true(seconds() - began < 2);
+    for (int i = 0; i < COUNT; i++)
+        close(fds[i]);
+    door_stop(&door);
+}
+
+static void
+a_port_in_use_is_named(void **state)
+{
+    (void)state;
+    struct door door = {0};
+    struct st_err err = {0};
+    struct rpc_server *second = NULL;
+    char expected[64];
+    door_start(&door, (struct rpc_server_config){0});
+    const struct rpc_server_config config = {
+        .addresses = &loopback,
+        .address_count = 1,
+        .port = rpc_server_port(door.server),
+        .cert = &door.cert,
+        .seed = &door.seed,
+    };
+    assert_code(rpc_server_start(&config, &second, &err), ST_UNAVAILABLE);
+    snprintf(expected, sizeof(expected), "127.0.0.1:%u is in use by another program",
+             config.port);
+    assert_string_equal(err.text, expected);
+    door_stop(&door);
+}
+
+static void
+an_address_of_nobody_here_is_named(void **state)
+{
+    (void)state;
+    struct door door = {0};
+    struct st_err err = {0};
+    struct rpc_server *server = NULL;
+    const struct st_address elsewhere = {{192, 0, 2, 1}, 4};
+    make_identity("smalltown-master", &door.seed, &door.cert);
+    const struct rpc_server_config config = {.addresses = &elsewhere,
+                                             .address_count = 1,
+                                             .port = 7833,
+                                             .cert = &door.cert,
+                                             .seed = &door.seed};
+    assert_code(rpc_server_start(&config, &server, &err), ST_UNAVAILABLE);
+    assert_non_null(strstr(err.text, "192.0.2.1:7833: Cannot assign"));
+}
+
+/* A channel to the door at 127.0.0.1 and to these others of the same port. */
+static struct rpc_channel *
+channel_among(const struct door *door, const struct st_address *others, size_t count)
+{
+    struct st_err err = {0};
+    struct rpc_channel *channel = NULL;
+    struct st_address all[8] = {loopback};
+    memcpy(all + 1, others, count * sizeof(*others));
+    const struct rpc_channel_config config = {.addresses = all,
+                                              .address_count = count + 1,
+                                              .port = rpc_server_port(door->server),
+                                              .server_cert = door->cert.der,
+                                              .server_cert_len = door->cert.len};
+    assert_ok(rpc_channel_open(&config, &channel, &err));
+    return channel;
+}
+
+/* Somebody who takes connections and never says a word. */
+static int
+listen_frozen(const struct st_address *at, uint16_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    memcpy(&address.sin_addr, at->bytes, 4);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    return fd;
+}
+
+static void
+a_frozen_master_costs_two_seconds_at_most(void **state)
+{
+    (void)state;
+    struct door door = {0};
+    struct st_err err = {0};
+    char text[64];
+    const struct st_address frozen = {{127, 0, 0, 2}, 4};
+    bool met = false;
+    door_start(&door, (struct rpc_server_config){0});
+    int fd = listen_frozen(&frozen, rpc_server_port(door.server));
+    /* Shuffled: until the frozen one came first. */
+    for (int i = 0; i < 40 && !met; i++) {
+        AUTO(rpc_channel_closep)
+        struct rpc_channel *channel = channel_among(&door, &frozen, 1);
+        double began = seconds();
+        assert_ok(greet(channel, GREET, "x", text, &err));
+        met = seconds() - began > 1;
+        assert_true(seconds() - began < 2.5);
+        began = seconds();
+        assert_ok(greet(channel, GREET, "x", text, &err));
+        assert_true(seconds() - began < 0.5);
+    }
+    assert_true(met);
+    close(fd);
+    door_stop(&door);
+}
+
+static void
+dead_masters_cost_next_to_nothing(void **state)
+{
+    (void)state;
+    struct door door = {0};
+    struct st_err err = {0};
+    char text[64];
+    const struct st_address dead[] = {
+        {{127, 0, 0, 2}, 4}, {{127, 0, 0, 3}, 4}, {{127, 0, 0, 4}, 4}};
+    door_start(&door, (struct rpc_server_config){0});
+    for (int i = 0; i < 5; i++) {
+        AUTO(rpc_channel_closep)
+        struct rpc_channel *channel = channel_among(&door, dead, 3);
+        double began = seconds();
+        assert_ok(greet(channel, GREET, "x", text, &err));
+        assert_true(seconds() - began < 1);
+    }
+    uint16_t port = rpc_server_port(door.server);
+    door_stop(&door);
+    struct rpc_channel *channel = NULL;
+    const struct rpc_channel_config config = {.addresses = dead,
+                                              .address_count = 3,
+                                              .port = port,
+                                              .server_cert = door.cert.der,
+                                              .server_cert_len = door.cert.len};
+    assert_ok(rpc_channel_open(&config, &channel, &err));
+    assert_code(greet(channel, GREET, "x", text, &err), ST_UNAVAILABLE);
+    assert_int_equal(err.reason, ST_REASON_UNREACHABLE);
+    rpc_channel_close(channel);
+}
+
+static void
+a_proxy_in_the_environment_is_not_used(void **state)
+{
+    (void)state;
+    struct door door = {0};
+    struct st_err err = {0};
+    char text[64];
+    setenv("http_proxy", "http://127.0.0.1:9", 1);
+    setenv("https_proxy", "http://127.0.0.1:9", 1);
+    setenv("grpc_proxy", "http://127.0.0.1:9", 1);
+    door_start(&door, (struct rpc_server_config){0});
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = door_channel(&door);
+    assert_ok(greet(channel, GREET, "x", text, &err));
+    door_stop(&door);
+    unsetenv("http_proxy");
+    unsetenv("https_proxy");
+    unsetenv("grpc_proxy");
+}
+
+static void
+IPv6_is_served_and_named_as_usual(void **state)
+{
+    (void)state;
+    struct door door = {0};
+    struct st_err err = {0};
+    char text[64];
+    struct rpc_channel *channel = NULL;
+    const struct st_address six = {{[15] = 1}, 16};
+    int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const struct sockaddr_in6 any = {.sin6_family = AF_INET6,
+                                     .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    bool absent = probe < 0 || bind(probe, (const struct sockaddr *)&any, sizeof(any));
+    close(probe);
+    if (absent)
+        skip();
+    door_start(&door, (struct rpc_server_config){.addresses = &six, .address_count = 1});
+    const struct rpc_channel_config config = {.addresses = &six,
+                                              .address_count = 1,
+                                              .port = rpc_server_port(door.server),
+                                              .server_cert = door.cert.der,
+                                              .server_cert_len = door.cert.len};
+    assert_ok(rpc_channel_open(&config, &channel, &err));
+    assert_ok(greet(channel, GREET, "x", text, &err));
+    assert_int_equal(strncmp(door.peer, "[::1]:", 6), 0);
+    rpc_channel_close(channel);
+    door_stop(&door);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(N33_ten_mebibytes_are_refused_and_the_server_lives),
+        cmocka_unit_test(N45_a_thousand_silent_connections_do_not_stop_accept),
+        cmocka_unit_test(a_port_in_use_is_named),
+        cmocka_unit_test(an_address_of_nobody_here_is_named),
+        cmocka_unit_test(a_frozen_master_costs_two_seconds_at_most),
+        cmocka_unit_test(dead_masters_cost_next_to_nothing),
+        cmocka_unit_test(a_proxy_in_the_environment_is_not_used),
+        cmocka_unit_test(IPv6_is_served_and_named_as_usual),
+    };
+    return cmocka_run_group_tests(tests, rpc_group_setup, rpc_group_teardown);
+}
