@@ -38,7 +38,7 @@ static const struct {
 } declares[] = {
     {A_FILE, 4, A_MESSAGE},    {A_FILE, 5, AN_ENUM},    {A_FILE, 6, A_SERVICE},
     {A_MESSAGE, 3, A_MESSAGE}, {A_MESSAGE, 4, AN_ENUM}, {A_MESSAGE, 2, A_LEAF},
-    {A_MESSAGE, 8, A_LEAF},    {AN_ENUM, 2, A_LEAF},    {A_SERVICE, 2, A_LEAF},
+    {A_MESSAGE, 8, A_LEAF},    {A_SERVICE, 2, A_LEAF},
 };
 
 static struct wire
