@@ -109,13 +109,16 @@ struct tpm_sealed {
     uint8_t bytes[TPM_SEALED_MAX];
 };
 /* ST_INVALID_ARGUMENT for a secret of 0 or more than TPM_SEAL_SECRET_MAX bytes and for a
- * mask that is 0 or names a PCR above 15 (they do not stop a second unlock). */
+ * mask that is 0 or names a PCR above 15 (they do not stop a second unlock).
+ *
+ * Neither function leaves a copy of the secret in this process (tpm2-tss keeps one where
+ * the connection breaks in the middle of tpm_seal()). */
 enum st_code tpm_seal(struct tpm *tpm, const struct secret *secret, uint32_t pcr_mask,
                       struct tpm_sealed *out, struct st_err *err);
 /* Through a salted, parameter-encrypted session to the SRK whose Name is in `sealed`.
  * ST_PERMISSION_DENIED where PCRs differ; ST_FAILED_PRECONDITION where this is another
  * TPM, or it was cleared (SRK of another Name); ST_DATA_LOSS where `sealed` is not what
- * tpm_seal() made.  Of the secret no copy stays in this process but `out`. */
+ * tpm_seal() made. */
 enum st_code tpm_unseal(struct tpm *tpm, const struct tpm_sealed *sealed,
                         struct secret *out, struct st_err *err);
 

@@ -1,6 +1,7 @@
 #include "proto/mutant.h"
 #include "tpm/device_internal.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum {
@@ -100,23 +101,30 @@ policy_of_now(struct tpm *tpm, uint32_t pcr_mask, const struct tpm_handle *guard
     return ST_OK;
 }
 
-/* ESAPI keeps a copy of what passed through it until something as long overwrites it:
- * its command buffer, and the parameters of the last command in case it must be sent
- * again. */
+/* ESAPI's command buffer keeps what passed through it until an answer as long overwrites
+ * it. */
 static void
-forget(struct tpm *tpm)
+forget_answer(struct tpm *tpm)
 {
-    const TPM2B_SENSITIVE_CREATE nothing = {0};
-    const TPM2B_PUBLIC public = {0};
-    const TPM2B_DATA data = {0};
-    const TPML_PCR_SELECTION none = {0};
-    /* Fails at the missing parent, before the TPM is asked and after its copy is made. */
-    if (Esys_Create_Async(tpm->esys, ESYS_TR_NONE, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-                          ESYS_TR_NONE, &nothing, &public, &data, &none) == 0)
-        return;
     struct tpm_pcrs pcrs;
     if (tpm_pcrs_read(tpm, &pcrs, NULL))
         return; /* then the connection is dead, and tpm_close() is next */
+}
+
+/* It keeps the parameters of TPM2_Create too, in case it must be sent again.  This one
+ * fails at the missing parent: after the copy is made, before the TPM is asked. */
+static void
+forget_parameters(struct tpm *tpm)
+{
+    const TPM2B_SENSITIVE_CREATE nothing = {0};
+    const TPM2B_PUBLIC public = {.publicArea.nameAlg = TPM2_ALG_SHA256};
+    const TPM2B_DATA data = {0};
+    const TPML_PCR_SELECTION none = {0};
+    TSS2_RC rc =
+        Esys_Create_Async(tpm->esys, ESYS_TR_NONE, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                          ESYS_TR_NONE, &nothing, &public, &data, &none);
+    assert(rc);
+    (void)rc;
 }
 
 static enum st_code
@@ -167,7 +175,8 @@ tpm_seal(struct tpm *tpm, const struct secret *secret, uint32_t pcr_mask,
         (code = policy_of_now(tpm, pcr_mask, &session, parts.policy, err)))
         return code;
     code = create(tpm, srk, &session, secret, &parts, err);
-    forget(tpm);
+    forget_parameters(tpm);
+    forget_answer(tpm);
     return code ? code : tpm_sealed_pack(&parts, out, err);
 }
 
@@ -248,7 +257,7 @@ tpm_unseal(struct tpm *tpm, const struct tpm_sealed *sealed, struct secret *out,
     do
         code = unseal_once(tpm, srk, &object, parts.pcr_mask, &secret, err);
     while (code == ST_ABORTED && ++round < UNSEAL_ROUNDS);
-    forget(tpm);
+    forget_answer(tpm);
     if (code == ST_ABORTED)
         return st_fail(err, ST_UNAVAILABLE, "the PCRs keep changing while unsealing");
     if (code)

@@ -230,6 +230,27 @@ no_changed_byte_of_an_answer_changes_what_is_unsealed(void **state)
     assert_true(len > 32 + 32);
 }
 
+static void
+no_changed_byte_of_an_answer_gives_the_sealed_secret_another_policy(void **state)
+{
+    (void)state;
+    size_t len = 1;
+    for (size_t at = 0; at < len; at++) {
+        AUTO(tpm_closep) struct tpm *tpm = peer_open(chip);
+        struct tpm_sealed sealed;
+        wire = (struct wire){.fault = WIRE_CHANGE,
+                             .only = TPM2_CC_PolicyGetDigest,
+                             .countdown = 1,
+                             .at = at};
+        enum st_code code = tpm_seal(tpm, &half, MASK, &sealed, NULL);
+        assert_true(wire.struck);
+        len = wire.answer_len;
+        if (at >= 10)
+            assert_int_not_equal(code, ST_OK);
+    }
+    assert_true(len > 32 + 32);
+}
+
 enum {
     MASKED = 0x5a,
 };
@@ -282,6 +303,10 @@ no_copy_of_a_secret_stays_in_the_process(void **state)
         masked[i] = secret.bytes[i] ^ MASKED;
     assert_true(count_copies(masked) > 0);
     assert_ok(tpm_seal(tpm, &secret, MASK, &sealed, &err));
+    assert_int_equal(count_copies(masked), 1);
+    wire = (struct wire){.only = TPM2_CC_Create, .countdown = 1, .code = TPM2_RC_MEMORY};
+    assert_code(tpm_seal(tpm, &secret, MASK, &sealed, NULL), ST_INTERNAL);
+    assert_int_equal(count_copies(masked), 1);
     secret_wipe(&secret);
     assert_int_equal(count_copies(masked), 0);
     assert_ok(tpm_unseal(tpm, &sealed, &back, &err));
@@ -315,6 +340,8 @@ main(void)
                                quiet),
         cmocka_unit_test_setup(no_changed_byte_of_an_answer_changes_what_is_unsealed,
                                quiet),
+        cmocka_unit_test_setup(
+            no_changed_byte_of_an_answer_gives_the_sealed_secret_another_policy, quiet),
         cmocka_unit_test_setup(no_copy_of_a_secret_stays_in_the_process, quiet),
         cmocka_unit_test_setup(a_secret_never_crosses_the_wire_in_clear, quiet),
     };

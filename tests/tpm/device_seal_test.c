@@ -230,6 +230,45 @@ enum {
     AT_PRIVATE = 112,
 };
 
+/* The object as tpm2_load wants it: the public area written out again from Part 2, so
+ * that an object with other attributes does not load. */
+static void
+tpm2_unseal_opens_it_by_its_pcrs_and_by_nothing_else(void **state)
+{
+    (void)state;
+    swtpm_power_cycle(chip);
+    const struct tpm_sealed sealed = seal(chip, &half);
+    const uint8_t head[] = {0x00, 78,                    /* size */
+                            0x00, 0x08,      0x00, 0x0b, /* KEYEDHASH, SHA-256 */
+                            0x00, 0x00,      0x04, 0x92, /* noDA, adminWithPolicy, ... */
+                            0x00, SHA256_LEN};           /* authPolicy */
+    const uint8_t middle[] = {0x00, 0x10, 0x00, SHA256_LEN}; /* no scheme; unique */
+    uint8_t public[80];
+    uint8_t *at = mempcpy(public, head, sizeof(head));
+    at = mempcpy(at, sealed.bytes + AT_POLICY, SHA256_LEN);
+    at = mempcpy(at, middle, sizeof(middle));
+    at = mempcpy(at, sealed.bytes + AT_UNIQUE, SHA256_LEN);
+    assert_int_equal(at - public, sizeof(public));
+    swtpm_put(chip, "public", public, sizeof(public));
+    swtpm_put(chip, "private", sealed.bytes + AT_PRIVATE_LEN,
+              sealed.len - SHA256_LEN - AT_PRIVATE_LEN);
+    swtpm_put(chip, "half", half.bytes, half.len);
+    assert_int_equal(
+        swtpm_shell(chip,
+                    "{ printf '\\40\\0'; head -c 128 /dev/zero; printf '\\40\\0'; "
+                    "head -c 128 /dev/zero; } >unique && " /* TPMS_ECC_POINT of C */
+                    "tpm2_createprimary -C o -g sha256 -G ecc256:aes128cfb -u unique -a "
+                    "'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|"
+                    "restricted|decrypt' -c srk && tpm2_flushcontext -t && "
+                    "tpm2_load -C srk -u public -r private -c object && "
+                    "tpm2_flushcontext -t && "
+                    "tpm2_unseal -c object -p pcr:sha256:4,11,12 | cmp - half && "
+                    "tpm2_flushcontext -t && "
+                    "! tpm2_unseal -c object && tpm2_flushcontext -t && "
+                    "! tpm2_unseal -c object -p pcr:sha256:4,11"),
+        0);
+}
+
 static void
 fix_digest(struct tpm_sealed *sealed)
 {
@@ -329,6 +368,7 @@ main(void)
         cmocka_unit_test(another_tpm_says_that_it_is_another),
         cmocka_unit_test(a_cleared_tpm_is_another_with_another_ak),
         cmocka_unit_test(a_hierarchy_with_a_password_is_the_wrong_state),
+        cmocka_unit_test(tpm2_unseal_opens_it_by_its_pcrs_and_by_nothing_else),
         cmocka_unit_test(a_rotten_file_is_known_before_the_tpm_is_asked),
         cmocka_unit_test(a_forged_file_opens_nothing),
         cmocka_unit_test(a_private_part_of_another_length_is_corrupt),
