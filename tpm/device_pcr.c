@@ -79,7 +79,7 @@ tpm_pcrs_read(struct tpm *tpm, struct tpm_pcrs *out, struct st_err *err)
 {
     for (int round = 0; round < READ_ROUNDS; round++) {
         struct tpm_pcrs pcrs;
-        bool steady;
+        bool steady = false;
         enum st_code code = read_all(tpm, &pcrs, &steady, err);
         if (code)
             return code;

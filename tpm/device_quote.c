@@ -82,7 +82,7 @@ tpm_quote(struct tpm *tpm, enum tpm_ak_type ak_type, const uint8_t nonce[NONCE_L
         return code;
     for (int round = 0; round < QUOTE_ROUNDS; round++) {
         struct tpm_quote quote = {0};
-        bool agree;
+        bool agree = false;
         if ((code = quote_once(tpm, ak, nonce, &quote, err)) ||
             (code = tpm_pcrs_read(tpm, &quote.pcrs, err)) ||
             (code = speaks_of_pcrs(&quote, &agree, err)))

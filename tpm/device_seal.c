@@ -112,18 +112,18 @@ forget_answer(struct tpm *tpm)
 }
 
 /* It keeps the parameters of TPM2_Create too, in case it must be sent again.  This one
- * fails at the missing parent: after the copy is made, before the TPM is asked. */
+ * fails at its parent: after the copy is made, before the TPM is asked. */
 static void
 forget_parameters(struct tpm *tpm)
 {
+    const ESYS_TR nobody = UINT32_MAX;
     const TPM2B_SENSITIVE_CREATE nothing = {0};
-    const TPM2B_PUBLIC public = {.publicArea.nameAlg = TPM2_ALG_SHA256};
+    const TPM2B_PUBLIC public = sealed_public((const uint8_t[SHA256_LEN]){0});
     const TPM2B_DATA data = {0};
     const TPML_PCR_SELECTION none = {0};
-    TSS2_RC rc =
-        Esys_Create_Async(tpm->esys, ESYS_TR_NONE, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-                          ESYS_TR_NONE, &nothing, &public, &data, &none);
-    assert(rc);
+    TSS2_RC rc = Esys_Create_Async(tpm->esys, nobody, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                   ESYS_TR_NONE, &nothing, &public, &data, &none);
+    assert(rc == TSS2_ESYS_RC_BAD_TR || rc == TSS2_ESYS_RC_BAD_SEQUENCE);
     (void)rc;
 }
 

@@ -211,6 +211,63 @@ a_tpm_that_stays_busy_is_unavailable_after_some_seconds(void **state)
 }
 
 static void
+a_key_that_the_tpm_cannot_make_is_not_found_and_another_chosen(void **state)
+{
+    (void)state;
+    AUTO(tpm_closep) struct tpm *tpm = peer_open(chip);
+    const struct wire refuses_a_key = {.only = TPM2_CC_CreatePrimary,
+                                       .countdown = 1,
+                                       .code = TPM2_RC_CURVE + TPM2_RC_P + TPM2_RC_2};
+    struct tpm_own_ek ek;
+    struct tpm_ak ak;
+    wire = refuses_a_key;
+    assert_code(tpm_ek_read(tpm, TPM_EK_ECC_P384, &ek, NULL), ST_NOT_FOUND);
+    wire = refuses_a_key;
+    assert_code(tpm_ak_read(tpm, TPM_AK_RSA_2048, &ak, NULL), ST_NOT_FOUND);
+    wire = refuses_a_key;
+    assert_code(tpm_ek_choose(tpm, &ek, NULL), ST_OK);
+    assert_int_equal(ek.type, TPM_EK_ECC_P256);
+    wire = refuses_a_key;
+    wire.times = TPM_EK_TYPES;
+    tpm_closep(&tpm);
+    tpm = peer_open(chip);
+    assert_code(tpm_ek_choose(tpm, &ek, NULL), ST_NOT_FOUND);
+}
+
+/* As if somebody extended a PCR between two of our commands. */
+static void
+pcrs_that_change_meanwhile_are_read_again(void **state)
+{
+    (void)state;
+    AUTO(tpm_closep) struct tpm *tpm = peer_open(chip);
+    struct tpm_pcrs before, after;
+    struct secret back = {0};
+    struct st_err err = {0};
+    enum {
+        IN_COUNTER = 13,
+        IN_PCR_0 = 40,
+    };
+    assert_ok(tpm_pcrs_read(tpm, &before, &err));
+    wire = (struct wire){
+        .fault = WIRE_CHANGE, .only = TPM2_CC_PCR_Read, .countdown = 1, .at = IN_COUNTER};
+    assert_ok(tpm_pcrs_read(tpm, &after, &err));
+    assert_true(wire.struck);
+    assert_memory_equal(&before, &after, sizeof(before));
+    wire.countdown = 1;
+    wire.at = IN_PCR_0;
+    wire.struck = false;
+    assert_code(quote(tpm), ST_OK);
+    assert_true(wire.struck);
+    wire = (struct wire){
+        .only = TPM2_CC_Unseal, .countdown = 1, .code = TPM2_RC_PCR_CHANGED, .times = 2};
+    assert_ok(tpm_unseal(tpm, &right_sealed, &back, &err));
+    assert_true(secret_equal(&back, &half));
+    wire.countdown = 1;
+    wire.times = 10;
+    assert_code(tpm_unseal(tpm, &right_sealed, &back, NULL), ST_UNAVAILABLE);
+}
+
+static void
 no_changed_byte_of_an_answer_changes_what_is_unsealed(void **state)
 {
     (void)state;
@@ -338,6 +395,9 @@ main(void)
         cmocka_unit_test_setup(each_command_may_have_to_be_asked_again, quiet),
         cmocka_unit_test_setup(a_tpm_that_stays_busy_is_unavailable_after_some_seconds,
                                quiet),
+        cmocka_unit_test_setup(
+            a_key_that_the_tpm_cannot_make_is_not_found_and_another_chosen, quiet),
+        cmocka_unit_test_setup(pcrs_that_change_meanwhile_are_read_again, quiet),
         cmocka_unit_test_setup(no_changed_byte_of_an_answer_changes_what_is_unsealed,
                                quiet),
         cmocka_unit_test_setup(
