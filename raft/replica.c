@@ -1,0 +1,295 @@
+#include "raft/replica_internal.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void
+replica_die(void *arg, const struct st_err *err)
+{
+    struct replica *replica = arg;
+    if (replica->fatal)
+        replica->fatal(err->text);
+    else
+        fprintf(stderr, "smalltown: the store failed, ending: %s\n", err->text);
+    abort();
+}
+
+static void
+publish_status(struct replica *replica)
+{
+    raft_id leader;
+    const char *address;
+    raft_leader(&replica->raft, &leader, &address);
+    pthread_mutex_lock(&replica->lock);
+    replica->status = (struct replica_status){
+        .id = replica->raft.id,
+        .leader_id = leader,
+        .term = replica->raft.current_term,
+        .commit_index = replica->raft.commit_index,
+        .applied_index = replica->raft.last_applied,
+        .members = replica->raft.configuration.n,
+    };
+    pthread_mutex_unlock(&replica->lock);
+}
+
+static void
+moved(void *arg)
+{
+    struct replica *replica = arg;
+    publish_status(replica);
+    if (raft_state(&replica->raft) == RAFT_UNAVAILABLE && !replica->ending) {
+        struct st_err err = {0};
+        if (st_fail(&err, ST_INTERNAL, "the consensus library gave up: %s",
+                    raft_errmsg(&replica->raft)))
+            replica_die(replica, &err);
+    }
+    replica_pump(replica);
+}
+
+static void
+raft_closed(struct raft *raft)
+{
+    struct replica *replica = raft->data;
+    uv_close((uv_handle_t *)&replica->wake, NULL);
+}
+
+static void
+on_wake(uv_async_t *handle)
+{
+    struct replica *replica = handle->data;
+    pthread_mutex_lock(&replica->lock);
+    bool close = replica->close;
+    pthread_mutex_unlock(&replica->lock);
+    bool first = close && !replica->ending;
+    replica->ending |= close;
+    replica_pump(replica);
+    if (first)
+        raft_close(&replica->raft, raft_closed);
+}
+
+static void *
+run(void *arg)
+{
+    struct replica *replica = arg;
+    uv_run(&replica->loop, UV_RUN_DEFAULT);
+    return NULL;
+}
+
+static void
+store_broke(void *arg, const struct st_err *err)
+{
+    struct replica *replica = arg;
+    io_break(&replica->io, err);
+}
+
+static enum st_code
+fail_raft(struct replica *replica, int status, const char *what, struct st_err *err)
+{
+    if (status == RAFT_CANTBOOTSTRAP)
+        return st_fail(err, ST_ALREADY_EXISTS, "this folder holds a group already");
+    if (replica->start_err.code || replica->io.load_err.code) {
+        if (err)
+            *err = replica->start_err.code ? replica->start_err : replica->io.load_err;
+        return st_wrap(err, "%s", what);
+    }
+    return st_fail(err, status == RAFT_CORRUPT ? ST_DATA_LOSS : ST_INTERNAL,
+                   "cannot %s: %s: %s", what, raft_strerror(status),
+                   raft_errmsg(&replica->raft));
+}
+
+/* The folder must be this member's, or empty where a group is to begin. */
+static enum st_code
+check_owner(struct replica *replica, const struct replica_config *config,
+            struct st_err *err)
+{
+    struct store_head head;
+    enum st_code code = store_head(replica->store, &head, err);
+    if (code)
+        return code;
+    if (config->bootstrap && head.member)
+        return st_fail(err, ST_ALREADY_EXISTS, "%s holds a group already", config->dir);
+    if (!config->bootstrap && !head.member)
+        return st_fail(err, ST_NOT_FOUND, "%s holds no group", config->dir);
+    if (!config->bootstrap && head.member != config->id)
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "%s belongs to member %llu, this is %llu", config->dir,
+                       (unsigned long long)head.member, (unsigned long long)config->id);
+    return ST_OK;
+}
+
+static enum st_code
+bootstrap(struct replica *replica, const struct replica_config *config,
+          struct st_err *err)
+{
+    struct raft_configuration group;
+    raft_configuration_init(&group);
+    int status = raft_configuration_add(&group, config->id, config->address, RAFT_VOTER);
+    if (!status)
+        status = raft_bootstrap(&replica->raft, &group);
+    raft_configuration_close(&group);
+    return status ? fail_raft(replica, status, "begin a group", err) : ST_OK;
+}
+
+static enum st_code
+start(struct replica *replica, const struct replica_config *config, struct st_err *err)
+{
+    enum st_code code = config->bootstrap ? bootstrap(replica, config, err) : ST_OK;
+    if (code)
+        return code;
+    raft_set_pre_vote(&replica->raft, true);
+    raft_set_snapshot_threshold(&replica->raft, LOG_ENTRIES_MAX);
+    raft_set_snapshot_trailing(&replica->raft, LOG_ENTRIES_MAX);
+    raft_set_max_catch_up_round_duration(&replica->raft, 60 * 1000);
+    int status = raft_start(&replica->raft);
+    if (status)
+        return fail_raft(replica, status, "load the group", err);
+    replica->started = true;
+    cure_lead(&replica->cure);
+    publish_status(replica);
+    return ST_OK;
+}
+
+static enum st_code
+start_thread(struct replica *replica, struct st_err *err)
+{
+    sigset_t all, before; /* signals are for the threads of the program */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int status = pthread_create(&replica->thread, NULL, run, replica);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status ? st_fail(err, ST_RESOURCE_EXHAUSTED, "cannot start a thread: %s",
+                            strerror(status))
+                  : ST_OK;
+}
+
+static void
+free_all(struct replica *replica)
+{
+    store_close(replica->store);
+    pthread_mutex_destroy(&replica->lock);
+    free(replica->result);
+    free(replica);
+}
+AUTO_DEFINE(struct replica *, free_allp, free_all)
+
+static void
+end_library(struct replica *replica)
+{
+    io_free(&replica->io);
+    cure_free(&replica->cure);
+    uv_loop_close(&replica->loop);
+}
+
+static void
+close_handle(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    uv_close(handle, NULL);
+}
+
+static enum st_code
+begin_library(struct replica *replica, const struct replica_config *config,
+              struct st_err *err)
+{
+    if (uv_loop_init(&replica->loop))
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "cannot make a loop");
+    enum st_code code = io_init(&replica->io, &replica->inner, &replica->loop,
+                                replica->store, NULL, replica_die, replica, err);
+    cure_init(&replica->cure, &replica->inner, moved, replica);
+    replica_machine_init(replica);
+    replica->raft.data = replica;
+    replica->wake.data = replica;
+    if (!code && (uv_async_init(&replica->loop, &replica->wake, on_wake) ||
+                  raft_init(&replica->raft, &replica->cure.face, &replica->fsm,
+                            config->id, config->address)))
+        code = st_fail(err, ST_RESOURCE_EXHAUSTED, "cannot start the consensus library");
+    if (code) {
+        uv_walk(&replica->loop, close_handle, NULL);
+        uv_run(&replica->loop, UV_RUN_DEFAULT);
+        end_library(replica);
+    }
+    return code;
+}
+
+static struct replica *
+make(const struct replica_config *config)
+{
+    struct replica *replica = calloc(1, sizeof(*replica));
+    struct replica_result *result = calloc(1, sizeof(*result));
+    if (!replica || !result) {
+        free(result);
+        free(replica);
+        return NULL;
+    }
+    replica->result = result;
+    replica->machine = config->machine;
+    replica->fatal = config->fatal;
+    pthread_mutex_init(&replica->lock, NULL);
+    replica_list_init(&replica->waiting);
+    replica_list_init(&replica->flight.proposals);
+    replica_list_init(&replica->flight.barriers);
+    replica_list_init(&replica->inbox);
+    return replica;
+}
+
+static enum st_code
+open_store(struct replica *replica, const struct replica_config *config,
+           struct st_err *err)
+{
+    struct store_config store = {.dir = config->dir,
+                                 .create = config->bootstrap,
+                                 .failed = store_broke,
+                                 .arg = replica};
+    enum st_code code = store_open(&store, &replica->store, err);
+    return code ? code : check_owner(replica, config, err);
+}
+
+enum st_code
+replica_open(const struct replica_config *config, struct replica **out,
+             struct st_err *err)
+{
+    AUTO(free_allp) struct replica *replica = make(config);
+    if (!replica)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "out of memory");
+    enum st_code code = open_store(replica, config, err);
+    if (!code)
+        code = begin_library(replica, config, err);
+    if (code)
+        return code;
+    code = start(replica, config, err);
+    if (!code)
+        code = start_thread(replica, err);
+    if (code) {
+        replica->ending = true;
+        raft_close(&replica->raft, raft_closed);
+        uv_run(&replica->loop, UV_RUN_DEFAULT);
+        end_library(replica);
+        return code;
+    }
+    *out = TAKE(replica);
+    return ST_OK;
+}
+
+void
+replica_close(struct replica *replica)
+{
+    if (!replica)
+        return;
+    pthread_mutex_lock(&replica->lock);
+    replica->close = true;
+    pthread_mutex_unlock(&replica->lock);
+    uv_async_send(&replica->wake);
+    pthread_join(replica->thread, NULL);
+    end_library(replica);
+    free_all(replica);
+}
+
+void
+replica_status(struct replica *replica, struct replica_status *out)
+{
+    pthread_mutex_lock(&replica->lock);
+    *out = replica->status;
+    pthread_mutex_unlock(&replica->lock);
+}
