@@ -6,9 +6,10 @@
  * store with the index they belong to; at start the machine is given all of them, then
  * the tail of the log again.
  *
- * One loop thread per replica runs everything below, including all callbacks and the
- * machine's functions.  replica_propose() and replica_barrier() may be called from any
- * thread.
+ * One loop thread per replica runs all callbacks and the machine's functions (before
+ * replica_open() returns, its caller's thread does).  replica_propose(),
+ * replica_barrier() and replica_status() may be called from any thread; not from two
+ * threads at once with replica_close().
  */
 #ifndef RAFT_REPLICA_H
 #define RAFT_REPLICA_H
@@ -49,9 +50,11 @@ struct replica_machine {
      * start. */
     enum st_code (*load)(void *self, const void *key, size_t key_len, const void *value,
                          size_t value_len, struct st_err *err);
-    /* One command at one log index.  No clock, no randomness, no I/O: the same commands
-     * give the same records on every member.  A command it refuses changes nothing and
-     * says so in the result. */
+    /* One command.  index is its own and greater than that of every command before it,
+     * the same on every member (several commands may share a log entry: it is not the
+     * entry's index).  No clock, no randomness, no I/O: the same commands give the same
+     * records on every member.  A command it refuses changes nothing and says so in the
+     * result. */
     void (*apply)(void *self, uint64_t index, const void *command, size_t command_len,
                   struct replica_change *change, struct replica_result *result);
 };
@@ -70,7 +73,8 @@ struct replica_config {
 
 /* Runs when it returns: records are loaded, though a leader may not be known yet.
  * ST_NOT_FOUND where dir holds no group and bootstrap is not set; ST_ALREADY_EXISTS;
- * ST_DATA_LOSS; ST_UNAVAILABLE where another process has it open. */
+ * ST_DATA_LOSS; ST_UNAVAILABLE where another process has it open; ST_FAILED_PRECONDITION
+ * where it is another member's, or of a later format. */
 enum st_code replica_open(const struct replica_config *config, struct replica **out,
                           struct st_err *err);
 /* Every pending callback has run (with ST_UNAVAILABLE) when it returns. Not from the loop
@@ -84,7 +88,8 @@ typedef void (*replica_done)(void *arg, const struct st_err *err,
                              const struct replica_result *result);
 
 /* Always calls back exactly once, never from inside the call.  timeout_ms bounds the
- * wait, then ST_UNAVAILABLE. */
+ * wait (to about 100 ms), then ST_UNAVAILABLE.  ST_INVALID_ARGUMENT above
+ * REPLICA_COMMAND_MAX. */
 void replica_propose(struct replica *replica, const void *command, size_t len,
                      uint32_t timeout_ms, replica_done done, void *arg);
 

@@ -62,6 +62,8 @@ well_formed(const struct raft_buffer *entry)
     if (entry->len < ENTRY_HEAD || at[0] != ENTRY_FORMAT)
         return false;
     uint32_t count = get32(at + 1);
+    if (count > ENTRY_COMMANDS_MAX)
+        return false;
     at += ENTRY_HEAD;
     for (; count; count--)
         if (!next_command(&at, end, &command, &len))
@@ -88,10 +90,11 @@ apply_commands(struct replica *replica, uint64_t index, const struct raft_buffer
     const uint8_t *at = entry->base, *end = at + entry->len, *command;
     size_t len;
     struct replica_change change = {io_pending(&replica->io)};
+    uint64_t own = index << POSITION_BITS;
     at += ENTRY_HEAD;
     while (next_command(&at, end, &command, &len)) {
         replica->result->len = 0;
-        replica->machine.apply(replica->machine.self, index, command, len, &change,
+        replica->machine.apply(replica->machine.self, own++, command, len, &change,
                                replica->result);
         assert(replica->result->len <= REPLICA_RESULT_MAX);
         FAILPOINT("raft.apply.command");
