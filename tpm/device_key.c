@@ -3,10 +3,9 @@
 static void
 key_flush(struct tpm *tpm, struct tpm_key *key)
 {
-    if (key->primary) {
-        TPM_HANDLE handle = {tpm, key->handle};
-        key->primary = NULL;
-    }
+    if (key->primary)
+        tpm_handle_flush(&(struct tpm_handle){tpm, key->handle});
+    key->primary = NULL;
 }
 
 void

@@ -20,7 +20,7 @@
 static const uint8_t magic[8] = {'S', 'T', 'S', 'E', 'A', 'L', 0, 1};
 
 enum {
-    FIXED_LEN = sizeof(magic) + 4 + TPM_NAME_LEN + 2 * SHA256_LEN + 2,
+    FIXED_LEN = sizeof(magic) + 4 + TPM_NAME_LEN + SHA256_LEN + SHA256_LEN + 2,
 };
 
 enum st_code

@@ -56,8 +56,8 @@ peer_challenge_put(const struct swtpm *swtpm, const char *name,
 
 const char *const peer_ek[TPM_EK_TYPES] = {
     [TPM_EK_RSA_2048] = "EK=0x81010001 && tpm2_readpublic -c $EK -o ek.pub",
-    [TPM_EK_ECC_P256] = "EK=ek.ctx && tpm2_createek -G ecc -c $EK -u ek.pub && "
-                        "tpm2_flushcontext -t",
+    [TPM_EK_ECC_P256] = ("EK=ek.ctx && tpm2_createek -G ecc -c $EK -u ek.pub && "
+                         "tpm2_flushcontext -t"),
     [TPM_EK_ECC_P384] = "EK=0x81010016 && tpm2_readpublic -c $EK -o ek.pub",
 };
 
@@ -69,8 +69,8 @@ const char *const peer_ek[TPM_EK_TYPES] = {
 const char *const peer_activate[TPM_EK_TYPES] = {
     [TPM_EK_RSA_2048] = BY_POLICY,
     [TPM_EK_ECC_P256] = BY_POLICY,
-    [TPM_EK_ECC_P384] = "tpm2_activatecredential -c ak.ctx -C $EK -i blob -o solution && "
-                        "tpm2_flushcontext -t",
+    [TPM_EK_ECC_P384] = ("tpm2_activatecredential -c ak.ctx -C $EK -i blob -o solution "
+                         "&& tpm2_flushcontext -t"),
 };
 
 #define AK_OF(algorithm)                                                                 \
