@@ -151,22 +151,24 @@ write_name(struct der_writer *out, const char *common_name)
 }
 
 /* The same key and name give the same number, positive and of one length. */
-static void
-write_serial(struct der_writer *out, const uint8_t public_key[ED25519_PUBLIC_LEN],
-             const char *common_name)
+static bool
+make_serial(const uint8_t public_key[ED25519_PUBLIC_LEN], const char *common_name,
+            uint8_t out[SERIAL_LEN])
 {
     uint8_t seen[ED25519_PUBLIC_LEN + COMMON_NAME_MAX] = {0}, hash[SHA256_LEN];
     memcpy(seen, public_key, ED25519_PUBLIC_LEN);
     memcpy(seen + ED25519_PUBLIC_LEN, common_name, strlen(common_name));
-    cert_fingerprint(seen, sizeof(seen), hash);
+    if (wc_Sha256Hash(seen, sizeof(seen), hash))
+        return false;
     hash[0] = (hash[0] & 0x7f) | 0x40;
-    der_write_element(out, DER_INTEGER, hash, SERIAL_LEN);
+    memcpy(out, hash, SERIAL_LEN);
+    return true;
 }
 
 /* TBSCertificate, from its last field to its first. */
 static void
-write_tbs(struct der_writer *out, const uint8_t public_key[ED25519_PUBLIC_LEN],
-          const char *common_name)
+write_tbs(struct der_writer *out, const uint8_t serial[SERIAL_LEN],
+          const uint8_t public_key[ED25519_PUBLIC_LEN], const char *common_name)
 {
     static const uint8_t v3[] = {DER_CONTEXT_0, 3, DER_INTEGER, 1, 2};
     size_t end = out->at;
@@ -178,7 +180,7 @@ write_tbs(struct der_writer *out, const uint8_t public_key[ED25519_PUBLIC_LEN],
     der_write_element(out, DER_SEQUENCE, validity, sizeof(validity) - 1);
     write_name(out, common_name);
     write_algorithm(out);
-    write_serial(out, public_key, common_name);
+    der_write_element(out, DER_INTEGER, serial, SERIAL_LEN);
     der_write(out, v3, sizeof(v3));
     der_wrap(out, DER_SEQUENCE, end);
 }
@@ -194,10 +196,13 @@ cert_self_sign(const struct secret *seed, const char *common_name, struct cert *
     enum st_code code = key_public(seed, public, err);
     if (code)
         return code;
+    uint8_t serial[SERIAL_LEN];
+    if (!make_serial(public, common_name, serial))
+        return st_fail(err, ST_INTERNAL, "cannot number a certificate");
 
     uint8_t tbs[512];
     struct der_writer body = {.start = tbs, .at = sizeof(tbs), .end = sizeof(tbs)};
-    write_tbs(&body, public, common_name);
+    write_tbs(&body, serial, public, common_name);
     size_t tbs_len = sizeof(tbs) - body.at;
     uint8_t signature[1 + ED25519_SIGNATURE_LEN] = {0}; /* no unused bits */
     if ((code = key_sign(seed, tbs + body.at, tbs_len, signature + 1, err)))

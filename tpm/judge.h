@@ -5,6 +5,10 @@
  * Library Part 2; every parser takes exactly its bytes: shorter, longer or unusual
  * encodings are ST_INVALID_ARGUMENT, a proof that does not hold is ST_PERMISSION_DENIED.
  * Every function may be called from any thread.
+ *
+ * libtss2-mu writes a line to stderr for whatever it cannot read unless TSS2_LOG=all+NONE
+ * is in the environment before the first call: a daemon's main() puts it there, or any
+ * stranger writes its log.
  */
 #ifndef TPM_JUDGE_H
 #define TPM_JUDGE_H

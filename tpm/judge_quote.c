@@ -59,9 +59,9 @@ tpm_quote_check(const void *ak_public, size_t ak_public_len,
 {
     TPMT_PUBLIC ak;
     TPMS_ATTEST quote;
-    if (tpm_ak_read_public(ak_public, ak_public_len, &ak, err))
-        return st_wrap(err, "the AK of the record");
-    enum st_code code;
+    enum st_code code = tpm_ak_read_public(ak_public, ak_public_len, &ak, err);
+    if (code)
+        return err ? st_wrap(err, "the AK of the record") : code;
     if ((code = tpm_attest_read(evidence->quote, evidence->quote_len, &quote, err)) ||
         (code = statement_check(&quote, nonce, pcrs, err)) ||
         (code = tpm_signature_check(&ak, evidence->signature, evidence->signature_len,

@@ -87,6 +87,8 @@ ecc_check(const TPMT_PUBLIC *ak, const void *bytes, size_t len,
           const uint8_t digest[SHA256_LEN], struct st_err *err)
 {
     TPMT_SIGNATURE parsed;
+    if (REFUSES(0x13e, len == RSA_LEN)) /* bare, so not even malformed */
+        return tpm_refused(err, "the quote is signed by RSA, and the AK is ECC");
     enum st_code code = tpm_signature_read(bytes, len, &parsed, err);
     if (code)
         return code;
