@@ -18,7 +18,7 @@ enum {
     ENTRY_FORMAT = 1,
     ENTRY_HEAD = 1 + 4,
     ENTRY_MAX = 256 * 1024, /* bytes of commands in one entry, beyond the first */
-    POSITION_BITS = 12, /* of a command's index: its position in the entry */
+    POSITION_BITS = 12,     /* of a command's index: its position in the entry */
     ENTRY_COMMANDS_MAX = 1 << POSITION_BITS,
     LOG_BYTES_MAX = 4 * 1024 * 1024, /* then the log is compacted ... */
     LOG_ENTRIES_MAX = 1024,          /* ... or then, and at most so much stays */

@@ -186,6 +186,9 @@ fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
             replica_die(replica, err);
         return RAFT_CORRUPT;
     }
+    /* The records are in memory now: their pages of the map need not be, too. */
+    if (!replica->started && store_relax(replica->store, err))
+        return RAFT_IOERR;
     raft_free(buf->base);
     return 0;
 }

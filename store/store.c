@@ -19,7 +19,7 @@ static const char *const table_names[TABLE_COUNT] = {
     [TABLE_RECORD] = "record",
 };
 
-static const size_t map_size = (size_t)16 << 30; /* sparse: address space only */
+static const size_t map_size_default = (size_t)16 << 30; /* address space only */
 
 static enum st_code
 fail_errno(struct st_err *err, const char *what, const char *path)
@@ -74,7 +74,7 @@ fill_up(struct store *store, struct st_err *err)
         mdb_env_get_fd(store->env, &fd) || fstat(fd, &file))
         return fail_errno(err, "look at", store->path);
     unsigned long long wanted = (info.me_last_pgno + 1ULL) * pages.ms_psize;
-    if (wanted > map_size)
+    if (wanted > store->map_size)
         return st_fail(err, ST_DATA_LOSS, "%s claims %llu bytes", store->path, wanted);
     if ((unsigned long long)file.st_size < wanted && ftruncate(fd, (off_t)wanted))
         return fail_errno(err, "extend", store->path);
@@ -86,7 +86,7 @@ open_environment(struct store *store, struct st_err *err)
 {
     int status = mdb_env_create(&store->env), dead;
     if (!status)
-        status = mdb_env_set_mapsize(store->env, map_size);
+        status = mdb_env_set_mapsize(store->env, store->map_size);
     if (!status)
         status = mdb_env_set_maxdbs(store->env, TABLE_COUNT);
     if (!status)
@@ -183,6 +183,7 @@ store_open(const struct store_config *config, struct store **out, struct st_err 
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "out of memory");
     }
     store->lock_fd = -1;
+    store->map_size = config->map_size ? config->map_size : map_size_default;
     store->failed = config->failed;
     store->arg = config->arg;
     store->queue_end = &store->queue;
@@ -219,6 +220,6 @@ enum st_code
 store_relax(struct store *store, struct st_err *err)
 {
     /* Setting the size maps the file anew, without the pages that were touched. */
-    int status = mdb_env_set_mapsize(store->env, map_size);
+    int status = mdb_env_set_mapsize(store->env, store->map_size);
     return status ? store_fail(store, status, "map", err) : ST_OK;
 }

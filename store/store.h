@@ -35,6 +35,7 @@ enum {
 struct store_config {
     const char *dir; /* made (0700) where `create` is set */
     bool create;     /* an empty store where there is none */
+    size_t map_size; /* bytes the store may grow to; 0: 16 GiB, sparse */
     /* A write failed.  Once, on the writer thread. */
     void (*failed)(void *arg, const struct st_err *err);
     void *arg;

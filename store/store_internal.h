@@ -45,6 +45,7 @@ struct store_state {
 struct store {
     char *path;
     int lock_fd;
+    size_t map_size;
     MDB_env *env;
     MDB_dbi tables[TABLE_COUNT];
     void (*failed)(void *arg, const struct st_err *err);
