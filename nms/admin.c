@@ -1,0 +1,135 @@
+#include "nms/admin.h"
+#include "nms/ca.h"
+#include "nms/digest.h"
+#include "proto/event.h"
+#include "proto/mutant.h"
+#include "proto/scope.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MANAGEMENT "/api.ClusterManagement/"
+#define METHOD(name, in_type, out_type, handler)                                         \
+    {                                                                                    \
+        .path = MANAGEMENT name, .in = &api__##in_type##__descriptor,                    \
+        .out = &api__##out_type##__descriptor, .deadline_ms = NMS_ADMIN_MS,              \
+        .handle = admin_handle_##handler                                                 \
+    }
+
+const struct rpc_method admin_methods[] = {
+    METHOD("AddNode", add_node_request, add_node_response, add_node),
+    /* The answer's type is the contract's. */
+    METHOD("RemoveNode", remove_node_request, remove_node_request, remove_node),
+    METHOD("ListNodes", list_nodes_request, list_nodes_response, list_nodes),
+    METHOD("NewEnrolmentConfig", new_enrolment_config_request,
+           new_enrolment_config_response, new_enrolment),
+    METHOD("ListEnrolmentConfigs", list_enrolment_configs_request,
+           list_enrolment_configs_response, list_enrolments),
+    METHOD("RemoveEnrolmentConfig", remove_enrolment_config_request,
+           remove_enrolment_config_response, remove_enrolment),
+    METHOD("GetStatus", get_status_request, get_status_response, status),
+};
+const size_t admin_method_count = sizeof(admin_methods) / sizeof(*admin_methods);
+
+static const struct {
+    const char *path;
+    State__AdminRole least;
+} roles[] = {
+    {MANAGEMENT "AddNode", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "RemoveNode", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "ListNodes", STATE__ADMIN_ROLE__VIEWER},
+    {MANAGEMENT "NewEnrolmentConfig", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "ListEnrolmentConfigs", STATE__ADMIN_ROLE__VIEWER},
+    {MANAGEMENT "RemoveEnrolmentConfig", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "GetStatus", STATE__ADMIN_ROLE__VIEWER},
+    {"/grpc.health.v1.Health/Check", STATE__ADMIN_ROLE__VIEWER},
+    {"/grpc.health.v1.Health/Watch", STATE__ADMIN_ROLE__VIEWER},
+    {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+     STATE__ADMIN_ROLE__VIEWER},
+};
+
+State__AdminRole
+admin_least_role(const char *path)
+{
+    for (size_t i = 0; i < sizeof(roles) / sizeof(*roles); i++)
+        if (strcmp(path, roles[i].path) == 0)
+            return roles[i].least;
+    return STATE__ADMIN_ROLE__NOBODY;
+}
+
+static State__AdminRole
+role_of_cert(struct nms *nms, const void *cert, size_t len)
+{
+    uint8_t fingerprint[SHA256_LEN];
+    if (len == 0)
+        return STATE__ADMIN_ROLE__NOBODY;
+    cert_fingerprint(cert, len, fingerprint);
+    return state_admin_role(nms->state, fingerprint);
+}
+
+State__AdminRole
+admin_role_of(const struct rpc_call *call)
+{
+    size_t len;
+    const void *cert = rpc_call_client_cert(call, &len);
+    return role_of_cert(rpc_call_context(call), cert, len);
+}
+
+enum st_code
+admin_admit(void *context, const char *path, const void *client_cert,
+            size_t client_cert_len, struct st_err *err)
+{
+    State__AdminRole role = role_of_cert(context, client_cert, client_cert_len);
+    if (REFUSES(0x50a, role == STATE__ADMIN_ROLE__NOBODY))
+        return st_fail_for(err, ST_UNAUTHENTICATED, ST_REASON_REFUSED,
+                           "this certificate is not an administrator's here");
+    struct st_err why = {0};
+    if (ca_client_check(client_cert, client_cert_len, nms_now(), &why))
+        return st_fail_for(err, ST_UNAUTHENTICATED, ST_REASON_REFUSED, "%s", why.text);
+    const State__AdminRole least = admin_least_role(path);
+    if (REFUSES(0x50b, least == STATE__ADMIN_ROLE__NOBODY || role < least))
+        return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_ROLE,
+                           "your role does not allow this");
+    return ST_OK;
+}
+
+struct admin_pending *
+admin_pending_new(struct rpc_call *call, const char *name)
+{
+    uint8_t fingerprint[SHA256_LEN];
+    size_t len;
+    struct admin_pending *pending = calloc(1, sizeof(*pending));
+    if (!pending) {
+        struct st_err err = {0};
+        (void)st_fail(&err, ST_RESOURCE_EXHAUSTED, "no memory");
+        rpc_call_finish(call, &err);
+        return NULL;
+    }
+    pending->nms = rpc_call_context(call);
+    pending->call = rpc_call_hold(call);
+    strncpy(pending->name, name, sizeof(pending->name) - 1);
+    const void *cert = rpc_call_client_cert(call, &len);
+    cert_fingerprint(cert, len, fingerprint);
+    digest_hex(fingerprint, pending->who);
+    return pending;
+}
+
+void
+admin_pending_free(struct admin_pending *pending)
+{
+    secret_wipe(&pending->secret);
+    rpc_call_release(pending->call);
+    free(pending);
+}
+
+void
+admin_say(const struct admin_pending *pending, const char *word, const struct st_err *err)
+{
+    if (err->code)
+        event(word, "name=%s admin=%.16s peer=%s decision=%s reason=\"%s\"",
+              pending->name, pending->who, rpc_call_peer(pending->call),
+              st_code_name(err->code), err->text);
+    else
+        event(word, "name=%s admin=%.16s peer=%s decision=OK", pending->name,
+              pending->who, rpc_call_peer(pending->call));
+}

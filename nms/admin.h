@@ -1,0 +1,63 @@
+/* admin.h - ClusterManagement on 7836: who may call what, and the methods.
+ *
+ * The certificate of the caller is compared as a whole (SHA-256 of its DER) with the
+ * administrators in the records; nothing else about it gives a right.  What is not in the
+ * table of methods is refused.
+ */
+#ifndef NMS_ADMIN_H
+#define NMS_ADMIN_H
+
+#include "nms/nms.h"
+
+#include <stddef.h>
+
+/* rpc_server_config.admit; context is struct nms. */
+enum st_code admin_admit(void *context, const char *path, const void *client_cert,
+                         size_t client_cert_len, struct st_err *err);
+
+/* The least role that may call this method; ..NOBODY for one that nobody may call. */
+State__AdminRole admin_least_role(const char *path);
+
+/* The role of who makes this call. */
+State__AdminRole admin_role_of(const struct rpc_call *call);
+
+extern const struct rpc_method admin_methods[];
+extern const size_t admin_method_count;
+
+/* What waits for a commit or a barrier: the call, and what the answer is made of. */
+struct admin_pending {
+    struct nms *nms;
+    struct rpc_call *call;        /* held */
+    char name[NAME_MAX_LEN + 1];  /* of the node or enrolment, for the log */
+    char who[2 * SHA256_LEN + 1]; /* fingerprint of the administrator */
+    struct secret secret;         /* of a new enrolment */
+    uint8_t secret_hash[SHA256_LEN];
+    uint32_t uses;
+    int64_t expires_at;
+};
+/* NULL after the call was ended for want of memory. */
+struct admin_pending *admin_pending_new(struct rpc_call *call, const char *name);
+void admin_pending_free(struct admin_pending *pending);
+AUTO_DEFINE(struct admin_pending *, admin_pending_freep, admin_pending_free)
+
+/* One line in the log for one change. */
+void admin_say(const struct admin_pending *pending, const char *word,
+               const struct st_err *err);
+
+/* The handlers of the methods, admin_nodes.c, admin_enrolments.c and admin_status.c. */
+void admin_handle_add_node(struct rpc_call *call, enum rpc_event what,
+                           const ProtobufCMessage *message);
+void admin_handle_remove_node(struct rpc_call *call, enum rpc_event what,
+                              const ProtobufCMessage *message);
+void admin_handle_list_nodes(struct rpc_call *call, enum rpc_event what,
+                             const ProtobufCMessage *message);
+void admin_handle_new_enrolment(struct rpc_call *call, enum rpc_event what,
+                                const ProtobufCMessage *message);
+void admin_handle_list_enrolments(struct rpc_call *call, enum rpc_event what,
+                                  const ProtobufCMessage *message);
+void admin_handle_remove_enrolment(struct rpc_call *call, enum rpc_event what,
+                                   const ProtobufCMessage *message);
+void admin_handle_status(struct rpc_call *call, enum rpc_event what,
+                         const ProtobufCMessage *message);
+
+#endif

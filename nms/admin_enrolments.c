@@ -1,0 +1,269 @@
+/* NewEnrolmentConfig, ListEnrolmentConfigs, RemoveEnrolmentConfig. */
+#include "nms/admin.h"
+#include "nms/digest.h"
+#include "proto/mutant.h"
+#include "proto/secret.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    ENROLMENT_SECRET_LEN = 32,
+    ENROLMENT_EXPIRES_DEFAULT_S = 24 * 3600,
+};
+
+/* Whether the record is what this very call made.  A request id that was used before
+ * makes the machine repeat an old OK, but the secret of then is stored nowhere. */
+static enum st_code
+made_check(const struct admin_pending *pending, struct st_err *err)
+{
+    AUTO(state_enrolment_freep) State__Enrolment *enrolment = NULL;
+    if (state_enrolment(pending->nms->state, pending->name, &enrolment, NULL) ||
+        REFUSES(0x31e, !secret_equal_bytes(enrolment->secret_hash.data,
+                                           pending->secret_hash, SHA256_LEN)))
+        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
+                           "this request was answered before, and its secret is not "
+                           "kept: remove the enrolment and make another");
+    return ST_OK;
+}
+
+static enum st_code
+address_add(void *arg, const State__Member *member, struct st_err *err)
+{
+    Api__EnrolmentConfig *config = arg;
+    if (config->n_master_ips == ADDRESSES_MAX)
+        return ST_OK;
+    ProtobufCBinaryData *ip = &config->master_ips[config->n_master_ips];
+    ip->data = malloc(member->address.len);
+    if (!ip->data)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for an address");
+    memcpy(ip->data, member->address.data, member->address.len);
+    ip->len = member->address.len;
+    config->n_master_ips++;
+    return ST_OK;
+}
+
+static void
+new_send(struct admin_pending *pending)
+{
+    struct nms *nms = pending->nms;
+    struct st_err err = {0};
+    ProtobufCBinaryData ips[ADDRESSES_MAX];
+    Api__EnrolmentConfig config = API__ENROLMENT_CONFIG__INIT;
+    config.enrolment_secret.data = pending->secret.bytes;
+    config.enrolment_secret.len = pending->secret.len;
+    config.masters_cert.data = nms->masters_cert.der;
+    config.masters_cert.len = nms->masters_cert.len;
+    config.name = pending->name;
+    config.uses_left = pending->uses;
+    config.expires_at = pending->expires_at;
+    config.master_ips = ips;
+    enum st_code code = state_each_member(nms->state, address_add, &config, &err);
+
+    Api__NewEnrolmentConfigResponse response = API__NEW_ENROLMENT_CONFIG_RESPONSE__INIT;
+    response.enrolment_config = &config;
+    if (code)
+        rpc_call_finish(pending->call, &err);
+    else
+        rpc_call_reply(pending->call, &response.base);
+    for (size_t i = 0; i < config.n_master_ips; i++)
+        free(ips[i].data);
+}
+
+static void
+made(void *arg, const struct st_err *err)
+{
+    AUTO(admin_pending_freep) struct admin_pending *pending = arg;
+    struct st_err outcome = *err;
+    if (!outcome.code && !made_check(pending, &outcome))
+        outcome.code = ST_OK;
+    admin_say(pending, "new-enrolment", &outcome);
+    if (outcome.code)
+        rpc_call_finish(pending->call, &outcome);
+    else
+        new_send(pending);
+}
+
+static enum st_code
+malformed(struct st_err *err, const char *what)
+{
+    return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED, "%s", what);
+}
+
+static enum st_code
+new_check(const Api__NewEnrolmentConfigRequest *request, struct st_err *err)
+{
+    if (request->uses > ENROLMENT_USES_MAX)
+        return malformed(err, "an enrolment has at most 10000 uses");
+    if (request->expires_in_s > ENROLMENT_EXPIRES_MAX_S)
+        return malformed(err, "an enrolment lasts a year at most");
+    if (request->request_id.len != 0 && request->request_id.len != REQUEST_ID_LEN)
+        return malformed(err, "a request id has 16 bytes");
+    return name_check("an enrolment", request->name, err);
+}
+
+static enum st_code
+new_fill(struct admin_pending *pending, const Api__NewEnrolmentConfigRequest *request,
+         struct st_err *err)
+{
+    const uint64_t lasts =
+        request->expires_in_s ? request->expires_in_s : ENROLMENT_EXPIRES_DEFAULT_S;
+    enum st_code code = secret_random(&pending->secret, ENROLMENT_SECRET_LEN, err);
+    if (code)
+        return code;
+    pending->uses = request->uses ? request->uses : 1;
+    pending->expires_at = nms_now() + (int64_t)lasts;
+    return digest_enrolment_secret(pending->secret.bytes, pending->secret.len,
+                                   pending->secret_hash, err);
+}
+
+static void
+new_propose(struct admin_pending *pending, const Api__NewEnrolmentConfigRequest *request)
+{
+    State__Enrolment enrolment = STATE__ENROLMENT__INIT;
+    enrolment.name = pending->name;
+    enrolment.secret_hash.data = pending->secret_hash;
+    enrolment.secret_hash.len = SHA256_LEN;
+    enrolment.uses_left = pending->uses;
+    enrolment.expires_at = pending->expires_at;
+    State__NewEnrolment new_enrolment = STATE__NEW_ENROLMENT__INIT;
+    new_enrolment.enrolment = &enrolment;
+    State__Command command = STATE__COMMAND__INIT;
+    command.request_id = request->request_id;
+    command.change_case = STATE__COMMAND__CHANGE_NEW_ENROLMENT;
+    command.new_enrolment = &new_enrolment;
+    nms_propose(pending->nms, &command, made, pending);
+}
+
+void
+admin_handle_new_enrolment(struct rpc_call *call, enum rpc_event what,
+                           const ProtobufCMessage *message)
+{
+    const Api__NewEnrolmentConfigRequest *request =
+        (const Api__NewEnrolmentConfigRequest *)message;
+    struct st_err err = {0};
+    if (what != RPC_MESSAGE)
+        return;
+    if (new_check(request, &err)) {
+        rpc_call_finish(call, &err);
+        return;
+    }
+    AUTO(admin_pending_freep)
+    struct admin_pending *pending = admin_pending_new(call, request->name);
+    if (!pending)
+        return;
+    if (new_fill(pending, request, &err)) {
+        rpc_call_finish(call, &err);
+        return;
+    }
+    new_propose(TAKE(pending), request);
+}
+
+static void
+removed(void *arg, const struct st_err *err)
+{
+    AUTO(admin_pending_freep) struct admin_pending *pending = arg;
+    const Api__RemoveEnrolmentConfigResponse response =
+        API__REMOVE_ENROLMENT_CONFIG_RESPONSE__INIT;
+    admin_say(pending, "remove-enrolment", err);
+    if (err->code)
+        rpc_call_finish(pending->call, err);
+    else
+        rpc_call_reply(pending->call, &response.base);
+}
+
+void
+admin_handle_remove_enrolment(struct rpc_call *call, enum rpc_event what,
+                              const ProtobufCMessage *message)
+{
+    const Api__RemoveEnrolmentConfigRequest *request =
+        (const Api__RemoveEnrolmentConfigRequest *)message;
+    struct st_err err = {0};
+    if (what != RPC_MESSAGE)
+        return;
+    if (name_check("an enrolment", request->name, &err)) {
+        rpc_call_finish(call, &err);
+        return;
+    }
+    struct admin_pending *pending = admin_pending_new(call, request->name);
+    if (!pending)
+        return;
+    State__RemoveEnrolment remove_enrolment = STATE__REMOVE_ENROLMENT__INIT;
+    remove_enrolment.name = request->name;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_REMOVE_ENROLMENT;
+    command.remove_enrolment = &remove_enrolment;
+    nms_propose(pending->nms, &command, removed, pending);
+}
+
+struct enrolment_list {
+    Api__EnrolmentConfig **configs;
+    size_t count, room;
+};
+
+static void
+enrolment_list_free(struct enrolment_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->configs[i]->name);
+        free(list->configs[i]);
+    }
+    free(list->configs);
+}
+
+static enum st_code
+enrolment_list_add(void *arg, const State__Enrolment *enrolment, struct st_err *err)
+{
+    struct enrolment_list *list = arg;
+    if (list->count == list->room) {
+        size_t room = list->room ? 2 * list->room : 16;
+        Api__EnrolmentConfig **configs = realloc(list->configs, room * sizeof(*configs));
+        if (!configs)
+            return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
+        list->configs = configs;
+        list->room = room;
+    }
+    AUTO(st_freep) Api__EnrolmentConfig *config = malloc(sizeof(*config));
+    AUTO(st_freep) char *name = strdup(enrolment->name);
+    if (!config || !name)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
+    api__enrolment_config__init(config);
+    config->name = TAKE(name);
+    config->uses_left = enrolment->uses_left;
+    config->expires_at = enrolment->expires_at;
+    list->configs[list->count++] = TAKE(config);
+    return ST_OK;
+}
+
+static void
+list_barrier_passed(void *arg, const struct st_err *barrier,
+                    const struct replica_result *result)
+{
+    AUTO(admin_pending_freep) struct admin_pending *pending = arg;
+    AUTO(enrolment_list_free) struct enrolment_list list = {0};
+    struct st_err err = *barrier;
+    (void)result;
+    if (err.code ||
+        state_each_enrolment(pending->nms->state, enrolment_list_add, &list, &err)) {
+        rpc_call_finish(pending->call, &err);
+        return;
+    }
+    Api__ListEnrolmentConfigsResponse response =
+        API__LIST_ENROLMENT_CONFIGS_RESPONSE__INIT;
+    response.enrolment_config = list.configs;
+    response.n_enrolment_config = list.count;
+    rpc_call_reply(pending->call, &response.base);
+}
+
+void
+admin_handle_list_enrolments(struct rpc_call *call, enum rpc_event what,
+                             const ProtobufCMessage *message)
+{
+    (void)message;
+    if (what != RPC_MESSAGE)
+        return;
+    struct admin_pending *pending = admin_pending_new(call, "");
+    if (pending)
+        replica_barrier(pending->nms->replica, NMS_COMMIT_MS, list_barrier_passed,
+                        pending);
+}

@@ -1,0 +1,35 @@
+/* GetStatus: answered from what this master knows, so also without a majority. */
+#include "nms/admin.h"
+
+void
+admin_handle_status(struct rpc_call *call, enum rpc_event what,
+                    const ProtobufCMessage *message)
+{
+    struct nms *nms = rpc_call_context(call);
+    struct replica_status replica;
+    struct state_counts counts;
+    struct st_err err = {0};
+    (void)message;
+    if (what != RPC_MESSAGE)
+        return;
+    replica_status(nms->replica, &replica);
+    if (state_count(nms->state, nms_now(), &counts, &err)) {
+        rpc_call_finish(call, &err);
+        return;
+    }
+    Api__GetStatusResponse status = API__GET_STATUS_RESPONSE__INIT;
+    status.cluster = nms->cluster;
+    status.version = (char *)ST_VERSION;
+    status.member_id = replica.id;
+    status.leader_id = replica.leader_id;
+    status.term = replica.term;
+    status.commit_index = replica.commit_index;
+    status.applied_index = replica.applied_index;
+    status.members = replica.members;
+    status.nodes = counts.nodes;
+    status.waiting = counts.waiting;
+    status.enrolments = counts.enrolments;
+    status.role =
+        (char *)(admin_role_of(call) == STATE__ADMIN_ROLE__ADMIN ? "admin" : "viewer");
+    rpc_call_reply(call, &status.base);
+}

@@ -1,0 +1,112 @@
+/* One command of the log: known already, or done now and remembered. */
+#include "nms/state_internal.h"
+
+#include <string.h>
+
+static enum st_code
+apply_change(struct applying *applying, const State__Command *command, struct st_err *err)
+{
+    switch (command->change_case) {
+    case STATE__COMMAND__CHANGE_FOUND:
+        return apply_found(applying, command->found, err);
+    case STATE__COMMAND__CHANGE_ENROL:
+        return apply_enrol(applying, command->enrol, err);
+    case STATE__COMMAND__CHANGE_ADOPT:
+        return apply_adopt(applying, command->adopt, err);
+    case STATE__COMMAND__CHANGE_REMOVE_NODE:
+        return apply_remove_node(applying, command->remove_node, err);
+    case STATE__COMMAND__CHANGE_NEW_ENROLMENT:
+        return apply_new_enrolment(applying, command->new_enrolment, err);
+    case STATE__COMMAND__CHANGE_REMOVE_ENROLMENT:
+        return apply_remove_enrolment(applying, command->remove_enrolment, err);
+    case STATE__COMMAND__CHANGE__NOT_SET:
+    case _STATE__COMMAND__CHANGE__CASE_IS_INT_SIZE:
+        break;
+    }
+    return st_fail(err, ST_UNIMPLEMENTED, "a change that this version does not know");
+}
+
+static void
+answer(const State__Result *said, struct replica_result *result)
+{
+    result->len = state__result__get_packed_size(said);
+    if (result->len > sizeof(result->bytes))
+        result->len = 0; /* st_err.text is far shorter */
+    else
+        state__result__pack(said, result->bytes);
+}
+
+static bool
+answer_again(const struct applying *applying, const uint8_t alias[RECORD_ALIAS_LEN],
+             struct replica_result *result)
+{
+    const struct record *record = records_find_request(&applying->state->records, alias);
+    if (!record)
+        return false;
+    State__Request *request = record_unpack(record, &state__request__descriptor);
+    answer(request->result, result);
+    record_free_unpacked(request);
+    return true;
+}
+
+/* The oldest makes room: by log index, so every master forgets the same one. */
+static void
+remember(struct applying *applying, const State__Command *command,
+         const uint8_t alias[RECORD_ALIAS_LEN], State__Result *said)
+{
+    char key[STATE_KEY_MAX];
+    State__Request request = STATE__REQUEST__INIT;
+    request.request_id = command->request_id;
+    request.result = said;
+    key_of_request(applying->index, key);
+    applying_put(applying, key, alias, &request.base);
+
+    const struct records *records = &applying->state->records;
+    while (records_count(records, "request/") > STATE_REQUESTS_KEPT) {
+        size_t at = records_begin(records, "request/");
+        strcpy(key, record_key(records_next(records, "request/", &at)));
+        applying_delete(applying, key);
+    }
+}
+
+static void
+apply_unpacked(struct applying *applying, const State__Command *command,
+               struct replica_result *result)
+{
+    uint8_t alias[RECORD_ALIAS_LEN] = {0};
+    struct st_err err = {0};
+    State__Result said = STATE__RESULT__INIT;
+    if (command->request_id.len != REQUEST_ID_LEN) {
+        said.code = ST_INVALID_ARGUMENT;
+        said.text = (char *)"a request id has 16 bytes";
+        answer(&said, result);
+        return;
+    }
+    memcpy(alias, command->request_id.data, REQUEST_ID_LEN);
+    if (answer_again(applying, alias, result))
+        return;
+    applying->now = command->time;
+    if (apply_change(applying, command, &err)) {
+        said.code = err.code;
+        said.reason = err.reason;
+        said.text = err.text;
+    }
+    remember(applying, command, alias, &said);
+    answer(&said, result);
+}
+
+void
+apply_command(struct applying *applying, const void *bytes, size_t len,
+              struct replica_result *result)
+{
+    State__Command *command = state__command__unpack(&state_allocator, len, bytes);
+    if (!command) {
+        State__Result said = STATE__RESULT__INIT;
+        said.code = ST_INVALID_ARGUMENT;
+        said.text = (char *)"a command that cannot be read";
+        answer(&said, result);
+        return;
+    }
+    apply_unpacked(applying, command, result);
+    state__command__free_unpacked(command, &state_allocator);
+}

@@ -1,0 +1,39 @@
+#include "nms/state_internal.h"
+
+/* The command comes from our own proposer, but is checked like a record from disk: what
+ * cannot be loaded again must not be written. */
+static enum st_code
+found_check(const struct applying *applying, const State__Found *found,
+            struct st_err *err)
+{
+    if (records_find(&applying->state->records, "cluster"))
+        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
+                           "the cluster exists already");
+    if (!found->cluster || !found->member ||
+        found->cluster->masters_seed.len != ED25519_SEED_LEN ||
+        found->cluster->masters_cert.len == 0 ||
+        (found->member->address.len != 4 && found->member->address.len != 16) ||
+        found->n_admins > STATE_ADMINS_MAX)
+        return st_fail(err, ST_INVALID_ARGUMENT, "a cluster without all its parts");
+    for (size_t i = 0; i < found->n_admins; i++)
+        if (found->admins[i]->fingerprint.len != SHA256_LEN)
+            return st_fail(err, ST_INVALID_ARGUMENT, "an administrator's fingerprint");
+    return name_check("a cluster", found->cluster->name, err);
+}
+
+enum st_code
+apply_found(struct applying *applying, const State__Found *found, struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    enum st_code code = found_check(applying, found, err);
+    if (code)
+        return code;
+    applying_put(applying, "cluster", NULL, &found->cluster->base);
+    key_of_member(found->member->id, key);
+    applying_put(applying, key, NULL, &found->member->base);
+    for (size_t i = 0; i < found->n_admins; i++) {
+        key_of_admin(found->admins[i]->fingerprint.data, key);
+        applying_put(applying, key, NULL, &found->admins[i]->base);
+    }
+    return ST_OK;
+}

@@ -1,0 +1,172 @@
+/* Who becomes a node, and who stops being one. */
+#include "nms/digest.h"
+#include "nms/state_internal.h"
+#include "proto/mutant.h"
+#include "proto/secret.h"
+
+#include <string.h>
+
+static bool
+bytes_equal(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
+{
+    return a->len == b->len && secret_equal_bytes(a->data, b->data, a->len);
+}
+
+/* Nothing at all differs: this is the node that did not hear its OK. */
+static bool
+is_same_node(const struct record *record, const State__Node *node)
+{
+    State__Node *known = record_unpack(record, &state__node__descriptor);
+    bool differs = REFUSES(0x29c, !bytes_equal(&known->ak_public, &node->ak_public)) ||
+                   REFUSES(0x29d, !bytes_equal(&known->id_cert, &node->id_cert)) ||
+                   REFUSES(0x29e, !bytes_equal(&known->global_unlock_key,
+                                               &node->global_unlock_key)) ||
+                   REFUSES(0x29f, !bytes_equal(&known->secret_hash, &node->secret_hash));
+    record_free_unpacked(known);
+    return !differs;
+}
+
+/* One answer for every way in which a secret can be no good. */
+static enum st_code
+secret_judge(const struct record *record, int64_t now, struct st_err *err)
+{
+    if (REFUSES(0x31a, !record))
+        return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
+                           "no enrolment has this secret");
+    State__Enrolment *enrolment = record_unpack(record, &state__enrolment__descriptor);
+    enum st_code code = ST_OK;
+    if (REFUSES(0x31b, now >= enrolment->expires_at))
+        code = st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
+                           "enrolment %s has expired", enrolment->name);
+    else if (REFUSES(0x31c, enrolment->uses_left == 0))
+        code = st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
+                           "enrolment %s is used up", enrolment->name);
+    record_free_unpacked(enrolment);
+    return code;
+}
+
+enum st_code
+enrol_judge(const struct state *state, const State__Node *node, int64_t now,
+            struct record **out_enrolment, struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    uint8_t ek_hash[RECORD_ALIAS_LEN];
+    enum st_code code;
+    if ((code = digest_labelled("EK", node->ek_pubkey.data, node->ek_pubkey.len, ek_hash,
+                                err)))
+        return code;
+    key_of_node(node->node_id, key);
+    const struct record *same_id = records_find(&state->records, key);
+    const struct record *same_ek = records_find_node_of_ek(&state->records, ek_hash);
+    if (same_id && same_id == same_ek && is_same_node(same_id, node)) {
+        *out_enrolment = NULL;
+        return ST_OK;
+    }
+    struct record *enrolment = enrolment_of_secret(state, &node->secret_hash);
+    if ((code = secret_judge(enrolment, now, err)))
+        return code;
+    if (REFUSES(0x29a, same_id))
+        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
+                           "%s is a node already, with other keys", node->node_id);
+    if (REFUSES(0x29b, same_ek))
+        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
+                           "this TPM belongs to %s already", record_key(same_ek));
+    if (records_count(&state->records, "node/") >= STATE_NODES_MAX)
+        return st_fail_for(err, ST_RESOURCE_EXHAUSTED, ST_REASON_BUSY,
+                           "there are %d nodes already", STATE_NODES_MAX);
+    *out_enrolment = enrolment;
+    return ST_OK;
+}
+
+static enum st_code
+enrol_check(const State__Node *node, struct st_err *err)
+{
+    if (!node || node->global_unlock_key.len != UNLOCK_KEY_LEN ||
+        node->ak_public.len == 0 || node->ek_pubkey.len == 0 || node->id_cert.len == 0 ||
+        node->secret_hash.len != SHA256_LEN)
+        return st_fail(err, ST_INVALID_ARGUMENT, "a node without all its parts");
+    return node_id_check(node->node_id, err);
+}
+
+enum st_code
+apply_enrol(struct applying *applying, const State__Enrol *enrol, struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    uint8_t ek_hash[RECORD_ALIAS_LEN];
+    State__Node *node = enrol->node;
+    struct record *record;
+    enum st_code code;
+    if ((code = enrol_check(node, err)) ||
+        (code = enrol_judge(applying->state, node, applying->now, &record, err)) ||
+        (code = digest_labelled("EK", node->ek_pubkey.data, node->ek_pubkey.len, ek_hash,
+                                err)))
+        return code;
+    if (!record)
+        return ST_OK;
+    State__Enrolment *enrolment = record_unpack(record, &state__enrolment__descriptor);
+    char *no_name = node->enrolment;
+    node->enrolment = enrolment->name;
+    node->enrolled_at = applying->now;
+    node->role = STATE__ROLE__REGISTERED;
+    key_of_node(node->node_id, key);
+    applying_put(applying, key, ek_hash, &node->base);
+    node->enrolment = no_name;
+
+    enrolment->uses_left--;
+    key_of_enrolment(enrolment->name, key);
+    applying_put(applying, key, enrolment->secret_hash.data, &enrolment->base);
+    record_free_unpacked(enrolment);
+    return ST_OK;
+}
+
+static enum st_code
+node_find(const struct applying *applying, const char *id, char key[STATE_KEY_MAX],
+          struct record **out, struct st_err *err)
+{
+    enum st_code code = node_id_check(id, err);
+    if (code)
+        return code;
+    key_of_node(id, key);
+    struct record *record = records_find(&applying->state->records, key);
+    if (!record)
+        return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND, "no node %s", id);
+    *out = record;
+    return ST_OK;
+}
+
+enum st_code
+apply_adopt(struct applying *applying, const State__Adopt *adopt, struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    uint8_t alias[RECORD_ALIAS_LEN];
+    struct record *record;
+    enum st_code code;
+    if (adopt->role != STATE__ROLE__WORKER)
+        return st_fail(err, ST_UNIMPLEMENTED, "nodes can be adopted as workers only");
+    if ((code = node_find(applying, adopt->node_id, key, &record, err)))
+        return code;
+    memcpy(alias, record->alias, sizeof(alias));
+    State__Node *node = record_unpack(record, &state__node__descriptor);
+    if (node->role == STATE__ROLE__REGISTERED) {
+        node->role = adopt->role;
+        applying_put(applying, key, alias, &node->base);
+    } else if (node->role != adopt->role) {
+        code = st_fail(err, ST_FAILED_PRECONDITION, "%s is adopted with another role",
+                       adopt->node_id);
+    }
+    record_free_unpacked(node);
+    return code;
+}
+
+enum st_code
+apply_remove_node(struct applying *applying, const State__RemoveNode *remove_node,
+                  struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    struct record *record;
+    enum st_code code = node_find(applying, remove_node->node_id, key, &record, err);
+    if (code)
+        return code;
+    applying_delete(applying, key);
+    return ST_OK;
+}

@@ -1,0 +1,40 @@
+/* ca.h - the certificate authority of the masters among themselves, and what a
+ * certificate from outside is for.
+ *
+ * X.509 by OpenSSL's libcrypto: wolfSSL cannot make a CRL, and libcrypto is in the
+ * process through gRPC anyway.  Certificates and lists are DER and valid from 1970 to
+ * 9999: what ends them is the list, not a clock.  Every function here may be called from
+ * any thread.
+ */
+#ifndef NMS_CA_H
+#define NMS_CA_H
+
+#include "proto/cert.h"
+#include "proto/secret.h"
+
+#include <stdint.h>
+
+struct ca {
+    struct cert cert;
+    struct secret key; /* PKCS#8 */
+};
+
+/* A new authority, Ed25519; the name of the cluster is in its subject. */
+enum st_code ca_new(const char *cluster, struct ca *out, struct st_err *err);
+
+/* Its list of revoked certificates, empty, with this number (RFC 5280, 5.2.3). */
+enum st_code ca_crl_empty(const struct ca *ca, uint64_t number, struct cert *out,
+                          struct st_err *err);
+
+/* A member's certificate with a fresh Ed25519 key, for both ends of a peer link: CN
+ * "smalltown-member-<id>", serial number `serial`, which the caller never uses twice. */
+enum st_code ca_issue_member(const struct ca *ca, uint64_t member_id, uint64_t serial,
+                             struct cert *out, struct secret *out_key,
+                             struct st_err *err);
+
+/* What an administrator presents: Ed25519, self-signed, made for clients (EKU, where
+ * there is one), in date at `now`.  ST_INVALID_ARGUMENT. */
+enum st_code ca_client_check(const void *der, size_t len, int64_t now,
+                             struct st_err *err);
+
+#endif

@@ -1,0 +1,30 @@
+/* digest.h - SHA-256 of bytes under a label, so that a digest made for one purpose means
+ * nothing for another.  May be called from any thread.
+ */
+#ifndef NMS_DIGEST_H
+#define NMS_DIGEST_H
+
+#include "proto/err.h"
+#include "proto/ident.h"
+
+#include <stddef.h>
+
+/* SHA-256 over label, a NUL byte, and the bytes. */
+enum st_code digest_labelled(const char *label, const void *bytes, size_t len,
+                             uint8_t out[SHA256_LEN], struct st_err *err);
+
+/* What is stored of an enrolment secret.  Plain hashing is enough: the secret is 32
+ * random bytes, nobody can guess it. */
+static inline enum st_code
+digest_enrolment_secret(const void *secret, size_t len, uint8_t out[SHA256_LEN],
+                        struct st_err *err)
+{
+    return digest_labelled("smalltown enrolment secret v1", secret, len, out, err);
+}
+
+enum {
+    SHA256_HEX_LEN = 2 * SHA256_LEN
+};
+void digest_hex(const uint8_t digest[SHA256_LEN], char out[SHA256_HEX_LEN + 1]);
+
+#endif

@@ -1,0 +1,26 @@
+/* init.h - makes a new cluster of one master. */
+#ifndef NMS_INIT_H
+#define NMS_INIT_H
+
+#include "proto/address.h"
+#include "proto/cert.h"
+
+enum {
+    INIT_ADMINS_MAX = 64
+};
+
+struct init_config {
+    const char *dir;
+    const char *name; /* of the cluster */
+    struct st_address address;
+    const char *admin_files[INIT_ADMINS_MAX]; /* certificates in PEM */
+    size_t admin_count;
+};
+
+/* Everything is checked before anything is made.  An init that was interrupted may be run
+ * again with the same address.  ST_ALREADY_EXISTS where dir holds a cluster;
+ * ST_INVALID_ARGUMENT; ST_FAILED_PRECONDITION where another address was begun with. */
+enum st_code init_cluster(const struct init_config *config, struct cert *out_masters,
+                          struct st_err *err);
+
+#endif

@@ -1,0 +1,137 @@
+#include "nms/nms.h"
+#include "nms/admin.h"
+#include "nms/self.h"
+#include "proto/scope.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+AUTO_DEFINE(struct nms *, nms_stopp, nms_stop)
+
+static enum st_code
+replica_begin(struct nms *nms, const struct nms_config *config, const struct self *self,
+              struct st_err *err)
+{
+    char address[ADDRESS_TEXT_MAX];
+    address_format_port(&self->address, PORT_CONSENSUS, address);
+    const struct replica_config replica = {
+        .dir = config->dir,
+        .id = self->id,
+        .address = address,
+        .machine = state_machine(nms->state),
+        .fatal = config->fatal,
+    };
+    return replica_open(&replica, &nms->replica, err);
+}
+
+/* What the doors need of the cluster's record.  Right after init it may still be in the
+ * log only: then it is there once the replica has caught up. */
+static enum st_code
+cluster_learn(struct nms *nms, struct st_err *err)
+{
+    AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
+    enum st_code code;
+    if (state_cluster(nms->state, &cluster, NULL)) {
+        if ((code = replica_barrier_wait(nms->replica, NMS_COMMIT_MS, err)))
+            return code;
+        if (state_cluster(nms->state, &cluster, NULL))
+            return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
+                               "init did not finish here: run it again");
+    }
+    if (cluster->masters_cert.len > sizeof(nms->masters_cert.der))
+        return st_fail(err, ST_DATA_LOSS, "the masters' certificate has %zu bytes",
+                       cluster->masters_cert.len);
+    memcpy(nms->masters_cert.der, cluster->masters_cert.data, cluster->masters_cert.len);
+    nms->masters_cert.len = cluster->masters_cert.len;
+    strncpy(nms->cluster, cluster->name, sizeof(nms->cluster) - 1);
+    return secret_set(&nms->masters_seed, cluster->masters_seed.data,
+                      cluster->masters_seed.len, err);
+}
+
+static enum st_code
+nodes_serve(struct nms *nms, uint16_t port, struct st_err *err)
+{
+    static struct rpc_method methods[2];
+    methods[0] = register_method;
+    methods[1] = unlock_method;
+    const struct rpc_server_config config = {
+        .addresses = &nms->address,
+        .address_count = 1,
+        .port = port,
+        .cert = &nms->masters_cert,
+        .seed = &nms->masters_seed,
+        .methods = methods,
+        .method_count = 2,
+        .context = nms,
+    };
+    return rpc_server_start(&config, &nms->nodes, err);
+}
+
+static enum st_code
+admins_serve(struct nms *nms, uint16_t port, struct st_err *err)
+{
+    const struct rpc_server_config config = {
+        .addresses = &nms->address,
+        .address_count = 1,
+        .port = port,
+        .cert = &nms->masters_cert,
+        .seed = &nms->masters_seed,
+        .want_client_cert = true,
+        .admit = admin_admit,
+        .methods = admin_methods,
+        .method_count = admin_method_count,
+        .context = nms,
+        .max_calls = 256,
+        .reflection = true,
+    };
+    return rpc_server_start(&config, &nms->admins, err);
+}
+
+enum st_code
+nms_start(const struct nms_config *config, struct nms **out, struct st_err *err)
+{
+    struct self self = {0};
+    enum st_code code;
+    if ((code = self_read(config->dir, &self, err)))
+        return code == ST_NOT_FOUND
+                   ? st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
+                                 "%s holds no cluster: make one with init", config->dir)
+                   : code;
+    secret_wipe(&self.key); /* for peers, of whom there are none */
+    AUTO(nms_stopp) struct nms *nms = calloc(1, sizeof(*nms));
+    if (!nms)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
+    nms->address = self.address;
+    nms->member_id = self.id;
+    if ((code = state_new(&nms->state, err)) ||
+        (code = replica_begin(nms, config, &self, err)) ||
+        (code = cluster_learn(nms, err)) ||
+        (code = masters_pem_write(config->dir, nms->masters_cert.der,
+                                  nms->masters_cert.len, err)) ||
+        (code = nodes_serve(nms, config->node_port, err)) ||
+        (code = admins_serve(nms, config->admin_port, err)))
+        return code;
+    malloc_trim(0); /* loading took more than is kept */
+    *out = TAKE(nms);
+    return ST_OK;
+}
+
+/* First the doors, so that nobody waits for the replica; then the replica, whose last
+ * callbacks still let go of calls; then the doors' memory. */
+void
+nms_stop(struct nms *nms)
+{
+    if (!nms)
+        return;
+    if (nms->admins)
+        rpc_server_stop(nms->admins, NMS_STOP_GRACE_MS);
+    if (nms->nodes)
+        rpc_server_stop(nms->nodes, NMS_STOP_GRACE_MS);
+    replica_close(nms->replica);
+    rpc_server_free(nms->nodes);
+    rpc_server_free(nms->admins);
+    state_free(nms->state);
+    secret_wipe(&nms->masters_seed);
+    free(nms);
+}

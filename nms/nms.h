@@ -1,0 +1,69 @@
+/* nms.h - one running master: its state, its replica and its two doors, and the few
+ * steps that all flows share.
+ *
+ * The flows (register.c, unlock.c, admin_*.c) run on the threads of the servers, what
+ * they wait for (a commit, a barrier) calls back on the replica's.  A handler never
+ * blocks.
+ */
+#ifndef NMS_NMS_H
+#define NMS_NMS_H
+
+#include "nms/state.h"
+#include "proto/api.pb-c.h"
+#include "proto/rpc_server.h"
+#include "raft/replica.h"
+
+#include <stdint.h>
+
+enum {
+    NMS_COMMIT_MS = 10000, /* a proposal or a barrier that takes longer is UNAVAILABLE */
+    NMS_REGISTER_MS = 60000, /* of a whole enrolment */
+    NMS_UNLOCK_MS = 30000,
+    NMS_ADMIN_MS = 20000,
+    NMS_RETRY_MS = 1000, /* the hint beside UNAVAILABLE */
+    NMS_STOP_GRACE_MS = 2000,
+};
+
+struct nms {
+    struct state *state;
+    struct replica *replica;
+    struct rpc_server *nodes;  /* 7833 */
+    struct rpc_server *admins; /* 7836 */
+    /* Constant while the servers run. */
+    struct cert masters_cert;
+    struct secret masters_seed;
+    struct st_address address;
+    char cluster[NAME_MAX_LEN + 1];
+    uint64_t member_id;
+};
+
+struct nms_config {
+    const char *dir;
+    uint16_t node_port;                  /* PORT_NODE_MANAGEMENT; 0: any, for tests */
+    uint16_t admin_port;                 /* PORT_CLUSTER_MANAGEMENT; 0: any, for tests */
+    void (*fatal)(const char *sentence); /* replica_config.fatal */
+};
+
+/* Serving when it returns.  ST_NOT_FOUND where dir holds no cluster; ST_UNAVAILABLE where
+ * a port or the store is in use; ST_DATA_LOSS. */
+enum st_code nms_start(const struct nms_config *config, struct nms **out,
+                       struct st_err *err);
+/* Owns: ends open calls within NMS_STOP_GRACE_MS.  Not from a server or replica thread.
+ * NULL is fine. */
+void nms_stop(struct nms *nms);
+
+/* Fills request id (where the command has none) and time, proposes, and says what came of
+ * it: err->code 0 is on disk on a majority, and accepted.  Calls back exactly once, maybe
+ * before it returns. */
+typedef void (*nms_done)(void *arg, const struct st_err *err);
+void nms_propose(struct nms *nms, State__Command *command, nms_done done, void *arg);
+
+/* What 7833 tells: the code and one fixed word.  The sentence is for our log. */
+void stranger_finish(struct rpc_call *call, const struct st_err *err);
+
+int64_t nms_now(void); /* seconds since 1970 */
+
+extern const struct rpc_method register_method; /* register.c */
+extern const struct rpc_method unlock_method;   /* unlock.c */
+
+#endif

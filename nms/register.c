@@ -1,0 +1,408 @@
+/* NewTPM2NodeRegister: a machine that nobody knows becomes a node.
+ *
+ *   AWAIT_REGISTER --register--> AWAIT_PROOF --attest_response--> AWAIT_INFO
+ *                 AK and EK good;             solution good,        | new_node_info
+ *                 challenge and nonce sent    quote by that AK      v
+ *   ENDED <--committed or refused-- AWAIT_COMMIT <--secret, id key, proposed--
+ *
+ * A message that is not the expected one ends the stream; so does its end before
+ * new_node_info.  The status OK is sent by the commit and by nothing else.
+ */
+#include "nms/digest.h"
+#include "nms/nms.h"
+#include "nms/pcrs.h"
+#include "proto/event.h"
+#include "proto/mutant.h"
+#include "proto/scope.h"
+#include "proto/secret.h"
+#include "tpm/judge.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum stage {
+    AWAIT_REGISTER = 0,
+    AWAIT_PROOF,
+    AWAIT_INFO,
+    AWAIT_COMMIT,
+    ENDED,
+};
+
+struct enrolling {
+    enum stage stage;
+    struct tpm_ak ak;
+    struct tpm_ek ek;
+    uint8_t *ek_cert; /* malloc'ed; NULL: none */
+    size_t ek_cert_len;
+    struct secret credential; /* the challenge's answer */
+    uint8_t nonce[NONCE_LEN];
+};
+
+static void
+wipe(void *state)
+{
+    struct enrolling *enrolling = state;
+    secret_wipe(&enrolling->credential);
+    free(enrolling->ek_cert);
+}
+
+static void
+say(const char *node, const char *peer, const struct st_err *err)
+{
+    if (err->code)
+        event("enrol", "node=%s peer=%s decision=%s reason=\"%s\"", node, peer,
+              st_code_name(err->code), err->text);
+    else
+        event("enrol", "node=%s peer=%s decision=OK", node, peer);
+}
+
+static void
+refuse(struct rpc_call *call, const char *node, const struct st_err *err)
+{
+    struct enrolling *enrolling = rpc_call_state(call);
+    enrolling->stage = ENDED;
+    say(node, rpc_call_peer(call), err);
+    stranger_finish(call, err);
+}
+
+static enum st_code
+keys_check(struct enrolling *enrolling, const Api__TPM2RegisterRequest *request,
+           struct st_err *err)
+{
+    enum st_code code;
+    if ((code = tpm_ak_check(request->ak_public.data, request->ak_public.len,
+                             &enrolling->ak, err)) ||
+        (code = tpm_ek_check(request->ek_pubkey.data, request->ek_pubkey.len,
+                             &enrolling->ek, err)))
+        return code;
+    const ProtobufCBinaryData *ek_cert = &request->ek_cert;
+    if (ek_cert->len == 0)
+        return ST_OK;
+    if (ek_cert->len > CERT_MAX_LEN)
+        return st_fail(err, ST_INVALID_ARGUMENT, "an EK certificate of %zu bytes",
+                       ek_cert->len);
+    if (REFUSES(0x23f, (code = tpm_ek_cert_check(ek_cert->data, ek_cert->len,
+                                                 &enrolling->ek, err))))
+        return code;
+    enrolling->ek_cert = malloc(ek_cert->len);
+    if (!enrolling->ek_cert)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for an EK certificate");
+    memcpy(enrolling->ek_cert, ek_cert->data, ek_cert->len);
+    enrolling->ek_cert_len = ek_cert->len;
+    return ST_OK;
+}
+
+static enum st_code
+challenge_send(struct rpc_call *call, struct enrolling *enrolling, struct st_err *err)
+{
+    SECRET nonce = {0};
+    struct tpm_challenge challenge;
+    enum st_code code;
+    if ((code = secret_random(&enrolling->credential, SHA256_LEN, err)) ||
+        (code = secret_random(&nonce, NONCE_LEN, err)) ||
+        (code = tpm_challenge_make(&enrolling->ek, enrolling->ak.name,
+                                   &enrolling->credential, &challenge, err)))
+        return code;
+    memcpy(enrolling->nonce, nonce.bytes, NONCE_LEN);
+
+    Api__TPM2AttestRequest attest = API__TPM2_ATTEST_REQUEST__INIT;
+    attest.ak_challenge.data = challenge.id_object;
+    attest.ak_challenge.len = challenge.id_object_len;
+    attest.ak_challenge_secret.data = challenge.encrypted_secret;
+    attest.ak_challenge_secret.len = challenge.encrypted_secret_len;
+    attest.quote_nonce.data = enrolling->nonce;
+    attest.quote_nonce.len = NONCE_LEN;
+    Api__TPM2FlowResponse response = API__TPM2_FLOW_RESPONSE__INIT;
+    response.stage_case = API__TPM2_FLOW_RESPONSE__STAGE_ATTEST_REQUEST;
+    response.attest_request = &attest;
+    rpc_call_send(call, &response.base);
+    return ST_OK;
+}
+
+static enum st_code
+step_register(struct rpc_call *call, const Api__TPM2RegisterRequest *request,
+              struct st_err *err)
+{
+    struct enrolling *enrolling = rpc_call_state(call);
+    enum st_code code;
+    if ((code = keys_check(enrolling, request, err)) ||
+        (code = challenge_send(call, enrolling, err)))
+        return code;
+    enrolling->stage = AWAIT_PROOF;
+    return ST_OK;
+}
+
+static enum st_code
+solution_check(const struct enrolling *enrolling, const ProtobufCBinaryData *solution,
+               struct st_err *err)
+{
+    SECRET given = {0};
+    if (solution->len == 0 || secret_set(&given, solution->data, solution->len, NULL) ||
+        !secret_equal(&given, &enrolling->credential))
+        return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
+                           "the challenge was not solved: this AK is not in the TPM of "
+                           "this EK");
+    return ST_OK;
+}
+
+static enum st_code
+step_proof(struct rpc_call *call, const Api__TPM2AttestResponse *response,
+           struct st_err *err)
+{
+    struct enrolling *enrolling = rpc_call_state(call);
+    struct tpm_pcrs pcrs;
+    struct tpm_clock clock;
+    const struct tpm_quote_evidence evidence = {
+        .quote = response->quote.data,
+        .quote_len = response->quote.len,
+        .signature = response->quote_signature.data,
+        .signature_len = response->quote_signature.len,
+    };
+    enum st_code code;
+    if ((code = pcrs_unpack(response->n_pcrs, response->pcrs, &pcrs, err)) ||
+        REFUSES(0x26f, (code = solution_check(enrolling, &response->ak_challenge_solution,
+                                              err))) ||
+        REFUSES(0x28f, (code = tpm_quote_check(enrolling->ak.public,
+                                               enrolling->ak.public_len, &evidence,
+                                               enrolling->nonce, &pcrs, &clock, err))))
+        return code;
+    enrolling->stage = AWAIT_INFO;
+    return ST_OK;
+}
+
+static enum st_code
+id_proof_check(const struct enrolling *enrolling, const ProtobufCBinaryData *proof,
+               const uint8_t id_key[ED25519_PUBLIC_LEN], struct st_err *err)
+{
+    static const char label[22] = "smalltown enrolment v1";
+    uint8_t message[sizeof(label) + NONCE_LEN];
+    if (proof->len == 0)
+        return ST_OK; /* the original contract has no proof */
+    memcpy(message, label, sizeof(label));
+    memcpy(message + sizeof(label), enrolling->nonce, NONCE_LEN);
+    if (proof->len != ED25519_SIGNATURE_LEN ||
+        key_verify(id_key, message, sizeof(message), proof->data, NULL))
+        return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
+                           "the sender does not hold the key of its id_cert");
+    return ST_OK;
+}
+
+static bool
+all_zero(const ProtobufCBinaryData *bytes)
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < bytes->len; i++)
+        any |= bytes->data[i];
+    return any == 0;
+}
+
+static enum st_code
+global_key_check(const ProtobufCBinaryData *key, struct st_err *err)
+{
+    if (REFUSES(0x30c, key->len != UNLOCK_KEY_LEN))
+        return st_fail(err, ST_INVALID_ARGUMENT, "a global key of %zu bytes", key->len);
+    if (REFUSES(0x30d, all_zero(key)))
+        return st_fail(err, ST_INVALID_ARGUMENT, "a global key of zeroes");
+    return ST_OK;
+}
+
+static enum st_code
+config_check(const struct nms *nms, const Api__EnrolmentConfig *config, const char *id,
+             struct st_err *err)
+{
+    const ProtobufCBinaryData *cert = &config->masters_cert;
+    if (*config->node_id && strcmp(config->node_id, id) != 0)
+        return st_fail(err, ST_INVALID_ARGUMENT, "calls itself %s", config->node_id);
+    if (REFUSES(0x31d, cert->len > 0 &&
+                           (cert->len != nms->masters_cert.len ||
+                            memcmp(cert->data, nms->masters_cert.der, cert->len) != 0)))
+        return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
+                           "an enrolment of another cluster");
+    return ST_OK;
+}
+
+/* Everything in new_node_info that can be judged without the records. */
+static enum st_code
+info_check(const struct nms *nms, const struct enrolling *enrolling,
+           const Api__NewNodeInfo *info, char out_id[NODE_ID_LEN + 1], struct st_err *err)
+{
+    uint8_t id_key[ED25519_PUBLIC_LEN];
+    struct st_address address;
+    enum st_code code;
+    if (!info->enrolment_config)
+        return st_fail(err, ST_INVALID_ARGUMENT, "no enrolment_config");
+    if (info->id_cert.len > STATE_ID_CERT_MAX)
+        return st_fail(err, ST_INVALID_ARGUMENT, "an id_cert of %zu bytes",
+                       info->id_cert.len);
+    if ((code = cert_public_key(info->id_cert.data, info->id_cert.len, id_key, err)))
+        return st_wrap(err, "id_cert");
+    node_id_of_key(id_key, out_id);
+    if (REFUSES(0x30a, (code = id_proof_check(enrolling, &info->id_proof, id_key, err))))
+        return code;
+    if (REFUSES(0x30b, (code = address_unpack(&info->ip, &address, err))))
+        return code;
+    if ((code = global_key_check(&info->global_unlock_key, err)))
+        return code;
+    return config_check(nms, info->enrolment_config, out_id, err);
+}
+
+/* What the commit needs; the call's own state belongs to the server's threads. */
+struct committing {
+    struct rpc_call *call;
+    char node[NODE_ID_LEN + 1];
+};
+
+static void
+committed(void *arg, const struct st_err *err)
+{
+    struct committing *committing = arg;
+    say(committing->node, rpc_call_peer(committing->call), err);
+    stranger_finish(committing->call, err);
+    rpc_call_release(committing->call);
+    free(committing);
+}
+
+static void
+node_fill(const struct enrolling *enrolling, const Api__NewNodeInfo *info, char *id,
+          uint8_t secret_hash[SHA256_LEN], State__Node *out)
+{
+    state__node__init(out);
+    out->node_id = id;
+    out->id_cert = info->id_cert;
+    out->global_unlock_key = info->global_unlock_key;
+    out->address = info->ip;
+    out->ak_public.data = (uint8_t *)enrolling->ak.public;
+    out->ak_public.len = enrolling->ak.public_len;
+    out->ek_pubkey.data = (uint8_t *)enrolling->ek.spki;
+    out->ek_pubkey.len = enrolling->ek.spki_len;
+    out->ek_cert.data = enrolling->ek_cert;
+    out->ek_cert.len = enrolling->ek_cert_len;
+    out->secret_hash.data = secret_hash;
+    out->secret_hash.len = SHA256_LEN;
+}
+
+static enum st_code
+node_propose(struct rpc_call *call, State__Node *node, struct st_err *err)
+{
+    struct nms *nms = rpc_call_context(call);
+    struct enrolling *enrolling = rpc_call_state(call);
+    struct committing *committing = calloc(1, sizeof(*committing));
+    if (!committing)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for an enrolment");
+    committing->call = rpc_call_hold(call);
+    strcpy(committing->node, node->node_id);
+
+    State__Enrol enrol = STATE__ENROL__INIT;
+    enrol.node = node;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_ENROL;
+    command.enrol = &enrol;
+    enrolling->stage = AWAIT_COMMIT;
+    nms_propose(nms, &command, committed, committing);
+    return ST_OK;
+}
+
+static enum st_code
+step_info(struct rpc_call *call, const Api__NewNodeInfo *info,
+          char out_id[], /* for say */
+          struct st_err *err)
+{
+    struct nms *nms = rpc_call_context(call);
+    const struct enrolling *enrolling = rpc_call_state(call);
+    char id[NODE_ID_LEN + 1];
+    uint8_t secret_hash[SHA256_LEN];
+    State__Node node;
+    enum st_code code;
+    if ((code = info_check(nms, enrolling, info, id, err)))
+        return code;
+    strcpy(out_id, id);
+    const ProtobufCBinaryData *secret = &info->enrolment_config->enrolment_secret;
+    if ((code = digest_enrolment_secret(secret->data, secret->len, secret_hash, err)))
+        return code;
+    node_fill(enrolling, info, id, secret_hash, &node);
+    if ((code = state_enrol_check(nms->state, &node, nms_now(), err)))
+        return code;
+    return node_propose(call, &node, err);
+}
+
+/* Which stage a message is for; ENDED for one that says nothing. */
+static enum stage
+stage_of(const Api__TPM2FlowRequest *request)
+{
+    switch (request->stage_case) {
+    case API__TPM2_FLOW_REQUEST__STAGE_REGISTER:
+        return AWAIT_REGISTER;
+    case API__TPM2_FLOW_REQUEST__STAGE_ATTEST_RESPONSE:
+        return AWAIT_PROOF;
+    case API__TPM2_FLOW_REQUEST__STAGE_NEW_NODE_INFO:
+        return AWAIT_INFO;
+    case API__TPM2_FLOW_REQUEST__STAGE__NOT_SET:
+    case _API__TPM2_FLOW_REQUEST__STAGE__CASE_IS_INT_SIZE:
+        break;
+    }
+    return ENDED;
+}
+
+static void
+on_message(struct rpc_call *call, const Api__TPM2FlowRequest *request)
+{
+    struct enrolling *enrolling = rpc_call_state(call);
+    char node[NODE_ID_LEN + 1] = "?";
+    struct st_err err = {0};
+    enum st_code code = ST_OK;
+    const enum stage stage = stage_of(request);
+    if (enrolling->stage == ENDED)
+        return;
+    if (REFUSES(0x33a, stage != enrolling->stage)) {
+        (void)st_fail(&err, ST_INVALID_ARGUMENT, "a message out of its turn");
+        refuse(call, node, &err);
+        return;
+    }
+    if (stage == AWAIT_REGISTER)
+        code = step_register(call, request->register_, &err);
+    else if (stage == AWAIT_PROOF)
+        code = step_proof(call, request->attest_response, &err);
+    else if (stage == AWAIT_INFO)
+        code = step_info(call, request->new_node_info, node, &err);
+    if (code)
+        refuse(call, node, &err);
+}
+
+static void
+on_half_closed(struct rpc_call *call)
+{
+    const struct enrolling *enrolling = rpc_call_state(call);
+    struct st_err err = {0};
+    if (enrolling->stage >= AWAIT_COMMIT)
+        return;
+    (void)st_fail(&err, ST_INVALID_ARGUMENT, "the stream ended before its last message");
+    refuse(call, "?", &err);
+}
+
+static void
+handle(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *message)
+{
+    switch (what) {
+    case RPC_MESSAGE:
+        on_message(call, (const Api__TPM2FlowRequest *)message);
+        return;
+    case RPC_HALF_CLOSED:
+        on_half_closed(call);
+        return;
+    case RPC_OPEN:
+    case RPC_DONE:
+        return;
+    }
+}
+
+const struct rpc_method register_method = {
+    .path = "/api.NodeManagementService/NewTPM2NodeRegister",
+    .in = &api__tpm2_flow_request__descriptor,
+    .out = &api__tpm2_flow_response__descriptor,
+    .streaming = true,
+    .deadline_ms = NMS_REGISTER_MS,
+    .state_size = sizeof(struct enrolling),
+    .wipe = wipe,
+    .handle = handle,
+};

@@ -1,0 +1,371 @@
+#include "nms/digest.h"
+#include "nms/state_internal.h"
+#include "proto/secret.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The lock for reading or writing, until the scope ends. */
+static void
+unlock(pthread_rwlock_t **lock)
+{
+    pthread_rwlock_unlock(*lock);
+}
+static pthread_rwlock_t *
+lock_read(struct state *state)
+{
+    pthread_rwlock_rdlock(&state->lock);
+    return &state->lock;
+}
+static pthread_rwlock_t *
+lock_write(struct state *state)
+{
+    pthread_rwlock_wrlock(&state->lock);
+    return &state->lock;
+}
+#define READING(state)                                                                   \
+    AUTO(unlock) __attribute__((unused)) pthread_rwlock_t *reading_ = lock_read(state)
+#define WRITING(state)                                                                   \
+    AUTO(unlock) __attribute__((unused)) pthread_rwlock_t *writing_ = lock_write(state)
+
+enum st_code
+state_new(struct state **out, struct st_err *err)
+{
+    struct state *state = calloc(1, sizeof(*state));
+    if (!state || pthread_rwlock_init(&state->lock, NULL)) {
+        free(state);
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the state");
+    }
+    *out = state;
+    return ST_OK;
+}
+
+void
+state_free(struct state *state)
+{
+    if (!state)
+        return;
+    records_clear(&state->records);
+    pthread_rwlock_destroy(&state->lock);
+    free(state);
+}
+
+static void
+machine_reset(void *self)
+{
+    struct state *state = self;
+    WRITING(state);
+    records_clear(&state->records);
+}
+
+static enum st_code
+machine_load(void *self, const void *key, size_t key_len, const void *value,
+             size_t value_len, struct st_err *err)
+{
+    struct state *state = self;
+    char text[STATE_KEY_MAX];
+    uint8_t alias[RECORD_ALIAS_LEN] = {0};
+    if (key_len >= sizeof(text) || memchr(key, 0, key_len))
+        return st_fail(err, ST_DATA_LOSS, "a record's key of %zu bytes is none of ours",
+                       key_len);
+    memcpy(text, key, key_len);
+    text[key_len] = 0;
+    enum st_code code = record_check(text, value, value_len, alias, err);
+    if (code)
+        return code;
+    WRITING(state);
+    code = records_put(&state->records, text, alias, value, value_len, err);
+    if (code == ST_ALREADY_EXISTS)
+        return st_fail(err, ST_DATA_LOSS, "record %s: another one is like it", text);
+    return code;
+}
+
+static void
+machine_apply(void *self, uint64_t index, const void *command, size_t command_len,
+              struct replica_change *change, struct replica_result *result)
+{
+    struct state *state = self;
+    struct applying applying = {.state = state, .change = change, .index = index};
+    WRITING(state);
+    apply_command(&applying, command, command_len, result);
+}
+
+struct replica_machine
+state_machine(struct state *state)
+{
+    return (struct replica_machine){
+        .self = state,
+        .reset = machine_reset,
+        .load = machine_load,
+        .apply = machine_apply,
+    };
+}
+
+/* A copy of the record of this key, ST_NOT_FOUND with `what` and `name`. */
+static enum st_code
+state_get(struct state *state, const char *key, const ProtobufCMessageDescriptor *type,
+          const char *what, const char *name, void *out, struct st_err *err)
+{
+    READING(state);
+    const struct record *record = records_find(&state->records, key);
+    if (!record)
+        return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND, "no %s %s", what,
+                           name);
+    *(void **)out = record_unpack(record, type);
+    return ST_OK;
+}
+
+enum st_code
+state_cluster(struct state *state, State__Cluster **out, struct st_err *err)
+{
+    return state_get(state, "cluster", &state__cluster__descriptor, "cluster", "yet", out,
+                     err);
+}
+
+enum st_code
+state_node(struct state *state, const char *id, State__Node **out, struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    enum st_code code = node_id_check(id, err);
+    if (code)
+        return code;
+    key_of_node(id, key);
+    return state_get(state, key, &state__node__descriptor, "node", id, out, err);
+}
+
+enum st_code
+state_enrolment(struct state *state, const char *name, State__Enrolment **out,
+                struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    enum st_code code = name_check("an enrolment", name, err);
+    if (code)
+        return code;
+    key_of_enrolment(name, key);
+    return state_get(state, key, &state__enrolment__descriptor, "enrolment", name, out,
+                     err);
+}
+
+State__AdminRole
+state_admin_role(struct state *state, const uint8_t fingerprint[SHA256_LEN])
+{
+    char key[STATE_KEY_MAX];
+    key_of_admin(fingerprint, key);
+    READING(state);
+    const struct record *record = records_find(&state->records, key);
+    if (!record)
+        return STATE__ADMIN_ROLE__NOBODY;
+    State__Admin *admin = record_unpack(record, &state__admin__descriptor);
+    State__AdminRole role = admin->role;
+    record_free_unpacked(admin);
+    return role;
+}
+
+typedef enum st_code (*each_fn)(void *arg, const void *message,
+                                const struct record *record, struct st_err *err);
+
+static enum st_code
+state_each(struct state *state, const char *prefix,
+           const ProtobufCMessageDescriptor *type, each_fn each, void *arg,
+           struct st_err *err)
+{
+    READING(state);
+    const struct record *record;
+    size_t at = records_begin(&state->records, prefix);
+    while ((record = records_next(&state->records, prefix, &at))) {
+        void *message = record_unpack(record, type);
+        enum st_code code = each(arg, message, record, err);
+        record_free_unpacked(message);
+        if (code)
+            return code;
+    }
+    return ST_OK;
+}
+
+struct node_visit {
+    enum st_code (*each)(void *arg, const State__Node *node, int64_t seen,
+                         struct st_err *err);
+    void *arg;
+};
+
+static enum st_code
+visit_node(void *arg, const void *message, const struct record *record,
+           struct st_err *err)
+{
+    const struct node_visit *visit = arg;
+    int64_t seen = __atomic_load_n(&record->seen, __ATOMIC_RELAXED);
+    return visit->each(visit->arg, message, seen, err);
+}
+
+enum st_code
+state_each_node(struct state *state,
+                enum st_code (*each)(void *arg, const State__Node *node, int64_t seen,
+                                     struct st_err *err),
+                void *arg, struct st_err *err)
+{
+    struct node_visit visit = {each, arg};
+    return state_each(state, "node/", &state__node__descriptor, visit_node, &visit, err);
+}
+
+struct enrolment_visit {
+    enum st_code (*each)(void *arg, const State__Enrolment *enrolment,
+                         struct st_err *err);
+    void *arg;
+};
+
+static enum st_code
+visit_enrolment(void *arg, const void *message, const struct record *record,
+                struct st_err *err)
+{
+    (void)record;
+    const struct enrolment_visit *visit = arg;
+    return visit->each(visit->arg, message, err);
+}
+
+enum st_code
+state_each_enrolment(struct state *state,
+                     enum st_code (*each)(void *arg, const State__Enrolment *enrolment,
+                                          struct st_err *err),
+                     void *arg, struct st_err *err)
+{
+    struct enrolment_visit visit = {each, arg};
+    return state_each(state, "enrolment/", &state__enrolment__descriptor, visit_enrolment,
+                      &visit, err);
+}
+
+struct member_visit {
+    enum st_code (*each)(void *arg, const State__Member *member, struct st_err *err);
+    void *arg;
+};
+
+static enum st_code
+visit_member(void *arg, const void *message, const struct record *record,
+             struct st_err *err)
+{
+    (void)record;
+    const struct member_visit *visit = arg;
+    return visit->each(visit->arg, message, err);
+}
+
+enum st_code
+state_each_member(struct state *state,
+                  enum st_code (*each)(void *arg, const State__Member *member,
+                                       struct st_err *err),
+                  void *arg, struct st_err *err)
+{
+    struct member_visit visit = {each, arg};
+    return state_each(state, "member/", &state__member__descriptor, visit_member, &visit,
+                      err);
+}
+
+struct counting {
+    int64_t now;
+    struct state_counts counts;
+};
+
+static enum st_code
+count_node(void *arg, const State__Node *node, int64_t seen, struct st_err *err)
+{
+    (void)seen;
+    (void)err;
+    struct counting *counting = arg;
+    counting->counts.nodes++;
+    counting->counts.waiting += node->role == STATE__ROLE__REGISTERED;
+    return ST_OK;
+}
+
+static enum st_code
+count_enrolment(void *arg, const State__Enrolment *enrolment, struct st_err *err)
+{
+    (void)err;
+    struct counting *counting = arg;
+    counting->counts.enrolments +=
+        enrolment->uses_left > 0 && enrolment->expires_at > counting->now;
+    return ST_OK;
+}
+
+enum st_code
+state_count(struct state *state, int64_t now, struct state_counts *out,
+            struct st_err *err)
+{
+    struct counting counting = {.now = now};
+    enum st_code code;
+    if ((code = state_each_node(state, count_node, &counting, err)) ||
+        (code = state_each_enrolment(state, count_enrolment, &counting, err)))
+        return code;
+    *out = counting.counts;
+    return ST_OK;
+}
+
+enum st_code
+state_enrol_check(struct state *state, const State__Node *node, int64_t now,
+                  struct st_err *err)
+{
+    struct record *enrolment;
+    READING(state);
+    return enrol_judge(state, node, now, &enrolment, err);
+}
+
+void
+state_node_seen(struct state *state, const char *id, int64_t now)
+{
+    char key[STATE_KEY_MAX];
+    key_of_node(id, key);
+    READING(state);
+    struct record *record = records_find(&state->records, key);
+    if (record)
+        __atomic_store_n(&record->seen, now, __ATOMIC_RELAXED);
+}
+
+enum st_code
+state_digest(struct state *state, uint8_t out[SHA256_LEN], struct st_err *err)
+{
+    uint8_t chain[2][SHA256_LEN] = {0}; /* of everything before, of one record */
+    READING(state);
+    const struct record *record;
+    size_t at = 0;
+    while ((record = records_next(&state->records, "", &at))) {
+        enum st_code code;
+        if ((code = digest_labelled(record_key(record), record_value(record), record->len,
+                                    chain[1], err)) ||
+            (code = digest_labelled("records", chain, sizeof(chain), chain[0], err)))
+            return code;
+    }
+    memcpy(out, chain[0], SHA256_LEN);
+    return ST_OK;
+}
+
+enum st_code
+state_result(const struct replica_result *result, struct st_err *err)
+{
+    State__Result *said =
+        state__result__unpack(&secret_allocator, result->len, result->bytes);
+    if (!said)
+        return st_fail(err, ST_INTERNAL, "the result of a command is not readable");
+    enum st_code code = ST_OK;
+    if (said->code)
+        code = st_fail_for(err, (enum st_code)said->code, (enum st_reason)said->reason,
+                           "%s", said->text);
+    state__result__free_unpacked(said, &secret_allocator);
+    return code;
+}
+
+void
+state_cluster_free(State__Cluster *cluster)
+{
+    record_free_unpacked(cluster);
+}
+
+void
+state_node_free(State__Node *node)
+{
+    record_free_unpacked(node);
+}
+
+void
+state_enrolment_free(State__Enrolment *enrolment)
+{
+    record_free_unpacked(enrolment);
+}

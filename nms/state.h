@@ -1,0 +1,97 @@
+/* state.h - what the masters agree on: the deterministic machine behind the log, and how
+ * the rest of a master reads it.
+ *
+ * Written by one thread only, the replica's, through state_machine().  Everything else
+ * here may be called from any thread and answers from memory, as of the last command that
+ * was applied here: who is about to release a key waits for replica_barrier() first.
+ * Messages are copies; free them with their *_free below, which wipes.
+ */
+#ifndef NMS_STATE_H
+#define NMS_STATE_H
+
+#include "nms/state.pb-c.h"
+#include "proto/ident.h"
+#include "proto/scope.h"
+#include "raft/replica.h"
+
+#include <stdbool.h>
+
+enum {
+    REQUEST_ID_LEN = 16,
+    STATE_REQUESTS_KEPT = 1024, /* newest commands whose outcome is remembered */
+    STATE_NODES_MAX = 100000,
+    STATE_ENROLMENTS_MAX = 10000,
+    STATE_ADMINS_MAX = 256,
+    STATE_ID_CERT_MAX = 2048, /* DER of a node's id_cert */
+    ENROLMENT_USES_MAX = 10000,
+    ENROLMENT_EXPIRES_MAX_S = 366 * 24 * 3600,
+};
+
+struct state;
+
+enum st_code state_new(struct state **out, struct st_err *err);
+/* After the replica was closed. */
+void state_free(struct state *state);
+AUTO_DEFINE(struct state *, state_freep, state_free)
+
+/* For replica_config.  It ends the process where memory ends: a master that cannot apply
+ * must not go on. */
+struct replica_machine state_machine(struct state *state);
+
+/* The outcome of a command, as the machine put it into its replica_result. */
+enum st_code state_result(const struct replica_result *result, struct st_err *err);
+
+/* ST_NOT_FOUND before the first command. */
+enum st_code state_cluster(struct state *state, State__Cluster **out, struct st_err *err);
+/* ST_NOT_FOUND. */
+enum st_code state_node(struct state *state, const char *id, State__Node **out,
+                        struct st_err *err);
+enum st_code state_enrolment(struct state *state, const char *name,
+                             State__Enrolment **out, struct st_err *err);
+/* STATE__ADMIN_ROLE__NOBODY for an unknown certificate. */
+State__AdminRole state_admin_role(struct state *state,
+                                  const uint8_t fingerprint[SHA256_LEN]);
+
+/* Each of a kind in the order of its name; ends with the first failure of `each`.  The
+ * message is lent until it returns; `each` must not call into the state. */
+enum st_code state_each_node(struct state *state,
+                             enum st_code (*each)(void *arg, const State__Node *node,
+                                                  int64_t seen, struct st_err *err),
+                             void *arg, struct st_err *err);
+enum st_code state_each_enrolment(struct state *state,
+                                  enum st_code (*each)(void *arg,
+                                                       const State__Enrolment *enrolment,
+                                                       struct st_err *err),
+                                  void *arg, struct st_err *err);
+enum st_code state_each_member(struct state *state,
+                               enum st_code (*each)(void *arg,
+                                                    const State__Member *member,
+                                                    struct st_err *err),
+                               void *arg, struct st_err *err);
+
+struct state_counts {
+    uint32_t nodes, waiting, enrolments; /* enrolments that can still be used at `now` */
+};
+enum st_code state_count(struct state *state, int64_t now, struct state_counts *out,
+                         struct st_err *err);
+
+/* What Enrol would be told at `now` as far as this master knows, so that a stranger's
+ * refusal costs no entry in the log.  The machine checks again. */
+enum st_code state_enrol_check(struct state *state, const State__Node *node, int64_t now,
+                               struct st_err *err);
+
+/* When the node was last given its key by this master; forgotten at restart. */
+void state_node_seen(struct state *state, const char *id, int64_t now);
+
+/* SHA-256 over all records: equal on masters that applied the same commands. */
+enum st_code state_digest(struct state *state, uint8_t out[SHA256_LEN],
+                          struct st_err *err);
+
+void state_cluster_free(State__Cluster *cluster);
+void state_node_free(State__Node *node);
+void state_enrolment_free(State__Enrolment *enrolment);
+AUTO_DEFINE(State__Cluster *, state_cluster_freep, state_cluster_free)
+AUTO_DEFINE(State__Node *, state_node_freep, state_node_free)
+AUTO_DEFINE(State__Enrolment *, state_enrolment_freep, state_enrolment_free)
+
+#endif

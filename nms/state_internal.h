@@ -1,0 +1,80 @@
+/* state_internal.h - what the files of the state machine share.  The lock is held by
+ * state.c around everything here: for writing in apply_*(), for reading elsewhere.
+ */
+#ifndef NMS_STATE_INTERNAL_H
+#define NMS_STATE_INTERNAL_H
+
+#include "nms/records.h"
+#include "nms/state.h"
+
+#include <pthread.h>
+
+struct state {
+    pthread_rwlock_t lock; /* guards records */
+    struct records records;
+};
+
+/* One command being applied. */
+struct applying {
+    struct state *state;
+    struct replica_change *change;
+    uint64_t index;
+    int64_t now; /* the proposer's clock */
+};
+
+enum {
+    STATE_KEY_MAX = 128
+};
+void key_of_member(uint64_t id, char out[STATE_KEY_MAX]);
+void key_of_admin(const uint8_t fingerprint[SHA256_LEN], char out[STATE_KEY_MAX]);
+void key_of_enrolment(const char *name, char out[STATE_KEY_MAX]);
+void key_of_node(const char *id, char out[STATE_KEY_MAX]);
+void key_of_request(uint64_t index, char out[STATE_KEY_MAX]);
+
+/* Wipes what it frees, and ends the process where memory ends: masters that answered
+ * differently because one had no memory would not be one cluster any more. */
+extern ProtobufCAllocator state_allocator;
+
+/* Never NULL: a record was checked when it came in. */
+void *record_unpack(const struct record *record, const ProtobufCMessageDescriptor *type);
+void record_free_unpacked(void *message);
+
+/* Into memory and into the change. */
+void applying_put(struct applying *applying, const char *key,
+                  const uint8_t alias[RECORD_ALIAS_LEN], const ProtobufCMessage *value);
+void applying_delete(struct applying *applying, const char *key);
+
+/* A key and value as they come from the store: that they belong together and are whole.
+ * ST_DATA_LOSS. */
+enum st_code record_check(const char *key, const void *value, size_t len,
+                          uint8_t out_alias[RECORD_ALIAS_LEN], struct st_err *err);
+
+/* The enrolment of this secret, found in time that does not depend on it; NULL. */
+struct record *enrolment_of_secret(const struct state *state,
+                                   const ProtobufCBinaryData *secret_hash);
+
+/* Each checks, and where nothing is to be said against it, changes. */
+enum st_code apply_found(struct applying *applying, const State__Found *found,
+                         struct st_err *err);
+enum st_code apply_enrol(struct applying *applying, const State__Enrol *enrol,
+                         struct st_err *err);
+enum st_code apply_adopt(struct applying *applying, const State__Adopt *adopt,
+                         struct st_err *err);
+enum st_code apply_remove_node(struct applying *applying,
+                               const State__RemoveNode *remove_node, struct st_err *err);
+enum st_code apply_new_enrolment(struct applying *applying,
+                                 const State__NewEnrolment *new_enrolment,
+                                 struct st_err *err);
+enum st_code apply_remove_enrolment(struct applying *applying,
+                                    const State__RemoveEnrolment *remove_enrolment,
+                                    struct st_err *err);
+/* The whole of Command, with its request id. */
+void apply_command(struct applying *applying, const void *bytes, size_t len,
+                   struct replica_result *result);
+
+/* What an Enrol is judged by; out_enrolment is NULL where the node is already in, and the
+ * same. */
+enum st_code enrol_judge(const struct state *state, const State__Node *node, int64_t now,
+                         struct record **out_enrolment, struct st_err *err);
+
+#endif

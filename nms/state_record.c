@@ -1,0 +1,213 @@
+/* Keys and values of the records: their names, and what a value must look like to be
+ * believed when it comes back from the disk. */
+#include "nms/digest.h"
+#include "nms/state_internal.h"
+#include "proto/secret.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void
+key_of_member(uint64_t id, char out[STATE_KEY_MAX])
+{
+    snprintf(out, STATE_KEY_MAX, "member/%" PRIu64, id);
+}
+
+void
+key_of_admin(const uint8_t fingerprint[SHA256_LEN], char out[STATE_KEY_MAX])
+{
+    char hex[SHA256_HEX_LEN + 1];
+    digest_hex(fingerprint, hex);
+    snprintf(out, STATE_KEY_MAX, "admin/%s", hex);
+}
+
+void
+key_of_enrolment(const char *name, char out[STATE_KEY_MAX])
+{
+    snprintf(out, STATE_KEY_MAX, "enrolment/%s", name);
+}
+
+void
+key_of_node(const char *id, char out[STATE_KEY_MAX])
+{
+    snprintf(out, STATE_KEY_MAX, "node/%s", id);
+}
+
+void
+key_of_request(uint64_t index, char out[STATE_KEY_MAX])
+{
+    snprintf(out, STATE_KEY_MAX, "request/%016" PRIx64, index);
+}
+
+static void
+die(const char *sentence)
+{
+    fprintf(stderr, "fatal the state of the cluster: %s\n", sentence);
+    abort();
+}
+
+static void *
+sure_alloc(void *data, size_t size)
+{
+    void *memory = secret_allocator.alloc(data, size);
+    if (!memory)
+        die("no memory");
+    return memory;
+}
+
+static void
+sure_free(void *data, void *pointer)
+{
+    secret_allocator.free(data, pointer);
+}
+
+ProtobufCAllocator state_allocator = {.alloc = sure_alloc, .free = sure_free};
+
+void *
+record_unpack(const struct record *record, const ProtobufCMessageDescriptor *type)
+{
+    void *message = protobuf_c_message_unpack(type, &state_allocator, record->len,
+                                              record_value(record));
+    if (!message)
+        die("a record in memory is not readable");
+    return message;
+}
+
+void
+record_free_unpacked(void *message)
+{
+    protobuf_c_message_free_unpacked(message, &state_allocator);
+}
+
+static bool
+is_cluster(const char *key, const void *message, uint8_t *alias)
+{
+    (void)alias;
+    const State__Cluster *cluster = message;
+    return strcmp(key, "cluster") == 0 && cluster->masters_seed.len == ED25519_SEED_LEN &&
+           cluster->masters_cert.len > 0 && !name_check("", cluster->name, NULL);
+}
+
+static bool
+is_member(const char *key, const void *message, uint8_t *alias)
+{
+    (void)alias;
+    const State__Member *member = message;
+    char own[STATE_KEY_MAX];
+    key_of_member(member->id, own);
+    return strcmp(key, own) == 0 &&
+           (member->address.len == 4 || member->address.len == 16);
+}
+
+static bool
+is_admin(const char *key, const void *message, uint8_t *alias)
+{
+    (void)alias;
+    const State__Admin *admin = message;
+    char own[STATE_KEY_MAX];
+    if (admin->fingerprint.len != SHA256_LEN)
+        return false;
+    key_of_admin(admin->fingerprint.data, own);
+    return strcmp(key, own) == 0;
+}
+
+static bool
+is_enrolment(const char *key, const void *message, uint8_t *alias)
+{
+    const State__Enrolment *enrolment = message;
+    char own[STATE_KEY_MAX];
+    if (name_check("", enrolment->name, NULL) ||
+        enrolment->secret_hash.len != RECORD_ALIAS_LEN)
+        return false;
+    key_of_enrolment(enrolment->name, own);
+    memcpy(alias, enrolment->secret_hash.data, RECORD_ALIAS_LEN);
+    return strcmp(key, own) == 0;
+}
+
+static bool
+is_node(const char *key, const void *message, uint8_t *alias)
+{
+    const State__Node *node = message;
+    char own[STATE_KEY_MAX];
+    if (node_id_check(node->node_id, NULL) ||
+        node->global_unlock_key.len != UNLOCK_KEY_LEN || node->ak_public.len == 0 ||
+        node->ek_pubkey.len == 0 || node->secret_hash.len != SHA256_LEN ||
+        digest_labelled("EK", node->ek_pubkey.data, node->ek_pubkey.len, alias, NULL))
+        return false;
+    key_of_node(node->node_id, own);
+    return strcmp(key, own) == 0;
+}
+
+static bool
+is_request(const char *key, const void *message, uint8_t *alias)
+{
+    const State__Request *request = message;
+    if (strlen(key) != sizeof("request/") - 1 + 16 || !request->result ||
+        request->request_id.len != REQUEST_ID_LEN)
+        return false;
+    memcpy(alias, request->request_id.data, REQUEST_ID_LEN);
+    return true;
+}
+
+static const struct record_kind {
+    const char *prefix;
+    const ProtobufCMessageDescriptor *type;
+    bool (*is)(const char *key, const void *message, uint8_t *alias);
+} kinds[] = {
+    {"cluster", &state__cluster__descriptor, is_cluster},
+    {"member/", &state__member__descriptor, is_member},
+    {"admin/", &state__admin__descriptor, is_admin},
+    {"enrolment/", &state__enrolment__descriptor, is_enrolment},
+    {"node/", &state__node__descriptor, is_node},
+    {"request/", &state__request__descriptor, is_request},
+};
+
+static const struct record_kind *
+kind_of(const char *key)
+{
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+        if (strncmp(key, kinds[i].prefix, strlen(kinds[i].prefix)) == 0)
+            return &kinds[i];
+    return NULL;
+}
+
+enum st_code
+record_check(const char *key, const void *value, size_t len,
+             uint8_t out_alias[RECORD_ALIAS_LEN], struct st_err *err)
+{
+    const struct record_kind *kind = kind_of(key);
+    if (!kind)
+        return st_fail(err, ST_DATA_LOSS, "record %s is none of ours", key);
+    ProtobufCMessage *message =
+        protobuf_c_message_unpack(kind->type, &state_allocator, len, value);
+    bool good = message && kind->is(key, message, out_alias);
+    if (message)
+        record_free_unpacked(message);
+    if (!good)
+        return st_fail(err, ST_DATA_LOSS, "record %s does not hold what its name says",
+                       key);
+    return ST_OK;
+}
+
+void
+applying_put(struct applying *applying, const char *key,
+             const uint8_t alias[RECORD_ALIAS_LEN], const ProtobufCMessage *value)
+{
+    struct st_err err = {0};
+    const size_t len = protobuf_c_message_get_packed_size(value);
+    uint8_t *packed = state_allocator.alloc(NULL, len);
+    protobuf_c_message_pack(value, packed);
+    if (records_put(&applying->state->records, key, alias, packed, len, &err))
+        die(err.text);
+    replica_change_put(applying->change, key, strlen(key), packed, len);
+    state_allocator.free(NULL, packed);
+}
+
+void
+applying_delete(struct applying *applying, const char *key)
+{
+    records_delete(&applying->state->records, key);
+    replica_change_delete(applying->change, key, strlen(key));
+}

@@ -1,0 +1,308 @@
+/* TPM2Unlock: a node that restarted gets back the half of its disk key.
+ *
+ *   OPEN --nonce--> AWAIT_REQUEST --unlock_request--> AWAIT_BARRIER --key or refused
+ *                                 quote by the AK in the   the record again, as of now
+ *                                 record, over this nonce
+ *
+ * Whether a node exists is not for strangers: an unknown id is judged against a key that
+ * nobody holds, and is refused with the same words after the same work.
+ */
+#include "nms/nms.h"
+#include "nms/pcrs.h"
+#include "proto/event.h"
+#include "proto/mutant.h"
+#include "proto/scope.h"
+#include "proto/secret.h"
+#include "tpm/judge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum stage {
+    AWAIT_REQUEST = 0,
+    AWAIT_BARRIER,
+    ENDED,
+};
+
+struct unlocking {
+    enum stage stage;
+    uint8_t nonce[NONCE_LEN];
+};
+
+/* TPMT_PUBLIC of an AK whose private key nobody can know: x is the SHA-256 of "smalltown:
+ * nobody has this key 1", y the even root. */
+static const uint8_t nobodys_ak[] = {
+    0x00, 0x23,             /* TPM_ALG_ECC */
+    0x00, 0x0b,             /* nameAlg SHA-256 */
+    0x00, 0x05, 0x00, 0x72, /* restricted, sign; fixedTPM, fixedParent, ... */
+    0x00, 0x00,             /* no authPolicy */
+    0x00, 0x10,             /* symmetric: null */
+    0x00, 0x18, 0x00, 0x0b, /* ECDSA, SHA-256 */
+    0x00, 0x03,             /* NIST P-256 */
+    0x00, 0x10,             /* kdf: null */
+    0x00, 0x20, 0xca, 0xcc, 0xac, 0xf2, 0x8a, 0xc9, 0xaa, 0xca, 0x9f, 0xe9,
+    0xdf, 0x25, 0xd5, 0xdc, 0xd3, 0x89, 0xb4, 0x75, 0x68, 0x27, 0xc1, 0xb4,
+    0x29, 0x0b, 0xc6, 0xf2, 0xa8, 0xe7, 0xce, 0xd1, 0xe9, 0x21, /* x */
+    0x00, 0x20, 0xb5, 0xb6, 0xfa, 0xe0, 0xde, 0x9c, 0x3d, 0x98, 0xa8, 0x7b,
+    0x5f, 0x71, 0x97, 0xbc, 0xed, 0xc2, 0x7e, 0xc3, 0x6d, 0x2b, 0xad, 0xe1,
+    0xb2, 0xdd, 0xa5, 0xaa, 0xdb, 0x6d, 0x77, 0xb6, 0xc5, 0xc0, /* y */
+};
+
+/* From the proof to the answer: what the barrier's callback needs. */
+struct releasing {
+    struct nms *nms;
+    struct rpc_call *call;
+    char node[NODE_ID_LEN + 1];
+    size_t ak_len;
+    uint8_t ak[TPM_PUBLIC_MAX]; /* the AK that the quote was judged by */
+};
+
+static void
+say(const char *node, const char *peer, const struct st_err *err)
+{
+    if (err->code)
+        event("unlock", "node=%s peer=%s decision=%s reason=\"%s\"", node, peer,
+              st_code_name(err->code), err->text);
+    else
+        event("unlock", "node=%s peer=%s decision=OK", node, peer);
+}
+
+static enum st_code
+nonce_send(struct rpc_call *call, struct st_err *err)
+{
+    struct unlocking *unlocking = rpc_call_state(call);
+    SECRET nonce = {0};
+    enum st_code code = secret_random(&nonce, NONCE_LEN, err);
+    if (code)
+        return code;
+    memcpy(unlocking->nonce, nonce.bytes, NONCE_LEN);
+
+    Api__TPM2UnlockInit init = API__TPM2_UNLOCK_INIT__INIT;
+    init.nonce.data = unlocking->nonce;
+    init.nonce.len = NONCE_LEN;
+    Api__TPM2UnlockFlowResponse response = API__TPM2_UNLOCK_FLOW_RESPONSE__INIT;
+    response.stage_case = API__TPM2_UNLOCK_FLOW_RESPONSE__STAGE_UNLOCK_INIT;
+    response.unlock_init = &init;
+    rpc_call_send(call, &response.base);
+    return ST_OK;
+}
+
+/* The AK that must have signed; for an id that is not a node's, nobody's. */
+static bool
+ak_find(struct nms *nms, const char *node_id, struct releasing *out)
+{
+    AUTO(state_node_freep) State__Node *node = NULL;
+    memcpy(out->ak, nobodys_ak, sizeof(nobodys_ak));
+    out->ak_len = sizeof(nobodys_ak);
+    if (state_node(nms->state, node_id, &node, NULL) ||
+        node->ak_public.len > sizeof(out->ak))
+        return false;
+    memcpy(out->ak, node->ak_public.data, node->ak_public.len);
+    out->ak_len = node->ak_public.len;
+    return true;
+}
+
+/* The proof: which node, by the AK in its record, over this stream's nonce. */
+static enum st_code
+proof_check(struct nms *nms, const struct unlocking *unlocking,
+            const Api__TPM2UnlockRequest *request, struct releasing *out,
+            struct st_err *err)
+{
+    struct tpm_pcrs pcrs;
+    struct tpm_clock clock;
+    const struct tpm_quote_evidence evidence = {
+        .quote = request->quote.data,
+        .quote_len = request->quote.len,
+        .signature = request->quote_signature.data,
+        .signature_len = request->quote_signature.len,
+    };
+    enum st_code code;
+    if ((code = node_id_check(request->node_id, err)))
+        return code;
+    strcpy(out->node, request->node_id);
+    if ((code = pcrs_unpack(request->n_pcrs, request->pcrs, &pcrs, err)))
+        return code;
+    const bool known = ak_find(nms, request->node_id, out);
+    code = tpm_quote_check(out->ak, out->ak_len, &evidence, unlocking->nonce, &pcrs,
+                           &clock, err);
+    if (code == ST_INVALID_ARGUMENT)
+        return code;
+    if (REFUSES(0x42a, !known))
+        return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
+                           "no node has this id");
+    if (REFUSES(0x41a, code))
+        return code;
+    return ST_OK;
+}
+
+static enum st_code
+address_add(void *arg, const State__Member *member, struct st_err *err)
+{
+    Api__TPM2UnlockResponse *response = arg;
+    (void)err;
+    if (response->n_master_ips == ADDRESSES_MAX)
+        return ST_OK;
+    ProtobufCBinaryData *ip = &response->master_ips[response->n_master_ips];
+    ip->data = malloc(member->address.len);
+    if (!ip->data)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for an address");
+    memcpy(ip->data, member->address.data, member->address.len);
+    ip->len = member->address.len;
+    response->n_master_ips++;
+    return ST_OK;
+}
+
+static void
+key_send(struct releasing *releasing, const State__Node *node)
+{
+    ProtobufCBinaryData ips[ADDRESSES_MAX];
+    Api__TPM2UnlockResponse unlock = API__TPM2_UNLOCK_RESPONSE__INIT;
+    unlock.global_unlock_key = node->global_unlock_key;
+    unlock.role = node->role == STATE__ROLE__MASTER ? API__NODE__STATE__MASTER
+                                                    : API__NODE__STATE__WORKER;
+    unlock.master_ips = ips;
+    /* Addresses are a help for next time: a node must not stay locked for want of them.
+     */
+    (void)!state_each_member(releasing->nms->state, address_add, &unlock, NULL);
+
+    Api__TPM2UnlockFlowResponse response = API__TPM2_UNLOCK_FLOW_RESPONSE__INIT;
+    response.stage_case = API__TPM2_UNLOCK_FLOW_RESPONSE__STAGE_UNLOCK_RESPONSE;
+    response.unlock_response = &unlock;
+    rpc_call_send(releasing->call, &response.base);
+    for (size_t i = 0; i < unlock.n_master_ips; i++)
+        free(ips[i].data);
+}
+
+/* After the barrier: the record as it is now, which need not be the one that the quote
+ * was judged by. */
+static enum st_code
+release(struct releasing *releasing, struct st_err *err)
+{
+    AUTO(state_node_freep) State__Node *node = NULL;
+    if (state_node(releasing->nms->state, releasing->node, &node, NULL))
+        return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
+                           "the node was removed a moment ago");
+    if (REFUSES(0x41b,
+                node->ak_public.len != releasing->ak_len ||
+                    memcmp(node->ak_public.data, releasing->ak, releasing->ak_len) != 0))
+        return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
+                           "the node was enrolled anew a moment ago, by another TPM");
+    if (REFUSES(0x40b, node->role == STATE__ROLE__REGISTERED))
+        return st_fail_for(err, ST_FAILED_PRECONDITION, ST_REASON_NOT_ADOPTED,
+                           "the node is enrolled, but not adopted");
+    key_send(releasing, node);
+    state_node_seen(releasing->nms->state, releasing->node, nms_now());
+    return ST_OK;
+}
+
+static void
+barrier_passed(void *arg, const struct st_err *barrier,
+               const struct replica_result *result)
+{
+    struct releasing *releasing = arg;
+    struct st_err err = *barrier;
+    (void)result;
+    if (!REFUSES(0x43a, err.code) && !release(releasing, &err))
+        err.code = ST_OK;
+    say(releasing->node, rpc_call_peer(releasing->call), &err);
+    stranger_finish(releasing->call, &err);
+    rpc_call_release(releasing->call);
+    free(releasing);
+}
+
+static enum st_code
+step_request(struct rpc_call *call, const Api__TPM2UnlockRequest *request,
+             struct releasing *releasing, struct st_err *err)
+{
+    struct nms *nms = rpc_call_context(call);
+    struct unlocking *unlocking = rpc_call_state(call);
+    enum st_code code = proof_check(nms, unlocking, request, releasing, err);
+    if (code)
+        return code;
+    releasing->nms = nms;
+    releasing->call = rpc_call_hold(call);
+    unlocking->stage = AWAIT_BARRIER;
+    replica_barrier(nms->replica, NMS_COMMIT_MS, barrier_passed, releasing);
+    return ST_OK;
+}
+
+static void
+refuse(struct rpc_call *call, const char *node, const struct st_err *err)
+{
+    struct unlocking *unlocking = rpc_call_state(call);
+    unlocking->stage = ENDED;
+    say(node, rpc_call_peer(call), err);
+    stranger_finish(call, err);
+}
+
+static void
+on_message(struct rpc_call *call, const Api__TPM2UnlockFlowRequeset *request)
+{
+    const struct unlocking *unlocking = rpc_call_state(call);
+    struct st_err err = {0};
+    if (unlocking->stage == ENDED)
+        return;
+    if (unlocking->stage != AWAIT_REQUEST ||
+        request->stage_case != API__TPM2_UNLOCK_FLOW_REQUESET__STAGE_UNLOCK_REQUEST) {
+        (void)st_fail(&err, ST_INVALID_ARGUMENT, "a message out of its turn");
+        refuse(call, "?", &err);
+        return;
+    }
+    AUTO(st_freep) struct releasing *releasing = calloc(1, sizeof(*releasing));
+    if (!releasing) {
+        (void)st_fail(&err, ST_RESOURCE_EXHAUSTED, "no memory for an unlock");
+        refuse(call, "?", &err);
+        return;
+    }
+    if (step_request(call, request->unlock_request, releasing, &err))
+        refuse(call, *releasing->node ? releasing->node : "?", &err);
+    else
+        releasing = NULL; /* the barrier's */
+}
+
+static void
+on_half_closed(struct rpc_call *call)
+{
+    const struct unlocking *unlocking = rpc_call_state(call);
+    struct st_err err = {0};
+    if (unlocking->stage != AWAIT_REQUEST)
+        return;
+    (void)st_fail(&err, ST_INVALID_ARGUMENT, "the stream ended before the request");
+    refuse(call, "?", &err);
+}
+
+static void
+on_open(struct rpc_call *call)
+{
+    struct st_err err = {0};
+    if (nonce_send(call, &err))
+        refuse(call, "?", &err);
+}
+
+static void
+handle(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *message)
+{
+    switch (what) {
+    case RPC_OPEN:
+        on_open(call);
+        return;
+    case RPC_MESSAGE:
+        on_message(call, (const Api__TPM2UnlockFlowRequeset *)message);
+        return;
+    case RPC_HALF_CLOSED:
+        on_half_closed(call);
+        return;
+    case RPC_DONE:
+        return;
+    }
+}
+
+const struct rpc_method unlock_method = {
+    .path = "/api.NodeManagementService/TPM2Unlock",
+    .in = &api__tpm2_unlock_flow_requeset__descriptor,
+    .out = &api__tpm2_unlock_flow_response__descriptor,
+    .streaming = true,
+    .deadline_ms = NMS_UNLOCK_MS,
+    .state_size = sizeof(struct unlocking),
+    .handle = handle,
+};
