@@ -141,9 +141,8 @@ rpc_stream_open(struct rpc_channel *channel, const char *path, uint32_t timeout_
     grpc_metadata_array_init(&stream->metadata);
     grpc_metadata_array_init(&stream->trailer);
     grpc_slice method = grpc_slice_from_copied_string(path);
-    stream->call =
-        grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS,
-                                 channel->queue, method, NULL, deadline, NULL);
+    stream->call = grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS,
+                                            channel->queue, method, NULL, deadline, NULL);
     grpc_slice_unref(method);
     stream_begin(stream);
     *out = stream;

@@ -16,6 +16,18 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+/* gRPC's queue hands a tag from one thread to another with a lock that ThreadSanitizer
+ * does not see. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define HANDED_TO_GRPC(tag) __tsan_release(tag)
+#define TAKEN_FROM_GRPC(tag) __tsan_acquire(tag)
+#else
+#define HANDED_TO_GRPC(tag) (void)(tag)
+#define TAKEN_FROM_GRPC(tag) (void)(tag)
+#endif
+
 enum {
     SEND_QUEUE_MAX = 16,
     SERVER_THREADS_MAX = 4,

@@ -10,6 +10,7 @@ bool
 rpc_call_start(struct rpc_call *call, const grpc_op *ops, size_t count,
                struct rpc_tag *tag)
 {
+    HANDED_TO_GRPC(tag);
     if (grpc_call_start_batch(call->grpc, ops, count, tag, NULL) != GRPC_CALL_OK)
         return false;
     call->batches++;
@@ -74,8 +75,7 @@ push_out(struct rpc_call *call)
         status->status = (grpc_status_code)(call->status ? call->status->code : ST_OK);
         status->status_details = call->status ? &details : NULL;
         status->trailing_metadata = metadata;
-        status->trailing_metadata_count =
-            status_metadata(call->status, metadata);
+        status->trailing_metadata_count = status_metadata(call->status, metadata);
     }
     call->metadata_sent = true;
     call->status_sent = with_status;

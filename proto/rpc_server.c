@@ -82,6 +82,7 @@ accept_next(struct rpc_accept *accept)
     grpc_metadata_array_init(&accept->metadata);
     accept->call = NULL;
     accept->tag.complete = accept_complete;
+    HANDED_TO_GRPC(&accept->tag);
     grpc_server_request_call(server->grpc, &accept->call, &accept->details,
                              &accept->metadata, server->queue, server->queue,
                              &accept->tag);
@@ -131,6 +132,7 @@ serve(void *argument)
             return NULL;
         if (event.type == GRPC_OP_COMPLETE) {
             struct rpc_tag *tag = event.tag;
+            TAKEN_FROM_GRPC(tag);
             tag->complete(tag, event.success != 0);
         }
     }

@@ -66,8 +66,11 @@ handle_greet(struct rpc_call *call, enum rpc_event event, const ProtobufCMessage
                                           .retry_ms = 1234,
                                           .text = "50% of nothing\xc3\xa9"};
     struct door *door = note(call, event);
-    if (event == RPC_OPEN)
+    if (event == RPC_OPEN) {
+        pthread_mutex_lock(&door->lock);
         snprintf(door->peer, sizeof(door->peer), "%s", rpc_call_peer(call));
+        pthread_mutex_unlock(&door->lock);
+    }
     if (event != RPC_MESSAGE)
         return;
     const char *name = ((const Api__NewEnrolmentConfigRequest *)message)->name;
@@ -140,7 +143,9 @@ static void
 handle_flood(struct rpc_call *call, enum rpc_event event, const ProtobufCMessage *message)
 {
     (void)message;
-    note(call, event);
+    struct door *door = note(call, event);
+    if (event == RPC_DONE)
+        atomic_fetch_add(&door->flooded, 1);
     if (event != RPC_OPEN)
         return;
     uint8_t *bytes = calloc(1, 65536);
@@ -171,11 +176,13 @@ admit(void *context, const char *path, const void *client_cert, size_t client_ce
       struct st_err *err)
 {
     struct door *door = context;
+    pthread_mutex_lock(&door->lock);
     snprintf(door->admitted_path, sizeof(door->admitted_path), "%s", path);
     assert_true(client_cert_len <= sizeof(door->client_cert));
     if (client_cert_len)
         memcpy(door->client_cert, client_cert, client_cert_len);
     door->client_cert_len = client_cert_len;
+    pthread_mutex_unlock(&door->lock);
     atomic_fetch_add(&door->admitted, 1);
     if (door->admit)
         return st_fail_for(err, door->admit, ST_REASON_ROLE, "not you");

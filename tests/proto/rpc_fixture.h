@@ -28,11 +28,13 @@ struct door {
     struct rpc_server *server;
     struct secret seed;
     struct cert cert;
-    atomic_int opened, messages, half_closed, done, wiped, admitted;
+    atomic_int opened, messages, half_closed, done, wiped, admitted, flooded;
     atomic_bool out_of_order, last_was_unset;
     enum st_code admit; /* what admission answers */
+    /* Of the last call: looked at when the door is shut. */
+    pthread_mutex_t lock;
     char admitted_path[64];
-    char peer[64]; /* of the last call */
+    char peer[64];
     uint8_t client_cert[1024];
     size_t client_cert_len;
 };

@@ -109,9 +109,9 @@ with_mutual_tls_admission_sees_the_exact_certificate(void **state)
     AUTO(rpc_channel_closep)
     struct rpc_channel *channel = door_channel_as(&door, &cert, &seed);
     assert_ok(greet(channel, GREET, "x", text, &err));
+    door_stop(&door);
     assert_int_equal(door.client_cert_len, cert.len);
     assert_memory_equal(door.client_cert, cert.der, cert.len);
-    door_stop(&door);
 }
 
 static void
@@ -133,25 +133,25 @@ static void
 N50_whom_admission_refuses_no_handler_hears(void **state)
 {
     (void)state;
-    struct door door = {.admit = ST_PERMISSION_DENIED};
-    struct st_err err = {0};
-    struct secret seed;
-    struct cert cert;
-    char text[64];
-    door_start(&door, (struct rpc_server_config){.want_client_cert = true});
-    make_identity("stranger", &seed, &cert);
-    AUTO(rpc_channel_closep)
-    struct rpc_channel *channel = door_channel_as(&door, &cert, &seed);
     const char *paths[] = {GREET, TALK, "/grpc.health.v1.Health/Check",
                            "/grpc.health.v1.Health/Watch"};
     for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
+        struct door door = {.admit = ST_PERMISSION_DENIED};
+        struct st_err err = {0};
+        struct secret seed;
+        struct cert cert;
+        char text[64];
+        door_start(&door, (struct rpc_server_config){.want_client_cert = true});
+        make_identity("stranger", &seed, &cert);
+        AUTO(rpc_channel_closep)
+        struct rpc_channel *channel = door_channel_as(&door, &cert, &seed);
         assert_code(greet(channel, paths[i], "x", text, &err), ST_PERMISSION_DENIED);
         assert_int_equal(err.reason, ST_REASON_ROLE);
         assert_string_equal(err.text, "not you");
+        door_stop(&door);
         assert_string_equal(door.admitted_path, paths[i]);
+        assert_int_equal(door.opened, 0);
     }
-    door_stop(&door);
-    assert_int_equal(door.opened, 0);
 }
 
 static void
