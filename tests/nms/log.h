@@ -1,0 +1,64 @@
+/* log.h - the state machine without a replica: commands are applied one after the other,
+ * what they do to the records is kept as a store would keep it.
+ */
+#ifndef TESTS_NMS_LOG_H
+#define TESTS_NMS_LOG_H
+
+#include "nms/state.h"
+#include "tests/cmocka.h"
+
+enum {
+    LOG_START = 1600000000, /* seconds since 1970 */
+};
+
+struct log_record {
+    char key[REPLICA_KEY_MAX + 1];
+    uint8_t *value;
+    size_t len;
+};
+
+/* A member: memory, and the records on its disk. */
+struct log_member {
+    struct state *state;
+    struct replica_machine machine;
+    struct log_record *records;
+    size_t count;
+    uint64_t index;
+};
+void log_open(struct log_member *member);
+void log_close(struct log_member *member);
+
+/* Applies; the outcome of the machine.  `command` needs no request id. */
+enum st_code log_apply(struct log_member *member, State__Command *command,
+                       struct st_err *err);
+enum st_code log_apply_bytes(struct log_member *member, const void *bytes, size_t len,
+                             struct st_err *err);
+/* As after a restart: a new state with the records of the disk.  ST_DATA_LOSS. */
+enum st_code log_load(const struct log_member *member, struct state **out,
+                      struct st_err *err);
+/* The same, without putting the records into the order of their keys before. */
+enum st_code log_load_as_is(const struct log_member *member, struct state **out,
+                            struct st_err *err);
+const struct log_record *log_find(const struct log_member *member, const char *key);
+void log_digest(struct state *state, uint8_t out[SHA256_LEN]);
+
+/* A node in which `seed` decides everything: id, EK, AK, key. */
+struct log_node {
+    char id[NODE_ID_LEN + 1];
+    uint8_t key[32], ek[40], ak[40], cert[40], secret_hash[32];
+    State__Node message;
+};
+void log_node_make(unsigned seed, const uint8_t secret_hash[32], struct log_node *out);
+
+enum st_code log_enrol(struct log_member *member, struct log_node *node, int64_t time,
+                       struct st_err *err);
+enum st_code log_new_enrolment(struct log_member *member, const char *name,
+                               const uint8_t secret_hash[32], uint32_t uses,
+                               int64_t expires_at, struct st_err *err);
+enum st_code log_remove_enrolment(struct log_member *member, const char *name,
+                                  struct st_err *err);
+enum st_code log_adopt(struct log_member *member, const char *id, struct st_err *err);
+enum st_code log_remove_node(struct log_member *member, const char *id,
+                             struct st_err *err);
+
+#endif
