@@ -11,8 +11,11 @@
 
 enum {
     PATIENCE_MS = 1500, /* with one address, while others are left */
-    KEEPALIVE_MS = 750, /* a frozen server is noticed after both of these */
+    /* A frozen server is noticed after both; whoever has no other to go to gives a busy
+     * one more time. */
+    KEEPALIVE_MS = 750,
     KEEPALIVE_WAIT_MS = 1250,
+    KEEPALIVE_WAIT_ALONE_MS = 10000,
     ANSWER_MAX = 4 * 1024 * 1024,
 };
 
@@ -92,6 +95,8 @@ rpc_channel_close(struct rpc_channel *channel)
 static grpc_channel *
 make_channel(const struct rpc_channel *channel, int patience_ms)
 {
+    int keepalive_wait_ms =
+        channel->address_count > 1 ? KEEPALIVE_WAIT_MS : KEEPALIVE_WAIT_ALONE_MS;
     const struct {
         const char *key;
         int value;
@@ -103,7 +108,7 @@ make_channel(const struct rpc_channel *channel, int patience_ms)
         {GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, patience_ms},
         {GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, patience_ms},
         {GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS},
-        {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_WAIT_MS},
+        {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_wait_ms},
         {GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0},
         {GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, ANSWER_MAX},
         {GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0},

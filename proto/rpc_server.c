@@ -1,6 +1,7 @@
 /* A port: its threads, its list of calls, and its end. */
 #include "proto/rpc_internal.h"
 
+#include "proto/rpc_accept.h"
 #include "proto/scope.h"
 
 #include <arpa/inet.h>
@@ -214,7 +215,7 @@ listen_on(struct rpc_server *server, const struct rpc_server_config *config,
         if (port <= 0)
             code = why_not(&config->addresses[i], server->port, text, err);
         else
-            server->port = (uint16_t)port;
+            rpc_accept_guard(server->port = (uint16_t)port);
     }
     if (credentials)
         grpc_server_credentials_release(credentials);

@@ -1,6 +1,7 @@
 /* The library's start, and the certificates of the server side. */
 #include "proto/rpc_tls.h"
 
+#include "proto/rpc_accept.h"
 #include "proto/rpc_internal.h"
 #include "proto/scope.h"
 
@@ -35,6 +36,7 @@ rpc_init(void (*log)(const char *line))
     setenv("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384", 1);
     /* Every thread of gRPC's would keep an arena of its own. */
     mallopt(M_ARENA_MAX, 2);
+    rpc_accept_prepare();
     log_line = log;
     gpr_set_log_verbosity(GPR_LOG_SEVERITY_ERROR);
     gpr_set_log_function(forward_log);

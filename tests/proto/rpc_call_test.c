@@ -355,7 +355,7 @@ a_client_that_reads_nothing_is_cut_off(void **state)
         assert_ok(greet(channel, GREET, "x", text, &err));
     assert_int_equal(door.flooded, 1);
     enum st_code code;
-    for (int received = 0; received < 64; received++) {
+    for (int received = 0; received < 1024; received++) {
         ProtobufCMessage *message = NULL;
         code = rpc_stream_receive(stream, &api__tpm2_flow_response__descriptor, &message,
                                   &err);

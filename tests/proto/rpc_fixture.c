@@ -149,7 +149,7 @@ handle_flood(struct rpc_call *call, enum rpc_event event, const ProtobufCMessage
     if (event != RPC_OPEN)
         return;
     uint8_t *bytes = calloc(1, 65536);
-    for (int i = 0; i < 64; i++)
+    for (int i = 0; i < 1024; i++)
         say(call, bytes, 65536);
     free(bytes);
 }

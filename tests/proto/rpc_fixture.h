@@ -21,7 +21,7 @@
 #define TALK "/test.Door/Talk"
 /* The same types: never says anything; 300 ms. */
 #define SILENT "/test.Door/Silent"
-/* The same types: sends 64 messages of 64 KiB at once. */
+/* The same types: sends 1,024 messages of 64 KiB at once. */
 #define FLOOD "/test.Door/Flood"
 
 struct door {

@@ -69,6 +69,86 @@ N45_a_thousand_silent_connections_do_not_stop_accept(void **state)
     door_stop(&door);
 }
 
+/* Whether the other side closes the connection without a word. */
+static bool
+is_turned_away(int fd)
+{
+    char byte;
+    const struct timeval patience = {.tv_sec = 5};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    return recv(fd, &byte, 1, 0) == 0;
+}
+
+static void
+limit_files(rlim_t count)
+{
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = count;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+}
+
+static void
+N45_more_connections_than_descriptors_do_not_close_the_port(void **state)
+{
+    (void)state;
+    struct rlimit files;
+    struct door door = {0};
+    struct st_err err = {0};
+    char text[64];
+    int fds[100];
+    door_start(&door, (struct rpc_server_config){0});
+    getrlimit(RLIMIT_NOFILE, &files);
+    int first = connect_to(rpc_server_port(door.server));
+    /* Room for a few with their other ends, besides what is kept for our own. */
+    limit_files((rlim_t)first + 64 + 20);
+    int count = 0;
+    bool away = false;
+    while (count < 100 && !away) {
+        fds[count] = connect_to(rpc_server_port(door.server));
+        away = count > 30 && is_turned_away(fds[count]);
+        count++;
+    }
+    assert_true(away);
+    while (count > 0)
+        close(fds[--count]);
+    limit_files(files.rlim_cur);
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = door_channel(&door);
+    assert_ok(greet(channel, GREET, "x", text, &err));
+    close(first);
+    door_stop(&door);
+}
+
+static void
+N45_nor_does_a_process_without_a_single_descriptor(void **state)
+{
+    (void)state;
+    struct rlimit files;
+    struct door door = {0};
+    struct st_err err = {0};
+    char text[64];
+    int filled[300], count = 0;
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    door_start(&door, (struct rpc_server_config){0});
+    address.sin_port = htons(rpc_server_port(door.server));
+    getrlimit(RLIMIT_NOFILE, &files);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    limit_files((rlim_t)fd + 100);
+    while (count < 300 && (filled[count] = dup(fd)) >= 0)
+        count++;
+    assert_true(count > 0 && count < 300);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_true(is_turned_away(fd));
+    while (count > 0)
+        close(filled[--count]);
+    close(fd);
+    limit_files(files.rlim_cur);
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = door_channel(&door);
+    assert_ok(greet(channel, GREET, "x", text, &err));
+    door_stop(&door);
+}
+
 static void
 a_port_in_use_is_named(void **state)
 {
@@ -252,6 +332,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(N33_ten_mebibytes_are_refused_and_the_server_lives),
         cmocka_unit_test(N45_a_thousand_silent_connections_do_not_stop_accept),
+        cmocka_unit_test(N45_more_connections_than_descriptors_do_not_close_the_port),
+        cmocka_unit_test(N45_nor_does_a_process_without_a_single_descriptor),
         cmocka_unit_test(a_port_in_use_is_named),
         cmocka_unit_test(an_address_of_nobody_here_is_named),
         cmocka_unit_test(a_frozen_master_costs_two_seconds_at_most),
