@@ -63,7 +63,7 @@ config_check(const struct init_config *config, struct making *making, struct st_
 {
     enum st_code code = name_check("a cluster", config->name, err);
     for (size_t i = 0; !code && i < config->admin_count; i++)
-        code = admin_read(config->admin_files[i], making->admins[i], err);
+        code = admin_read(config->admins[i].file, making->admins[i], err);
     return code;
 }
 
@@ -176,7 +176,7 @@ found(const struct init_config *config, const struct making *making,
     for (size_t i = 0; i < config->admin_count; i++) {
         state__admin__init(&admins[i]);
         bytes_of(&admins[i].fingerprint, making->admins[i], SHA256_LEN);
-        admins[i].role = STATE__ADMIN_ROLE__ADMIN;
+        admins[i].role = config->admins[i].role;
         admins[i].added_at = cluster.founded_at;
         admin_list[i] = &admins[i];
     }

@@ -2,6 +2,7 @@
 #ifndef NMS_INIT_H
 #define NMS_INIT_H
 
+#include "nms/state.pb-c.h"
 #include "proto/address.h"
 #include "proto/cert.h"
 
@@ -9,11 +10,16 @@ enum {
     INIT_ADMINS_MAX = 64
 };
 
+struct init_admin {
+    const char *file; /* certificate in PEM */
+    State__AdminRole role;
+};
+
 struct init_config {
     const char *dir;
     const char *name; /* of the cluster */
     struct st_address address;
-    const char *admin_files[INIT_ADMINS_MAX]; /* certificates in PEM */
+    struct init_admin admins[INIT_ADMINS_MAX];
     size_t admin_count;
 };
 

@@ -52,8 +52,11 @@ place_of(struct arguments *arguments, const char *option, bool is_init)
         return &init->name;
     if (strcmp(option, "--address") == 0)
         return &arguments->address;
-    if (strcmp(option, "--admin-cert") == 0 && init->admin_count < INIT_ADMINS_MAX)
-        return &init->admin_files[init->admin_count++];
+    if (strcmp(option, "--admin-cert") == 0 && init->admin_count < INIT_ADMINS_MAX) {
+        struct init_admin *admin = &init->admins[init->admin_count++];
+        admin->role = STATE__ADMIN_ROLE__ADMIN;
+        return &admin->file;
+    }
     return NULL;
 }
 

@@ -52,16 +52,15 @@ cluster_learn(struct nms *nms, struct st_err *err)
 static enum st_code
 nodes_serve(struct nms *nms, uint16_t port, struct st_err *err)
 {
-    static struct rpc_method methods[2];
-    methods[0] = register_method;
-    methods[1] = unlock_method;
+    nms->node_methods[0] = register_method;
+    nms->node_methods[1] = unlock_method;
     const struct rpc_server_config config = {
         .addresses = &nms->address,
         .address_count = 1,
         .port = port,
         .cert = &nms->masters_cert,
         .seed = &nms->masters_seed,
-        .methods = methods,
+        .methods = nms->node_methods,
         .method_count = 2,
         .context = nms,
     };

@@ -27,6 +27,7 @@ enum {
 struct nms {
     struct state *state;
     struct replica *replica;
+    struct rpc_method node_methods[2];
     struct rpc_server *nodes;  /* 7833 */
     struct rpc_server *admins; /* 7836 */
     /* Constant while the servers run. */
