@@ -1,0 +1,57 @@
+/* disk.h - the data volume: LUKS2 in a block device or an image file.
+ *
+ * The volume knows its own state, so that a lost or exchanged ESP never makes a node
+ * format what is in use.  Its header carries one token of ours,
+ *
+ *     {"type":"smalltown","keyslots":["0"],"state":"pending","node":"smalltown-..."}
+ *
+ * ("enrolled" later), and while a format is under way, which takes many writes, its last
+ * page names the node that began it:
+ *
+ *     offset size rounded down to 4096, minus 4096:
+ *     "smalltown format v1\n" | node id (42) | zeros
+ *
+ * Nothing is written to a volume that is not blank, unless it is one's own begun format.
+ * The only keyslot takes the 32-byte disk key as its passphrase: it has full entropy, so
+ * PBKDF2 with the fewest iterations does, and no argon2 memory is needed.
+ */
+#ifndef NODE_DISK_H
+#define NODE_DISK_H
+
+#include "node/start.h"
+#include "proto/ident.h"
+#include "proto/secret.h"
+
+#define DISK_MAPPING "smalltown-data"
+
+struct disk_found {
+    enum start_volume state;       /* not NONE, not UNREADABLE */
+    char node_id[NODE_ID_LEN + 1]; /* TORN, PENDING, ENROLLED */
+};
+
+/* Looks, writes nothing.  ST_NOT_FOUND, ST_FAILED_PRECONDITION (too small, no volume). */
+enum st_code disk_observe(const char *path, struct disk_found *out, struct st_err *err);
+
+/* A new volume in the state pending.  ST_FAILED_PRECONDITION where it is neither blank
+ * nor torn by this node. */
+enum st_code disk_format(const char *path, const struct secret *key, const char *node_id,
+                         struct st_err *err);
+/* What disk_format() does first.  Refuses like it. */
+enum st_code disk_begin_format(const char *path, const char *node_id, struct st_err *err);
+
+/* From pending to enrolled; does nothing if it is.  ST_FAILED_PRECONDITION where the
+ * volume is of another node, or in another state. */
+enum st_code disk_set_enrolled(const char *path, const char *node_id, struct st_err *err);
+
+/* ST_PERMISSION_DENIED where the key does not open it. */
+enum st_code disk_check_key(const char *path, const struct secret *key,
+                            struct st_err *err);
+
+/* Checks the key and makes /dev/mapper/smalltown-data of the volume; *out_mapped false
+ * where this kernel has no device-mapper.  A mapping of this volume that is there already
+ * is fine. */
+enum st_code disk_map(const char *path, const struct secret *key, bool *out_mapped,
+                      struct st_err *err);
+bool disk_is_mapped(void);
+
+#endif

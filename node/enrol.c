@@ -1,0 +1,284 @@
+/* An enrolment is a sequence of durable steps.  The machine may lose its power between
+ * any two of them, or within one; the next start goes on from there with the same keys.
+ *
+ *   1 measure the config into PCR 12 (once per boot: PCR 12 itself remembers)
+ *   2 make local half, global half and id key
+ *   3 seal `pending`: global half, id key
+ *   4 seal `sealed`: the local half
+ *        before 4 nothing has left the machine and no volume was touched: a start that
+ *        finds only `pending` makes new keys
+ *   5 mark the volume: its last page names this node
+ *   6 format it, token "pending", unmark
+ *        a start that finds its own mark formats again; nothing else is ever formatted
+ *   7 ask the masters until one says OK: it is committed
+ *        a lost OK is asked for again: the same node with the same keys gets it again
+ *   8 write `identity`
+ *   9 token "enrolled"
+ *  10 write enrolment.pb with the node id and without the secret
+ *        before 10 a start comes back to 7; after it, it unlocks like any node
+ *  11 erase `pending` (a start that still finds it erases it)
+ *  12 open the volume, cap PCR 12
+ *
+ * A refusal at 7 leaves everything as it is, the secret too.
+ */
+#include "node/enrol.h"
+
+#include "node/half.h"
+#include "node/measure.h"
+#include "node/register.h"
+#include "node/retry.h"
+#include "node/stop.h"
+#include "proto/event.h"
+#include "proto/mutant.h"
+#include "proto/scope.h"
+
+#include <string.h>
+
+enum {
+    PENDING_LEN = UNLOCK_KEY_LEN + ED25519_SEED_LEN
+};
+
+struct keys {
+    struct secret local_half, global_half, disk_key;
+    struct identity identity;
+};
+static void
+keys_wipe(struct keys *keys)
+{
+    explicit_bzero(keys, sizeof(*keys));
+}
+#define KEYS AUTO(keys_wipe) struct keys
+
+static void
+passed(const struct node *node, enum enrol_step step)
+{
+    if (node->passed)
+        node->passed(step);
+}
+
+static enum st_code
+measure(const struct node *node, struct tpm *tpm, struct st_err *err)
+{
+    enum measure_state state;
+    enum st_code code = measure_config(tpm, &node->config.masters, &state, err);
+    if (code)
+        return code;
+    if (REFUSES(0x33d, state == MEASURE_CAPPED))
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "a disk key was released in this boot: reboot, then this machine "
+                       "enrols");
+    passed(node, ENROL_MEASURED);
+    return ST_OK;
+}
+
+static enum st_code
+keys_complete(struct keys *keys, const struct secret *seed, struct st_err *err)
+{
+    secret_xor(&keys->local_half, &keys->global_half, &keys->disk_key);
+    return identity_of_seed(seed, &keys->identity, err);
+}
+
+static enum st_code
+keys_make(struct keys *out, struct st_err *err)
+{
+    SECRET seed = {0};
+    uint8_t public_key[ED25519_PUBLIC_LEN];
+    enum st_code code;
+    if ((code = secret_random(&out->local_half, UNLOCK_KEY_LEN, err)) ||
+        (code = secret_random(&out->global_half, UNLOCK_KEY_LEN, err)) ||
+        (code = key_generate(&seed, public_key, err)))
+        return code;
+    return keys_complete(out, &seed, err);
+}
+
+static enum st_code
+keys_seal(const struct node *node, struct tpm *tpm, const struct keys *keys,
+          struct st_err *err)
+{
+    SECRET pending = keys->global_half;
+    enum st_code code;
+    memcpy(pending.bytes + UNLOCK_KEY_LEN, keys->identity.seed.bytes, ED25519_SEED_LEN);
+    pending.len = PENDING_LEN;
+    if ((code = half_seal(node, tpm, ESP_PENDING, &pending, err)))
+        return code;
+    passed(node, ENROL_PENDING_SEALED);
+    if ((code = half_seal(node, tpm, ESP_SEALED, &keys->local_half, err)))
+        return code;
+    passed(node, ENROL_HALF_SEALED);
+    return ST_OK;
+}
+
+static enum st_code
+keys_unseal(const struct node *node, struct tpm *tpm, struct keys *out,
+            struct st_err *err)
+{
+    SECRET pending = {0}, seed = {0};
+    enum st_code code;
+    if ((code = half_unseal(node, tpm, ESP_PENDING, PENDING_LEN, &pending, err)) ||
+        (code =
+             half_unseal(node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &out->local_half, err)) ||
+        (code = secret_set(&out->global_half, pending.bytes, UNLOCK_KEY_LEN, err)) ||
+        (code = secret_set(&seed, pending.bytes + UNLOCK_KEY_LEN, ED25519_SEED_LEN, err)))
+        return code;
+    return keys_complete(out, &seed, err);
+}
+
+/* Zeros say that no firmware and no boot loader measured anything. */
+static void
+warn_of_nothing_measured(struct tpm *tpm)
+{
+    static const uint8_t zeros[SHA256_LEN];
+    struct tpm_pcrs pcrs;
+    if (!tpm_pcrs_read(tpm, &pcrs, NULL) && !memcmp(pcrs.digest[4], zeros, SHA256_LEN) &&
+        !memcmp(pcrs.digest[11], zeros, SHA256_LEN))
+        event("warning", "reason=\"PCR 4 and 11 are zero: the boot of this machine is "
+                         "not measured, the disk is bound to its TPM only\"");
+}
+
+/* Steps 1 to 4. */
+static enum st_code
+keys_get(const struct node *node, bool resume, struct keys *out, struct st_err *err)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    enum st_code code;
+    if ((code = tpm_open(node->tcti, &tpm, err)) || (code = measure(node, tpm, err)))
+        return code;
+    if (resume)
+        return keys_unseal(node, tpm, out, err);
+    warn_of_nothing_measured(tpm);
+    if ((code = keys_make(out, err)))
+        return code;
+    passed(node, ENROL_KEYS_MADE);
+    return keys_seal(node, tpm, out, err);
+}
+
+/* Steps 5 and 6. */
+static enum st_code
+volume_prepare(const struct node *node, const struct disk_found *found,
+               const struct keys *keys, struct st_err *err)
+{
+    const char *node_id = keys->identity.node_id;
+    enum st_code code;
+    if (!node->volume)
+        return ST_OK;
+    if (REFUSES(0x34d, *found->node_id && strcmp(found->node_id, node_id) != 0))
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "the data volume %.200s belongs to %s, and this enrolment is of "
+                       "%s: it is not touched",
+                       node->volume, found->node_id, node_id);
+    if (found->state == START_VOLUME_PENDING || found->state == START_VOLUME_ENROLLED)
+        return disk_check_key(node->volume, &keys->disk_key, err);
+    if ((code = disk_begin_format(node->volume, node_id, err)))
+        return code;
+    passed(node, ENROL_FORMAT_BEGUN);
+    if ((code = disk_format(node->volume, &keys->disk_key, node_id, err)))
+        return code;
+    passed(node, ENROL_FORMATTED);
+    event("format", "volume=%s node=%s", node->volume, node_id);
+    return ST_OK;
+}
+
+/* Step 7. */
+static enum st_code
+ask(const struct node *node, const struct keys *keys, struct st_err *err)
+{
+    struct retry retry = {.first_ms = node->retry_first_ms, .max_ms = node->retry_max_ms};
+    for (;;) {
+        struct st_err failure = {0};
+        enum st_code code =
+            register_node(node, &keys->identity, &keys->global_half, &failure);
+        if (!REFUSES(0x34a, code))
+            return ST_OK;
+        if (!retry_wait(&retry, "enrol", &failure))
+            return st_fail(err, ST_CANCELLED, "told to stop");
+    }
+}
+
+/* Steps 8 to 11. */
+static enum st_code
+commit(struct node *node, const struct keys *keys, struct st_err *err)
+{
+    NODE_CONFIG enrolled = node->config;
+    enum st_code code;
+    if ((code = identity_write(node->esp, &keys->disk_key, &keys->identity, err)))
+        return code;
+    passed(node, ENROL_IDENTITY_WRITTEN);
+    if (node->volume &&
+        (code = disk_set_enrolled(node->volume, keys->identity.node_id, err)))
+        return code;
+    passed(node, ENROL_VOLUME_ENROLLED);
+    secret_wipe(&enrolled.secret);
+    strcpy(enrolled.node_id, keys->identity.node_id);
+    if ((code = config_write(esp_path(node->esp, ESP_CONFIG), &enrolled, err)))
+        return code;
+    node->config = enrolled;
+    passed(node, ENROL_CONFIG_WRITTEN);
+    if ((code = esp_erase(node->esp, ESP_PENDING, err)))
+        return code;
+    passed(node, ENROL_PENDING_ERASED);
+    return ST_OK;
+}
+
+/* Step 12. */
+static enum st_code
+finish(const struct node *node, const struct keys *keys, bool *out_mapped,
+       struct st_err *err)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    enum st_code code;
+    if (node->volume && (code = disk_map(node->volume, &keys->disk_key, out_mapped, err)))
+        return code;
+    if ((code = tpm_open(node->tcti, &tpm, err)) ||
+        (code = measure_cap(tpm, &node->config.masters, err)))
+        return code;
+    passed(node, ENROL_CAPPED);
+    return ST_OK;
+}
+
+static enum st_code
+keys_get_patiently(const struct node *node, bool resume, struct keys *out,
+                   struct st_err *err)
+{
+    struct retry retry = {.first_ms = node->retry_first_ms, .max_ms = node->retry_max_ms};
+    for (;;) {
+        struct st_err failure = {0};
+        enum st_code code = keys_get(node, resume, out, &failure);
+        if (code != ST_UNAVAILABLE) {
+            if (code && err)
+                *err = failure;
+            return code;
+        }
+        if (!retry_wait(&retry, "tpm", &failure))
+            return st_fail(err, ST_CANCELLED, "told to stop");
+    }
+}
+
+enum st_code
+enrol_run(struct node *node, const struct facts *facts, bool resume, struct identity *out,
+          struct st_err *err)
+{
+    KEYS keys = {0};
+    bool mapped = false;
+    enum st_code code;
+    if ((code = keys_get_patiently(node, resume, &keys, err)) ||
+        (code = volume_prepare(node, &facts->disk, &keys, err)))
+        return code;
+    event("enrol", "node=%s decision=%s", keys.identity.node_id,
+          resume ? "resume" : "begin");
+    if ((code = ask(node, &keys, err)))
+        return code;
+    passed(node, ENROL_COMMITTED);
+    if ((code = commit(node, &keys, err)) || (code = finish(node, &keys, &mapped, err)))
+        return st_wrap(err, "the master has committed this node, but");
+    event("enrol", "node=%s decision=ok volume=%s", keys.identity.node_id,
+          !node->volume ? "none"
+          : mapped      ? "/dev/mapper/" DISK_MAPPING
+                        : "\"formatted and verified, not mapped: this kernel has no "
+                          "device-mapper\"");
+    event("waiting",
+          "reason=\"registered; after the next reboot the disk opens once "
+          "`stctl node adopt %s` was said\"",
+          keys.identity.node_id);
+    *out = keys.identity;
+    return ST_OK;
+}

@@ -1,0 +1,17 @@
+/* enrol.h - from an EnrolmentConfig with a secret to a node of the cluster.
+ */
+#ifndef NODE_ENROL_H
+#define NODE_ENROL_H
+
+#include "node/facts.h"
+#include "node/identity.h"
+#include "node/node.h"
+
+/* The rows START_ENROL and START_RESUME.  Returns when the node is enrolled, its volume
+ * open and PCR 12 capped; node->config is then what enrolment.pb says.  Masters are asked
+ * for ever.  ST_CANCELLED where the daemon is to stop; any other failure is one that
+ * waiting does not cure. */
+enum st_code enrol_run(struct node *node, const struct facts *facts, bool resume,
+                       struct identity *out, struct st_err *err);
+
+#endif

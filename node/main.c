@@ -1,0 +1,85 @@
+/* smalltown-node: wires options, signals and run.c. */
+#include "node/options.h"
+#include "node/run.h"
+#include "node/stop.h"
+#include "proto/event.h"
+#include "proto/secret.h"
+
+#include <malloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    THREAD_STACK = 256 * 1024
+};
+
+/* The daemon is there for the life of the machine and works for a second of it. */
+static void
+stay_small(void)
+{
+    pthread_attr_t attributes;
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_TRIM_THRESHOLD, 64 * 1024);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, THREAD_STACK);
+    pthread_setattr_default_np(&attributes);
+    pthread_attr_destroy(&attributes);
+}
+
+static enum st_code
+run(const struct options *options, struct st_err *err)
+{
+    struct node node = {
+        NODE_DEFAULTS,
+        .tcti = options->tcti,
+        .address = options->address,
+        .volume = strcmp(options->volume, "none") ? options->volume : NULL,
+        .ak = options->ak,
+    };
+    char program[PATH_MAX];
+    const struct supervise bootstrap = {
+        .program = program,
+        .data = options->master_data,
+        .name = options->bootstrap,
+        .address = options->address_text,
+        .admin_certs = options->admin_certs,
+        .admin_cert_count = options->admin_cert_count,
+        .retry_first_ms = node.retry_first_ms,
+        .retry_max_ms = node.retry_max_ms,
+    };
+    enum st_code code = stop_init(err);
+    if (!code && options->bootstrap)
+        code = supervise_find(program, err);
+    if (code)
+        return code;
+    return run_node(&node, options->esp, options->bootstrap ? &bootstrap : NULL, err);
+}
+
+int
+main(int argc, char **argv)
+{
+    struct options options;
+    struct st_err err = {0};
+    secret_harden_process();
+    stay_small();
+    setenv("TSS2_LOG", "all+NONE", 0);
+    if (options_read(argc, argv, &options, &err)) {
+        fprintf(stderr, "smalltown-node: %s\n", err.text);
+        return 2;
+    }
+    if (options.help) {
+        options_help(stdout);
+        return EXIT_SUCCESS;
+    }
+    if (options.version) {
+        puts("smalltown-node " ST_VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (run(&options, &err)) {
+        fprintf(stderr, "smalltown-node: %s\n", err.text);
+        return EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}

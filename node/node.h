@@ -1,0 +1,57 @@
+/* node.h - the daemon of one machine: what all its flows stand on.
+ *
+ *     main.c      options, then run.c
+ *     run.c       looks (facts.c), decides (start.c), and does that one row
+ *     enrol.c     the durable steps of an enrolment; register.c its talk with a master
+ *     unlock.c    the way back to the disk key after a reboot
+ *     join.c      what this node serves
+ *     supervise.c the first master of a new cluster
+ *
+ * One thread does everything; gRPC's and the one for signals stand beside it.
+ */
+#ifndef NODE_NODE_H
+#define NODE_NODE_H
+
+#include "node/config.h"
+#include "node/esp.h"
+#include "tpm/device.h"
+
+/* The order in which an enrolment becomes durable, see enrol.c. */
+enum enrol_step {
+    ENROL_MEASURED = 1,
+    ENROL_KEYS_MADE,
+    ENROL_PENDING_SEALED,
+    ENROL_HALF_SEALED,
+    ENROL_FORMAT_BEGUN,
+    ENROL_FORMATTED,
+    ENROL_COMMITTED, /* a master said OK */
+    ENROL_IDENTITY_WRITTEN,
+    ENROL_VOLUME_ENROLLED,
+    ENROL_CONFIG_WRITTEN,
+    ENROL_PENDING_ERASED,
+    ENROL_CAPPED
+};
+
+struct node {
+    const char *tcti;
+    struct st_address address; /* where masters reach this node */
+    const char *volume;        /* NULL: none */
+    enum tpm_ak_type ak;
+
+    uint16_t master_port, node_port;
+    uint32_t stream_ms; /* for one talk with a master */
+    uint32_t retry_first_ms, retry_max_ms;
+    const char *efivars;                  /* measure_secure_boot() */
+    void (*passed)(enum enrol_step step); /* for tests; may be NULL */
+
+    struct esp *esp;
+    struct node_config config;
+};
+
+/* The rest of a node is the caller's to fill in: TCTI, address, volume, esp, config. */
+#define NODE_DEFAULTS                                                                    \
+    .master_port = PORT_NODE_MANAGEMENT, .node_port = PORT_NODE, .stream_ms = 60000,     \
+    .retry_first_ms = 1000, .retry_max_ms = 30000,                                       \
+    .efivars = "/sys/firmware/efi/efivars"
+
+#endif

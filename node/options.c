@@ -1,0 +1,189 @@
+#include "node/options.h"
+
+#include "proto/ident.h"
+
+#include <getopt.h>
+#include <string.h>
+
+enum option_id {
+    OPTION_ESP = 1000,
+    OPTION_TPM,
+    OPTION_ADDRESS,
+    OPTION_VOLUME,
+    OPTION_AK,
+    OPTION_BOOTSTRAP,
+    OPTION_MASTER_DATA,
+    OPTION_ADMIN_CERT,
+    OPTION_HELP,
+    OPTION_VERSION
+};
+
+static const struct option long_options[] = {
+    {"esp", required_argument, NULL, OPTION_ESP},
+    {"tpm", required_argument, NULL, OPTION_TPM},
+    {"address", required_argument, NULL, OPTION_ADDRESS},
+    {"data-volume", required_argument, NULL, OPTION_VOLUME},
+    {"ak", required_argument, NULL, OPTION_AK},
+    {"bootstrap", required_argument, NULL, OPTION_BOOTSTRAP},
+    {"master-data", required_argument, NULL, OPTION_MASTER_DATA},
+    {"admin-cert", required_argument, NULL, OPTION_ADMIN_CERT},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+void
+options_help(FILE *out)
+{
+    fputs("usage: smalltown-node run --esp DIR --tpm TCTI --address IP\n"
+          "                          --data-volume PATH|none [OPTION...]\n"
+          "\n"
+          "Enrols this machine with a Smalltown cluster, and opens its disk after each\n"
+          "reboot.  Stays in the foreground; one line on stderr for each event.\n"
+          "\n"
+          "  --esp DIR           where the ESP is mounted; the enrolment goes into\n"
+          "                      DIR/EFI/smalltown/enrolment.pb\n"
+          "  --tpm TCTI          the TPM, such as device:/dev/tpmrm0\n"
+          "  --address IP        of this machine, as the masters reach it\n"
+          "  --data-volume PATH  block device or image file to encrypt, or none\n"
+          "  --ak ecc|rsa        attestation key; ecc unless the TPM cannot\n"
+          "  --bootstrap NAME    without an enrolment: be the first master of a new\n"
+          "                      cluster of this name, with these:\n"
+          "  --master-data DIR   where the master keeps its records\n"
+          "  --admin-cert FILE   certificate of an administrator; may be repeated\n"
+          "  --help, --version\n"
+          "\n"
+          "Exit status: 0 told to stop, 1 failed, 2 usage.  See smalltown-node(8).\n",
+          out);
+}
+
+static enum st_code
+take_ak(const char *text, enum tpm_ak_type *out, struct st_err *err)
+{
+    if (!strcmp(text, "ecc"))
+        *out = TPM_AK_ECC_P256;
+    else if (!strcmp(text, "rsa"))
+        *out = TPM_AK_RSA_2048;
+    else
+        return st_fail(err, ST_INVALID_ARGUMENT, "--ak is ecc or rsa, not '%.60s'", text);
+    return ST_OK;
+}
+
+static enum st_code
+take_admin_cert(const char *path, struct options *out, struct st_err *err)
+{
+    if (out->admin_cert_count == OPTIONS_ADMIN_CERTS_MAX)
+        return st_fail(err, ST_INVALID_ARGUMENT, "at most %d times --admin-cert",
+                       OPTIONS_ADMIN_CERTS_MAX);
+    out->admin_certs[out->admin_cert_count++] = path;
+    return ST_OK;
+}
+
+static enum st_code
+unknown(int id, char **argv, struct st_err *err)
+{
+    const char *typed = argv[optind - 1];
+    if (id == ':')
+        return st_fail(err, ST_INVALID_ARGUMENT, "%.60s needs a value", typed);
+    return st_fail(err, ST_INVALID_ARGUMENT,
+                   "there is no option '%.60s' (see smalltown-node --help)", typed);
+}
+
+static enum st_code
+take(int id, char **argv, struct options *out, struct st_err *err)
+{
+    switch (id) {
+    case OPTION_ESP:
+        out->esp = optarg;
+        return ST_OK;
+    case OPTION_TPM:
+        out->tcti = optarg;
+        return ST_OK;
+    case OPTION_ADDRESS:
+        out->address_text = optarg;
+        return ST_OK;
+    case OPTION_VOLUME:
+        out->volume = optarg;
+        return ST_OK;
+    case OPTION_AK:
+        return take_ak(optarg, &out->ak, err);
+    case OPTION_BOOTSTRAP:
+        out->bootstrap = optarg;
+        return ST_OK;
+    case OPTION_MASTER_DATA:
+        out->master_data = optarg;
+        return ST_OK;
+    case OPTION_ADMIN_CERT:
+        return take_admin_cert(optarg, out, err);
+    case OPTION_HELP:
+        out->help = true;
+        return ST_OK;
+    case OPTION_VERSION:
+        out->version = true;
+        return ST_OK;
+    default:
+        return unknown(id, argv, err);
+    }
+}
+
+static enum st_code
+check_bootstrap(const struct options *options, struct st_err *err)
+{
+    if (options->bootstrap) {
+        enum st_code code = name_check("--bootstrap", options->bootstrap, err);
+        if (code)
+            return code;
+    }
+    if (options->bootstrap && !options->master_data)
+        return st_fail(err, ST_INVALID_ARGUMENT, "--bootstrap needs --master-data DIR");
+    if (!options->bootstrap && (options->master_data || options->admin_cert_count))
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "--master-data and --admin-cert go with --bootstrap NAME");
+    return ST_OK;
+}
+
+static enum st_code
+check(struct options *options, struct st_err *err)
+{
+    const struct {
+        const char *name, *value;
+    } needed[] = {{"--esp DIR", options->esp},
+                  {"--tpm TCTI", options->tcti},
+                  {"--address IP", options->address_text},
+                  {"--data-volume PATH|none", options->volume}};
+    for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
+        if (!needed[i].value || !*needed[i].value)
+            return st_fail(err, ST_INVALID_ARGUMENT, "smalltown-node run needs %s",
+                           needed[i].name);
+    enum st_code code = address_parse(options->address_text, &options->address, err);
+    if (code)
+        return st_wrap(err, "--address");
+    return check_bootstrap(options, err);
+}
+
+enum st_code
+options_read(int argc, char **argv, struct options *out, struct st_err *err)
+{
+    struct options options = {0};
+    int id;
+    opterr = 0;
+    optind = 0;
+    while ((id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+        enum st_code code = take(id, argv, &options, err);
+        if (code)
+            return code;
+    }
+    *out = options;
+    if (options.help || options.version)
+        return ST_OK;
+    if (optind >= argc)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "what shall it do?  `smalltown-node run ...` (see --help)");
+    if (strcmp(argv[optind], "run") != 0)
+        return st_fail(err, ST_INVALID_ARGUMENT, "there is no '%.60s', only 'run'",
+                       argv[optind]);
+    if (optind + 1 < argc)
+        return st_fail(err, ST_INVALID_ARGUMENT, "'%.60s' is one word too many",
+                       argv[optind + 1]);
+    return check(out, err);
+}

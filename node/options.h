@@ -1,0 +1,30 @@
+/* options.h - the command line of smalltown-node.
+ */
+#ifndef NODE_OPTIONS_H
+#define NODE_OPTIONS_H
+
+#include "proto/address.h"
+#include "tpm/device.h"
+
+#include <stdio.h>
+
+enum {
+    OPTIONS_ADMIN_CERTS_MAX = 32
+};
+
+/* Strings are lent by argv. */
+struct options {
+    bool help, version; /* then nothing else is filled in */
+    const char *esp, *tcti, *address_text, *volume;
+    struct st_address address;
+    enum tpm_ak_type ak;
+    const char *bootstrap, *master_data; /* NULL: not given */
+    const char *admin_certs[OPTIONS_ADMIN_CERTS_MAX];
+    size_t admin_cert_count;
+};
+
+/* ST_INVALID_ARGUMENT with a sentence for whoever typed it. */
+enum st_code options_read(int argc, char **argv, struct options *out, struct st_err *err);
+void options_help(FILE *out);
+
+#endif

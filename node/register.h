@@ -1,0 +1,15 @@
+/* register.h - one talk with a master, to become a node of its cluster.
+ * The other end is nms/register.c.
+ */
+#ifndef NODE_REGISTER_H
+#define NODE_REGISTER_H
+
+#include "node/identity.h"
+#include "node/node.h"
+
+/* ST_OK only where the master closed the stream with OK: the record is committed.  Any
+ * failure means that nothing is known of it: ask again, with the same keys. */
+enum st_code register_node(const struct node *node, const struct identity *identity,
+                           const struct secret *global_half, struct st_err *err);
+
+#endif

@@ -1,0 +1,85 @@
+#include "node/stop.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    GRACE_S = 2,
+    STACK_LEN = 64 * 1024
+};
+
+/* Signals are the process's: so is this.  Written once, before the thread begins. */
+static int asked_fd = -1;
+
+static void
+signals_of_ours(sigset_t *out)
+{
+    sigemptyset(out);
+    sigaddset(out, SIGTERM);
+    sigaddset(out, SIGINT);
+}
+
+static void *
+watch(void *argument)
+{
+    (void)argument;
+    sigset_t signals;
+    int signal;
+    signals_of_ours(&signals);
+    while (sigwait(&signals, &signal))
+        ;
+    eventfd_write(asked_fd, 1);
+    nanosleep(&(struct timespec){.tv_sec = GRACE_S}, NULL);
+    _exit(0);
+}
+
+enum st_code
+stop_init(struct st_err *err)
+{
+    sigset_t signals;
+    pthread_t thread;
+    pthread_attr_t attributes;
+    signals_of_ours(&signals);
+    asked_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (asked_fd < 0)
+        return st_fail(err, ST_INTERNAL, "eventfd: %s", strerror(errno));
+    int failed = pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_LEN);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (!failed)
+        failed = pthread_create(&thread, &attributes, watch, NULL);
+    pthread_attr_destroy(&attributes);
+    return failed
+               ? st_fail(err, ST_INTERNAL, "no thread for signals: %s", strerror(failed))
+               : ST_OK;
+}
+
+bool
+stop_wait(uint32_t ms)
+{
+    struct pollfd fd = {.fd = asked_fd, .events = POLLIN};
+    int timeout = ms == UINT32_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms;
+    while (poll(&fd, 1, timeout) < 0 && errno == EINTR)
+        ;
+    return (fd.revents & POLLIN) != 0;
+}
+
+bool
+stop_asked(void)
+{
+    return stop_wait(0);
+}
+
+int
+stop_fd(void)
+{
+    return asked_fd;
+}

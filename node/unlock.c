@@ -1,0 +1,257 @@
+/* TPM2Unlock, the node's end:
+ *
+ *   1 measure the config into PCR 12 (once per boot)
+ *   2 <- unlock_init: a nonce; the master speaks first
+ *   3 -> unlock_request: node id, a quote over the nonce, the PCRs
+ *   4 <- unlock_response: the global half, where the masters are; status OK
+ *   5 unseal the local half; disk key = local half XOR global half
+ *   6 decrypt `identity`, open the volume
+ *   7 cap PCR 12: nothing later in this boot can ask again
+ *
+ * From 4 on the key is out: whatever fails then, save the TPM's connection, ends in 7.
+ */
+#include "node/unlock.h"
+
+#include "node/disk.h"
+#include "node/half.h"
+#include "node/measure.h"
+#include "node/retry.h"
+#include "node/stop.h"
+#include "node/talk.h"
+#include "proto/api.pb-c.h"
+#include "proto/event.h"
+#include "proto/mutant.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PATH "/api.NodeManagementService/TPM2Unlock"
+
+static enum st_code
+receive_nonce(struct talk *talk, uint8_t out[NONCE_LEN], struct st_err *err)
+{
+    TALK_MESSAGE *message = NULL;
+    enum st_code code =
+        talk_receive(talk, &api__tpm2_unlock_flow_response__descriptor, &message, err);
+    if (code)
+        return code;
+    const Api__TPM2UnlockFlowResponse *flow =
+        (const Api__TPM2UnlockFlowResponse *)message;
+    if (flow->stage_case != API__TPM2_UNLOCK_FLOW_RESPONSE__STAGE_UNLOCK_INIT)
+        return st_fail(err, ST_INTERNAL, "the master sent no unlock_init");
+    const ProtobufCBinaryData *nonce = &flow->unlock_init->nonce;
+    if (REFUSES(0x33e, nonce->len != NONCE_LEN))
+        return st_fail(err, ST_INTERNAL, "the master sent a nonce of %zu bytes",
+                       nonce->len);
+    memset(out, 0, NONCE_LEN);
+    if (nonce->len)
+        memcpy(out, nonce->data, nonce->len < NONCE_LEN ? nonce->len : NONCE_LEN);
+    return ST_OK;
+}
+
+static enum st_code
+send_quote(const struct node *node, struct tpm *tpm, const uint8_t nonce[NONCE_LEN],
+           struct talk *talk, struct st_err *err)
+{
+    struct tpm_quote quote;
+    ProtobufCBinaryData pcrs[TPM_PCR_COUNT];
+    enum st_code code = tpm_quote(tpm, node->ak, nonce, &quote, err);
+    if (code)
+        return code;
+    talk_pcrs(&quote.pcrs, pcrs);
+    Api__TPM2UnlockRequest request = API__TPM2_UNLOCK_REQUEST__INIT;
+    request.node_id = (char *)node->config.node_id;
+    request.n_pcrs = TPM_PCR_COUNT;
+    request.pcrs = pcrs;
+    request.quote = (ProtobufCBinaryData){quote.quote_len, quote.quote};
+    request.quote_signature = (ProtobufCBinaryData){quote.signature_len, quote.signature};
+    Api__TPM2UnlockFlowRequeset flow = API__TPM2_UNLOCK_FLOW_REQUESET__INIT;
+    flow.stage_case = API__TPM2_UNLOCK_FLOW_REQUESET__STAGE_UNLOCK_REQUEST;
+    flow.unlock_request = &request;
+    return talk_send(talk, &flow.base, err);
+}
+
+static enum st_code
+receive_half(struct talk *talk, struct secret *out_half, struct node_config *out_masters,
+             struct st_err *err)
+{
+    TALK_MESSAGE *message = NULL;
+    enum st_code code =
+        talk_receive(talk, &api__tpm2_unlock_flow_response__descriptor, &message, err);
+    if (code)
+        return code;
+    const Api__TPM2UnlockFlowResponse *flow =
+        (const Api__TPM2UnlockFlowResponse *)message;
+    if (flow->stage_case != API__TPM2_UNLOCK_FLOW_RESPONSE__STAGE_UNLOCK_RESPONSE)
+        return st_fail(err, ST_INTERNAL, "the master sent no unlock_response");
+    const Api__TPM2UnlockResponse *response = flow->unlock_response;
+    if (response->global_unlock_key.len != UNLOCK_KEY_LEN)
+        return st_fail(err, ST_INTERNAL, "the master sent a key of %zu bytes",
+                       response->global_unlock_key.len);
+    /* Addresses that cannot be used cost nothing: the old ones stay. */
+    out_masters->address_count = 0;
+    (void)!config_addresses(response->master_ips, response->n_master_ips, out_masters,
+                            NULL);
+    return secret_set(out_half, response->global_unlock_key.data, UNLOCK_KEY_LEN, err);
+}
+
+enum st_code
+unlock_ask(const struct node *node, struct tpm *tpm, struct secret *out_half,
+           struct node_config *out_masters, struct st_err *err)
+{
+    TALK talk = {0};
+    SECRET half = {0};
+    uint8_t nonce[NONCE_LEN];
+    struct tpm_ak ak;
+    enum st_code code;
+    /* A chip may need a second for its key: before the master's clock runs. */
+    if ((code = tpm_ak_read(tpm, node->ak, &ak, err)) ||
+        (code = talk_open(node, PATH, &talk, err)) ||
+        (code = receive_nonce(&talk, nonce, err)) ||
+        (code = send_quote(node, tpm, nonce, &talk, err)) ||
+        (code = receive_half(&talk, &half, out_masters, err)) ||
+        (code = rpc_stream_finish(talk.stream, err)))
+        return code;
+    *out_half = half;
+    return ST_OK;
+}
+
+static enum st_code
+open_all(struct node *node, struct tpm *tpm, const struct secret *global_half,
+         struct identity *out, bool *out_mapped, struct st_err *err)
+{
+    const char *node_id = node->config.node_id;
+    SECRET local_half = {0}, disk_key = {0};
+    IDENTITY identity = {0};
+    enum st_code code =
+        half_unseal(node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &local_half, err);
+    if (code)
+        return code;
+    secret_xor(&local_half, global_half, &disk_key);
+    if ((code = identity_read(node->esp, &disk_key, node_id, &identity, err)))
+        return code;
+    if (node->volume && ((code = disk_map(node->volume, &disk_key, out_mapped, err)) ||
+                         (code = disk_set_enrolled(node->volume, node_id, err))))
+        return code;
+    *out = identity;
+    return ST_OK;
+}
+
+static bool
+same_addresses(const struct node_config *a, const struct node_config *b)
+{
+    if (a->address_count != b->address_count)
+        return false;
+    for (size_t i = 0; i < a->address_count; i++)
+        if (a->addresses[i].len != b->addresses[i].len ||
+            memcmp(a->addresses[i].bytes, b->addresses[i].bytes, a->addresses[i].len))
+            return false;
+    return true;
+}
+
+/* They are not part of what is measured, and not worth failing for. */
+static void
+follow_masters(struct node *node, const struct node_config *masters)
+{
+    NODE_CONFIG next = node->config;
+    struct st_err err = {0};
+    if (!masters->address_count || same_addresses(&node->config, masters))
+        return;
+    memcpy(next.addresses, masters->addresses, sizeof(next.addresses));
+    next.address_count = masters->address_count;
+    if (config_write(esp_path(node->esp, ESP_CONFIG), &next, &err)) {
+        event("warning", "reason=\"%s\"", err.text);
+        return;
+    }
+    node->config = next;
+    event("masters", "count=%zu", next.address_count);
+}
+
+/* What one attempt came to. */
+enum outcome {
+    DONE,
+    AGAIN,
+    NEVER
+};
+
+static enum outcome
+use_half(struct node *node, struct tpm *tpm, const struct secret *global_half,
+         const struct node_config *masters, struct identity *out, struct st_err *err)
+{
+    struct st_err uncapped = {0};
+    bool mapped = false;
+    enum st_code code = open_all(node, tpm, global_half, out, &mapped, err);
+    if (code == ST_UNAVAILABLE)
+        return AGAIN;
+    if (measure_cap(tpm, &node->config.masters, &uncapped)) {
+        if (!code && err)
+            *err = uncapped;
+        return !code && uncapped.code == ST_UNAVAILABLE ? AGAIN : NEVER;
+    }
+    if (code)
+        return NEVER;
+    follow_masters(node, masters);
+    event("unlock", "node=%s decision=ok volume=%s", node->config.node_id,
+          !node->volume ? "none"
+          : mapped      ? "/dev/mapper/" DISK_MAPPING
+                        : "\"verified, not mapped: this kernel has no device-mapper\"");
+    return DONE;
+}
+
+static enum outcome
+attempt(struct node *node, struct identity *out, bool *out_known, struct st_err *err)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    SECRET global_half = {0};
+    struct node_config masters = {0};
+    enum measure_state state;
+    enum st_code code;
+    if ((code = tpm_open(node->tcti, &tpm, err)) ||
+        (code = measure_config(tpm, &node->config.masters, &state, err)))
+        return code == ST_UNAVAILABLE ? AGAIN : NEVER;
+    if (REFUSES(0x48a, state == MEASURE_CAPPED)) {
+        *out_known = false;
+        if (node->volume && disk_is_mapped())
+            return DONE;
+        (void)st_fail(err, ST_FAILED_PRECONDITION,
+                      "this boot's disk key was released already and is given out only "
+                      "once: reboot");
+        return NEVER;
+    }
+    if (unlock_ask(node, tpm, &global_half, &masters, err))
+        return AGAIN;
+    *out_known = true;
+    return use_half(node, tpm, &global_half, &masters, out, err);
+}
+
+/* What the operator is told of one failure. */
+static void
+explain(const struct node *node, struct st_err *err)
+{
+    if (err->reason == ST_REASON_NOT_ADOPTED)
+        snprintf(err->text, sizeof(err->text), "registered; waiting: stctl node adopt %s",
+                 node->config.node_id);
+}
+
+enum st_code
+unlock_run(struct node *node, struct identity *out, bool *out_identity_known,
+           struct st_err *err)
+{
+    struct retry retry = {.first_ms = node->retry_first_ms, .max_ms = node->retry_max_ms};
+    for (;;) {
+        struct st_err failure = {0};
+        switch (attempt(node, out, out_identity_known, &failure)) {
+        case DONE:
+            return ST_OK;
+        case NEVER:
+            if (err)
+                *err = failure;
+            return failure.code;
+        case AGAIN:
+            break;
+        }
+        explain(node, &failure);
+        if (!retry_wait(&retry, "unlock", &failure))
+            return st_fail(err, ST_CANCELLED, "told to stop");
+    }
+}

@@ -1,0 +1,253 @@
+#include "tests/node/machine.h"
+
+#include "node/run.h"
+#include "node/stop.h"
+#include "proto/file.h"
+#include "proto/scope.h"
+#include "proto/secret.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const struct st_address loopback = {{127, 0, 0, 1}, 4};
+
+static void
+sleep_ms(long ms)
+{
+    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+}
+
+void
+machine_path(const struct machine *machine, const char *name, char out[MACHINE_PATH])
+{
+    snprintf(out, MACHINE_PATH, "%.40s/EFI/smalltown/%.20s", machine->esp, name);
+}
+
+bool
+machine_has(const struct machine *machine, const char *name)
+{
+    char path[MACHINE_PATH];
+    machine_path(machine, name, path);
+    return access(path, F_OK) == 0;
+}
+
+void
+machine_config_put(const struct machine *machine)
+{
+    char path[MACHINE_PATH];
+    struct st_err err = {0};
+    struct node_config config = {
+        .masters = machine->master->cert, .addresses = {loopback}, .address_count = 1};
+    assert_ok(secret_set(&config.secret, machine->master->secret,
+                         sizeof(machine->master->secret), &err));
+    machine_path(machine, "enrolment.pb", path);
+    assert_ok(config_write(path, &config, &err));
+}
+
+void
+machine_config_get(const struct machine *machine, struct node_config *out)
+{
+    char path[MACHINE_PATH];
+    struct st_err err = {0};
+    machine_path(machine, "enrolment.pb", path);
+    assert_ok(config_read(path, out, &err));
+}
+
+void
+machine_volume_blank(const struct machine *machine)
+{
+    AUTO(st_freep) char *path = strdup(machine->volume);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, MACHINE_VOLUME_SIZE), 0);
+    close(fd);
+}
+
+void
+machine_volume_fill(const struct machine *machine, off_t at, size_t len, int fill)
+{
+    AUTO(st_freep) uint8_t *bytes = malloc(len);
+    memset(bytes, fill, len);
+    int fd = open(machine->volume, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, bytes, len, at), len);
+    close(fd);
+}
+
+void
+machine_make(struct machine *machine, struct master *master)
+{
+    char folder[MACHINE_PATH];
+    struct st_err err = {0};
+    memset(machine, 0, sizeof(*machine));
+    machine->master = master;
+    machine->chip = swtpm_make(NULL);
+    const char *root = swtpm_folder(machine->chip);
+    snprintf(machine->esp, MACHINE_PATH, "%s/esp", root);
+    snprintf(machine->volume, MACHINE_PATH, "%s/volume", root);
+    snprintf(machine->log, MACHINE_PATH, "%s/node.log", root);
+    snprintf(folder, MACHINE_PATH, "%.40s/EFI/smalltown", machine->esp);
+    assert_ok(file_make_folder(folder, &err));
+    machine_volume_blank(machine);
+    machine_config_put(machine);
+}
+
+void
+machine_free(struct machine *machine)
+{
+    if (machine->pid)
+        machine_kill(machine);
+    swtpm_free(machine->chip);
+}
+
+void
+machine_start(struct machine *machine, enum enrol_step die_at)
+{
+    extern char **environ;
+    char step[16], port[16], stream[16];
+    posix_spawn_file_actions_t files;
+    assert_int_equal(machine->pid, 0);
+    snprintf(step, sizeof(step), "%d", (int)die_at);
+    snprintf(port, sizeof(port), "%d",
+             machine->master->server ? master_port(machine->master) : 1);
+    snprintf(stream, sizeof(stream), "%u",
+             machine->stream_ms ? machine->stream_ms : 5000);
+    const char *argv[] = {
+        "node", "--child", machine->esp, swtpm_tcti(machine->chip),    machine->volume,
+        port,   stream,    step,         machine->rsa ? "rsa" : "ecc", NULL};
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, 2, machine->log,
+                                     O_CREAT | O_TRUNC | O_WRONLY | O_APPEND, 0600);
+    assert_int_equal(posix_spawn(&machine->pid, "/proc/self/exe", &files, NULL,
+                                 (char *const *)argv, environ),
+                     0);
+    posix_spawn_file_actions_destroy(&files);
+}
+
+bool
+machine_said(const struct machine *machine, const char *text)
+{
+    AUTO(st_freep) uint8_t *log = NULL;
+    size_t len;
+    return !file_read(machine->log, FILE_MAX_LEN, &log, &len, NULL) &&
+           strstr((const char *)log, text);
+}
+
+static void
+show_log(const struct machine *machine)
+{
+    AUTO(st_freep) uint8_t *log = NULL;
+    size_t len;
+    if (!file_read(machine->log, FILE_MAX_LEN, &log, &len, NULL))
+        fprintf(stderr, "the daemon said:\n%s", (char *)log);
+}
+
+void
+machine_wait_for(struct machine *machine, const char *text)
+{
+    for (int waited = 0; !machine_said(machine, text); waited += 20) {
+        int status;
+        bool dead = waitpid(machine->pid, &status, WNOHANG) == machine->pid;
+        if (dead)
+            machine->pid = 0;
+        if ((dead && !machine_said(machine, text)) || waited > MACHINE_TIMEOUT_MS) {
+            show_log(machine);
+            fail_msg("the daemon %s before it said '%s'", dead ? "ended" : "waited",
+                     text);
+        }
+        sleep_ms(20);
+    }
+}
+
+int
+machine_wait(struct machine *machine)
+{
+    int status = 0;
+    for (int waited = 0; waitpid(machine->pid, &status, WNOHANG) == 0; waited += 10) {
+        if (waited > MACHINE_TIMEOUT_MS) {
+            show_log(machine);
+            fail_msg("the daemon does not end");
+        }
+        sleep_ms(10);
+    }
+    machine->pid = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int
+machine_stop(struct machine *machine)
+{
+    kill(machine->pid, SIGTERM);
+    return machine_wait(machine);
+}
+
+void
+machine_kill(struct machine *machine)
+{
+    kill(machine->pid, SIGKILL);
+    (void)machine_wait(machine);
+}
+
+void
+machine_reboot(struct machine *machine)
+{
+    if (machine->pid)
+        machine_kill(machine);
+    swtpm_power_cycle(machine->chip);
+}
+
+void
+machine_run_until_served(struct machine *machine)
+{
+    machine_start(machine, 0);
+    machine_wait_for(machine, "serve ");
+    assert_int_equal(machine_stop(machine), 0);
+}
+
+static enum enrol_step wanted_step;
+
+static void
+die_at(enum enrol_step step)
+{
+    if (step == wanted_step)
+        raise(SIGKILL);
+}
+
+void
+machine_child_main(int argc, char **argv)
+{
+    if (argc != 9 || strcmp(argv[1], "--child") != 0)
+        return;
+    struct st_err err = {0};
+    struct node node = {
+        NODE_DEFAULTS,
+        .tcti = argv[3],
+        .address = loopback,
+        .volume = strcmp(argv[4], "none") ? argv[4] : NULL,
+        .ak = strcmp(argv[8], "rsa") ? TPM_AK_ECC_P256 : TPM_AK_RSA_2048,
+        .passed = die_at,
+    };
+    node.master_port = (uint16_t)atoi(argv[5]);
+    node.node_port = 0;
+    node.stream_ms = (uint32_t)atoi(argv[6]);
+    node.retry_first_ms = 20;
+    node.retry_max_ms = 200;
+    node.efivars = "/nowhere";
+    wanted_step = (enum enrol_step)atoi(argv[7]);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    enum st_code code = stop_init(&err);
+    if (!code)
+        code = run_node(&node, argv[2], NULL, &err);
+    if (code)
+        fprintf(stderr, "failed: %s\n", err.text);
+    exit(code ? 1 : 0);
+}

@@ -1,0 +1,65 @@
+/* machine.h - one machine for the tests of the node: a TPM, an ESP, a volume, and the
+ * daemon as a process of its own, so that it can be killed at any step.
+ *
+ * A test program that uses it begins its main() with machine_child_main().
+ */
+#ifndef TESTS_NODE_MACHINE_H
+#define TESTS_NODE_MACHINE_H
+
+#include "node/config.h"
+#include "node/node.h"
+#include "tests/node/fake_master.h"
+#include "tests/tpm/swtpm.h"
+
+#include <limits.h>
+#include <sys/types.h>
+
+enum {
+    MACHINE_VOLUME_SIZE = 40 << 20,
+    MACHINE_PATH = 80,
+    MACHINE_TIMEOUT_MS = 60000
+};
+
+struct machine {
+    struct swtpm *chip;
+    char esp[MACHINE_PATH];    /* a folder */
+    char volume[MACHINE_PATH]; /* an image file, or "none" */
+    char log[MACHINE_PATH];    /* what the daemon said since machine_start() */
+    struct master *master;
+    uint32_t stream_ms; /* 0: 5000 */
+    bool rsa;
+    pid_t pid;
+};
+
+/* Fresh, with an enrolment.pb of this master and a blank volume. */
+void machine_make(struct machine *machine, struct master *master);
+void machine_free(struct machine *machine);
+void machine_config_put(const struct machine *machine);
+void machine_config_get(const struct machine *machine, struct node_config *out);
+void machine_path(const struct machine *machine, const char *name,
+                  char out[MACHINE_PATH]);
+bool machine_has(const struct machine *machine, const char *name);
+/* Overwrites the volume with zeros, or with bytes of `fill` from `at` on. */
+void machine_volume_blank(const struct machine *machine);
+void machine_volume_fill(const struct machine *machine, off_t at, size_t len, int fill);
+
+/* The daemon runs; step 0: until it is stopped, else it dies by SIGKILL at that step. */
+void machine_start(struct machine *machine, enum enrol_step die_at);
+/* Waits until the daemon said `text`; the test fails where it ends before, or after
+ * MACHINE_TIMEOUT_MS. */
+void machine_wait_for(struct machine *machine, const char *text);
+bool machine_said(const struct machine *machine, const char *text);
+/* Waits for its end: the exit status, or 128 and the signal. */
+int machine_wait(struct machine *machine);
+/* SIGTERM, and its end. */
+int machine_stop(struct machine *machine);
+void machine_kill(struct machine *machine);
+/* A power cut and a new boot. */
+void machine_reboot(struct machine *machine);
+/* Until the daemon serves, which is after enrolment or unlock; then stops it. */
+void machine_run_until_served(struct machine *machine);
+
+/* Does not return in a process that machine_start() made. */
+void machine_child_main(int argc, char **argv);
+
+#endif
