@@ -1,0 +1,128 @@
+/* What an operator may type, and what is said to what he may not; how long a node waits.
+ */
+#include "node/options.h"
+#include "node/retry.h"
+#include "tests/cmocka.h"
+
+#include <string.h>
+
+enum {
+    WORDS_MAX = 100
+};
+
+static enum st_code
+read_words(const char *const *words, struct options *out, struct st_err *err)
+{
+    char *argv[WORDS_MAX + 2] = {(char *)"smalltown-node"};
+    int argc = 1;
+    for (; words[argc - 1]; argc++)
+        argv[argc] = (char *)words[argc - 1];
+    return options_read(argc, argv, out, err);
+}
+
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define GOOD                                                                             \
+    "run", "--esp", "/efi", "--tpm", "device:/dev/tpmrm0", "--address", "192.0.2.7",     \
+        "--data-volume", "none"
+
+static void
+a_good_command_line_is_understood(void **state)
+{
+    (void)state;
+    struct options options;
+    struct st_err err = {0};
+    assert_ok(read_words(WORDS(GOOD, "--ak=rsa", "--bootstrap", "town", "--master-data",
+                               "/m", "--admin-cert", "a.pem", "--admin-cert", "b.pem"),
+                         &options, &err));
+    assert_string_equal(options.esp, "/efi");
+    assert_string_equal(options.tcti, "device:/dev/tpmrm0");
+    assert_int_equal(options.address.len, 4);
+    assert_int_equal(options.ak, TPM_AK_RSA_2048);
+    assert_string_equal(options.bootstrap, "town");
+    assert_int_equal(options.admin_cert_count, 2);
+    assert_string_equal(options.admin_certs[1], "b.pem");
+    assert_ok(read_words(WORDS(GOOD), &options, &err));
+    assert_int_equal(options.ak, TPM_AK_ECC_P256);
+    assert_null(options.bootstrap);
+    assert_ok(read_words(WORDS("--help"), &options, &err));
+    assert_true(options.help);
+    assert_ok(read_words(WORDS("--version"), &options, &err));
+    assert_true(options.version);
+}
+
+static void
+every_slip_gets_a_sentence(void **state)
+{
+    (void)state;
+    const struct {
+        const char *const *words;
+        const char *says;
+    } slips[] = {
+        {(const char *const[]){NULL}, "what shall it do"},
+        {WORDS("rnu"), "there is no 'rnu'"},
+        {WORDS("run"), "needs --esp DIR"},
+        {WORDS("run", "--esp", "/efi"), "needs --tpm TCTI"},
+        {WORDS("run", "--esp"), "--esp needs a value"},
+        {WORDS(GOOD, "more"), "'more' is one word too many"},
+        {WORDS(GOOD, "--edp", "x"), "no option '--edp'"},
+        {WORDS(GOOD, "-x"), "no option '-x'"},
+        {WORDS(GOOD, "--ak", "ed25519"), "ecc or rsa, not 'ed25519'"},
+        {WORDS(GOOD, "--bootstrap", "town"), "needs --master-data"},
+        {WORDS(GOOD, "--bootstrap", "../x", "--master-data", "/m"), "--bootstrap"},
+        {WORDS(GOOD, "--master-data", "/m"), "go with --bootstrap"},
+        {WORDS(GOOD, "--address", "192.0.2"), "--address"},
+        {WORDS(GOOD, "--address", "192.0.2.7:7835"), "--address"},
+        {WORDS(GOOD, "--esp", ""), "needs --esp DIR"},
+    };
+    for (size_t i = 0; i < sizeof(slips) / sizeof(*slips); i++) {
+        struct options options;
+        struct st_err err = {0};
+        assert_code(read_words(slips[i].words, &options, &err), ST_INVALID_ARGUMENT);
+        if (!strstr(err.text, slips[i].says))
+            fail_msg("'%s' does not say '%s'", err.text, slips[i].says);
+    }
+}
+
+static void
+a_wait_grows_is_spread_and_is_bounded(void **state)
+{
+    (void)state;
+    const struct retry retry = {.first_ms = 1000, .max_ms = 30000};
+    uint32_t least = UINT32_MAX, most = 0;
+    for (uint32_t n = 1; n < 100; n++) {
+        uint32_t full = n > 5 ? 30000 : 1000u << (n - 1);
+        uint32_t delay = retry_delay(&retry, n, 0);
+        assert_true(delay >= full / 2 && delay <= full);
+        if (n > 5) {
+            least = delay < least ? delay : least;
+            most = delay > most ? delay : most;
+        }
+    }
+    assert_true(most - least > 5000);
+    assert_true(retry_delay(&retry, UINT32_MAX, 0) <= 30000);
+}
+
+static void
+a_hint_is_never_undercut(void **state)
+{
+    (void)state;
+    const struct retry retry = {.first_ms = 1000, .max_ms = 30000};
+    for (int i = 0; i < 100; i++) {
+        uint32_t delay = retry_delay(&retry, 1, 40000);
+        assert_true(delay >= 40000 && delay <= 50000);
+        delay = retry_delay(&retry, 1, UINT32_MAX);
+        assert_true(delay >= 600000 && delay <= 750000);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_good_command_line_is_understood),
+        cmocka_unit_test(every_slip_gets_a_sentence),
+        cmocka_unit_test(a_wait_grows_is_spread_and_is_bounded),
+        cmocka_unit_test(a_hint_is_never_undercut),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

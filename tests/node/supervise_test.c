@@ -1,0 +1,288 @@
+/* The first master: made once, started again when it ends, stopped with the node. */
+#include "node/run.h"
+#include "node/stop.h"
+#include "node/supervise.h"
+#include "proto/file.h"
+#include "proto/scope.h"
+#include "tests/cmocka.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static char folder[32];
+
+static void
+path_of(const char *name, char out[64])
+{
+    snprintf(out, 64, "%s/%.30s", folder, name);
+}
+
+static int
+set_up(void **state)
+{
+    (void)state;
+    char esp[64];
+    strcpy(folder, "/tmp/st-super-XXXXXX");
+    if (!mkdtemp(folder))
+        return 1;
+    path_of("esp/EFI", esp);
+    return file_make_folder(esp, NULL);
+}
+
+static int
+tear_down(void **state)
+{
+    (void)state;
+    char command[64];
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    return system(command);
+}
+
+/* A program in the place of smalltown-nms, which tells in the file "said" how it was
+ * called; $D is the test's folder. */
+static void
+program_put(const char *script)
+{
+    char path[64], text[1024];
+    struct st_err err = {0};
+    path_of("smalltown-nms", path);
+    int n = snprintf(text, sizeof(text),
+                     "#!/bin/sh\nD=%s\necho \"$*\" >> $D/said\necho $$ > $D/pid\n%s\n",
+                     folder, script);
+    assert_ok(file_write(path, 0700, text, (size_t)n, &err));
+}
+
+static bool
+said(const char *text)
+{
+    char path[64];
+    AUTO(st_freep) uint8_t *all = NULL;
+    size_t len;
+    path_of("said", path);
+    return !file_read(path, FILE_MAX_LEN, &all, &len, NULL) &&
+           strstr((const char *)all, text);
+}
+
+static int
+count_runs(void)
+{
+    char path[64];
+    AUTO(st_freep) uint8_t *all = NULL;
+    size_t len;
+    int count = 0;
+    path_of("said", path);
+    if (file_read(path, FILE_MAX_LEN, &all, &len, NULL))
+        return 0;
+    for (const char *at = (const char *)all; (at = strstr(at, "run --data")); at++)
+        count++;
+    return count;
+}
+
+static void
+wait_for_runs(int count)
+{
+    for (int i = 0; count_runs() < count; i++) {
+        assert_true(i < 3000);
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+}
+
+static _Noreturn void
+child(bool allowed)
+{
+    char program[64], data[64], esp[64];
+    const char *certs[] = {"one.pem", "two.pem"};
+    struct st_err err = {0};
+    path_of("smalltown-nms", program);
+    path_of("data", data);
+    path_of("esp", esp);
+    struct node node = {NODE_DEFAULTS, .tcti = "none", .address = {{127, 0, 0, 1}, 4}};
+    const struct supervise supervise = {.program = program,
+                                        .data = data,
+                                        .name = "town",
+                                        .address = "127.0.0.1",
+                                        .admin_certs = certs,
+                                        .admin_cert_count = 2,
+                                        .retry_first_ms = 20,
+                                        .retry_max_ms = 50};
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    enum st_code code = stop_init(&err);
+    if (!code)
+        code = run_node(&node, esp, allowed ? &supervise : NULL, &err);
+    if (code)
+        fprintf(stderr, "failed: %s\n", err.text);
+    _exit(code ? 1 : 0);
+}
+
+static pid_t
+start(bool allowed)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        child(allowed);
+    return pid;
+}
+
+static int
+end(pid_t pid, int signal)
+{
+    int status;
+    if (signal)
+        kill(pid, signal);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+#define MAKES_A_CLUSTER                                                                  \
+    "if [ $1 = init ]; then mkdir -p $D/data; : > $D/data/masters.pem; exit 0; fi\n"
+
+static void
+a_new_master_is_made_once_and_run(void **state)
+{
+    (void)state;
+    program_put(MAKES_A_CLUSTER "exec sleep 1000");
+    for (int boot = 1; boot <= 2; boot++) {
+        pid_t pid = start(true);
+        wait_for_runs(boot);
+        assert_int_equal(end(pid, SIGTERM), 0);
+    }
+    char expected[256];
+    snprintf(expected, sizeof(expected),
+             "init --data %s/data --name town --address 127.0.0.1 --admin-cert one.pem "
+             "--admin-cert two.pem\nrun --data %s/data\nrun --data %s/data\n",
+             folder, folder, folder);
+    assert_true(said(expected)); /* init once, run twice */
+}
+
+static void
+a_master_that_ends_is_started_again(void **state)
+{
+    (void)state;
+    program_put(MAKES_A_CLUSTER "exit 7");
+    pid_t pid = start(true);
+    wait_for_runs(3);
+    assert_int_equal(end(pid, SIGTERM), 0);
+}
+
+static bool
+master_lives(void)
+{
+    char path[64];
+    AUTO(st_freep) uint8_t *text = NULL;
+    size_t len;
+    path_of("pid", path);
+    assert_code(file_read(path, 64, &text, &len, NULL), ST_OK);
+    return kill((pid_t)atoi((const char *)text), 0) == 0;
+}
+
+static void
+the_master_ends_with_the_node(void **state)
+{
+    (void)state;
+    const int signals[] = {SIGTERM, SIGINT, SIGKILL};
+    program_put(MAKES_A_CLUSTER "exec sleep 1000");
+    for (int i = 0; i < 3; i++) {
+        pid_t pid = start(true);
+        wait_for_runs(i + 1);
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        assert_true(master_lives());
+        (void)end(pid, signals[i]);
+        for (int wait = 0; master_lives(); wait++) {
+            assert_true(wait < 500);
+            nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        }
+    }
+}
+
+static void
+a_master_that_ignores_SIGTERM_is_killed(void **state)
+{
+    (void)state;
+    program_put(MAKES_A_CLUSTER "trap '' TERM\nwhile :; do sleep 0.1; done");
+    pid_t pid = start(true);
+    wait_for_runs(1);
+    nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+    assert_int_equal(end(pid, SIGTERM), 0);
+    assert_false(master_lives());
+}
+
+static void
+an_init_that_fails_makes_no_master(void **state)
+{
+    (void)state;
+    program_put("exit 3");
+    assert_int_equal(end(start(true), 0), 1);
+    assert_int_equal(count_runs(), 0);
+}
+
+static void
+nothing_is_bootstrapped_unasked(void **state)
+{
+    (void)state;
+    program_put(MAKES_A_CLUSTER);
+    assert_int_equal(end(start(false), 0), 1);
+    assert_false(said("init"));
+}
+
+static void
+nothing_is_bootstrapped_over_what_is_there(void **state)
+{
+    (void)state;
+    char path[64];
+    struct st_err err = {0};
+    program_put(MAKES_A_CLUSTER);
+    path_of("esp/EFI/smalltown", path);
+    assert_ok(file_make_folder(path, &err));
+    const char *files[] = {"sealed", "pending", "identity", "enrolment.pb"};
+    for (int i = 0; i < 4; i++) {
+        char file[96];
+        snprintf(file, sizeof(file), "%s/%s", path, files[i]);
+        assert_ok(file_write(file, 0600, "damaged", 7, &err));
+        assert_int_equal(end(start(true), 0), 1);
+        assert_int_equal(unlink(file), 0);
+    }
+    assert_false(said("init"));
+}
+
+static void
+the_program_is_found_in_PATH(void **state)
+{
+    (void)state;
+    char found[PATH_MAX], path[64], variable[96];
+    struct st_err err = {0};
+    program_put("exit 0");
+    AUTO(st_freep) char *before = strdup(getenv("PATH"));
+    setenv("PATH", "/nowhere::", 1);
+    assert_code(supervise_find(found, &err), ST_NOT_FOUND);
+    snprintf(variable, sizeof(variable), "/nowhere:%s", folder);
+    setenv("PATH", variable, 1);
+    assert_ok(supervise_find(found, &err));
+    setenv("PATH", before, 1);
+    path_of("smalltown-nms", path);
+    assert_string_equal(found, path);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_new_master_is_made_once_and_run),
+        TEST(a_master_that_ends_is_started_again),
+        TEST(the_master_ends_with_the_node),
+        TEST(a_master_that_ignores_SIGTERM_is_killed),
+        TEST(an_init_that_fails_makes_no_master),
+        TEST(nothing_is_bootstrapped_unasked),
+        TEST(nothing_is_bootstrapped_over_what_is_there),
+        TEST(the_program_is_found_in_PATH),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
