@@ -59,7 +59,7 @@ unknown_option(const char *word, struct st_err *err)
         names[i] = dashed[i];
     }
     snprintf(typed, sizeof(typed), "%.*s", (int)strcspn(word, "="), word);
-    help_suggest(typed, names, OPTION_COUNT, guess, sizeof(guess));
+    suggest_word(typed, names, OPTION_COUNT, guess, sizeof(guess));
     return st_fail(err, ST_INVALID_ARGUMENT, "there is no option %s%s", typed, guess);
 }
 

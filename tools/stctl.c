@@ -69,7 +69,7 @@ unknown_word(const char *noun, const char *typed, struct st_err *err)
             names[count++] = stctl_verbs[i].noun;
         else if (!strcmp(noun, stctl_verbs[i].noun))
             names[count++] = stctl_verbs[i].name;
-    help_suggest(typed, names, count, guess, sizeof(guess));
+    suggest_word(typed, names, count, guess, sizeof(guess));
     return st_fail(err, ST_INVALID_ARGUMENT, "there is no '%.60s'%s%s%s", typed,
                    noun ? " for a " : "", noun ? noun : "", guess);
 }

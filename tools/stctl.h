@@ -91,8 +91,9 @@ void option_print(FILE *file, uint32_t options);
 
 /* help.c */
 void help_print(const struct invocation *in);
-/* ", did you mean 'x'?" for the closest of the candidates, else "". */
-void help_suggest(const char *typed, const char *const *candidates, size_t count,
+
+/* suggest.c: ", did you mean 'x'?" for the closest of the candidates, else "". */
+void suggest_word(const char *typed, const char *const *candidates, size_t count,
                   char *out, size_t size);
 
 /* exit.c: the exit status for a failure, and what the administrator should do next (NULL

@@ -77,6 +77,10 @@ class Machine:
 
     def _make_keys(self):
         scheme = {"rsa": ["-G", "rsa", "-s", "rsassa"], "ecc": ["-G", "ecc", "-s", "ecdsa"]}
+        persistent = self._tool("tpm2_getcap", "handles-persistent").lower()
+        for handle in (EK, AK):
+            if handle in persistent:
+                self._tool("tpm2_evictcontrol", "-C", "o", "-c", handle)
         self._tool("tpm2_createek", "-G", "rsa", "-c", EK)
         self._tool("tpm2_flushcontext", "-t")
         self._tool("tpm2_readpublic", "-c", EK, "-f", "der", "-o", "ek.der")

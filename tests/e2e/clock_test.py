@@ -1,0 +1,52 @@
+"""A machine without a battery: its clock says 1970, and it enrols and unlocks all the same."""
+import os
+import subprocess
+import unittest
+
+import cluster
+
+SHIM = os.environ["ST_CLOCK_1970"]
+BACK_THEN = {"LD_PRELOAD": SHIM,
+             "ASAN_OPTIONS": cluster.ENVIRONMENT["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}
+
+
+class Clock(cluster.ClusterTest):
+    def year(self, env):
+        return subprocess.run(["date", "-u", "+%Y"], env={**os.environ, **env},
+                              capture_output=True, text=True, check=True).stdout.strip()
+
+    def preloaded(self, process):
+        with open(f"/proc/{process.process.pid}/maps", encoding="utf-8") as maps:
+            return os.path.basename(SHIM) in maps.read()
+
+    def enrols_and_unlocks(self, name):
+        node = cluster.Node(self.folder, self.vendor, name)
+        self.addCleanup(node.tpm.kill)
+        self.addCleanup(node.kill)
+        self.admin.enrolment(name, node.config)
+        node.start(env=BACK_THEN)
+        cluster.until(lambda: "identity" in node.boot_files(), 60, node.log)
+        self.assertTrue(self.preloaded(node))
+        node_id = next(i for i, n in self.admin.nodes().items() if n["address"] == node.address)
+        self.admin.call("node", "adopt", node_id)
+        node.reboot(env=BACK_THEN)
+        cluster.until(node.unlocked, 60, node.log)
+        self.assertTrue(self.preloaded(node))
+
+    def test_the_shim_works(self):
+        self.assertEqual(self.year({"LD_PRELOAD": SHIM}), "1970")
+        self.assertNotEqual(self.year({}), "1970")
+
+    def test_a_node_enrols_and_unlocks_in_1970(self):
+        self.enrols_and_unlocks("node")
+
+    def test_so_it_does_with_a_master_in_1970(self):
+        self.assertEqual(self.master.terminate(), 0)
+        self.master.start(env=BACK_THEN)
+        cluster.until(lambda: self.admin.run("status").returncode == 0, 30, self.master.log, 0.1)
+        self.assertTrue(self.preloaded(self.master))
+        self.enrols_and_unlocks("both")
+
+
+if __name__ == "__main__":
+    unittest.main()
