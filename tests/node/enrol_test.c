@@ -1,0 +1,254 @@
+/* From an EnrolmentConfig to a node, and through every power cut on the way. */
+#include "node/disk.h"
+#include "proto/file.h"
+#include "proto/scope.h"
+#include "tests/node/flow.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void
+a_machine_enrols_is_adopted_and_unlocks(void **state)
+{
+    (void)state;
+    machine_run_until_served(&machine);
+    assert_enrolled();
+    machine_reboot(&machine);
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "registered; waiting: stctl node adopt smalltown-");
+    assert_int_equal(atomic_load(&master.releases), 0);
+    master.adopted = true;
+    machine_wait_for(&machine, "serve ");
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_int_equal(atomic_load(&master.releases), 1);
+    assert_enrolled();
+}
+
+/* Every step once with the daemon alone killed, once with the power cut. */
+static void
+die_and_resume(enum enrol_step step, bool power)
+{
+    machine_start(&machine, step);
+    assert_int_equal(machine_wait(&machine), 128 + 9);
+    if (power)
+        machine_reboot(&machine);
+    bool enrolled = step >= ENROL_CONFIG_WRITTEN;
+    if (enrolled)
+        master.adopted = true;
+    if (step == ENROL_CAPPED && !power) {
+        machine_start(&machine, 0);
+        assert_int_equal(machine_wait(&machine), 1);
+        assert_true(machine_said(&machine, "reboot"));
+    } else
+        machine_run_until_served(&machine);
+    assert_enrolled();
+    assert_unlocks_after_a_reboot();
+}
+
+static void
+an_enrolment_resumes_after_kill_at_every_step(void **state)
+{
+    for (int step = ENROL_MEASURED; step <= ENROL_CAPPED; step++)
+        for (int power = 0; power < 2; power++) {
+            print_message("killed at step %d, %s\n", step, power ? "power" : "daemon");
+            die_and_resume((enum enrol_step)step, power != 0);
+            flow_tear_down(state);
+            flow_set_up(state);
+        }
+}
+
+static void
+N34_a_killed_enrolment_goes_on_with_the_same_keys(void **state)
+{
+    (void)state;
+    machine_start(&machine, ENROL_COMMITTED);
+    assert_int_equal(machine_wait(&machine), 128 + 9);
+    assert_not_enrolled();
+    assert_true(master.has_record);
+    machine_reboot(&machine);
+    machine_run_until_served(&machine);
+    /* The master refuses any other keys of this id or EK: it was the same. */
+    assert_int_equal(atomic_load(&master.commits), 2);
+    assert_enrolled();
+}
+
+static void
+a_node_without_a_volume_enrols_and_unlocks(void **state)
+{
+    (void)state;
+    strcpy(machine.volume, "none");
+    machine_run_until_served(&machine);
+    assert_enrolled();
+    assert_unlocks_after_a_reboot();
+}
+
+static void
+a_node_with_an_RSA_key_enrols_and_unlocks(void **state)
+{
+    (void)state;
+    machine.rsa = true;
+    machine_run_until_served(&machine);
+    assert_enrolled();
+    assert_unlocks_after_a_reboot();
+}
+
+static void
+two_daemons_do_not_share_an_ESP(void **state)
+{
+    struct machine second = machine;
+    (void)state;
+    machine_run_until_served(&machine);
+    machine_reboot(&machine);
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "waiting");
+    snprintf(second.log, sizeof(second.log), "%.60s/second", swtpm_folder(machine.chip));
+    second.pid = 0;
+    machine_start(&second, 0);
+    assert_int_equal(machine_wait(&second), 1);
+    assert_true(machine_said(&second, "another smalltown-node works on the ESP"));
+    assert_int_equal(machine_stop(&machine), 0);
+}
+
+static void
+a_volume_that_holds_data_is_not_formatted(void **state)
+{
+    (void)state;
+    machine_volume_fill(&machine, 1080, 2, 0xef); /* as ext4 begins */
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "the data volume is not blank"));
+    assert_int_equal(atomic_load(&master.calls), 0);
+    assert_false(machine_has(&machine, "sealed"));
+}
+
+static void
+an_enrolled_volume_is_not_formatted_by_a_new_enrolment(void **state)
+{
+    struct disk_found found;
+    struct st_err err = {0};
+    (void)state;
+    flow_enrol_and_adopt();
+    const char *files[] = {"sealed", "identity"};
+    for (int i = 0; i < 2; i++) {
+        char path[MACHINE_PATH];
+        machine_path(&machine, files[i], path);
+        assert_int_equal(unlink(path), 0);
+    }
+    machine_config_put(&machine); /* an operator starts over with the old disk */
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "the data volume is not blank"));
+    assert_ok(disk_observe(machine.volume, &found, &err));
+    assert_int_equal(found.state, START_VOLUME_ENROLLED);
+    assert_int_equal(atomic_load(&master.calls), 0);
+}
+
+static void
+a_half_done_enrolment_does_not_take_the_volume_of_another(void **state)
+{
+    static const char other[] = "smalltown-00000000000000000000000000000001";
+    SECRET key = {0};
+    struct st_err err = {0};
+    (void)state;
+    machine_start(&machine, ENROL_FORMATTED);
+    assert_int_equal(machine_wait(&machine), 128 + 9);
+    assert_ok(secret_random(&key, UNLOCK_KEY_LEN, &err));
+    machine_volume_blank(&machine);
+    assert_ok(disk_format(machine.volume, &key, other, &err));
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "it is not touched"));
+    machine_volume_blank(&machine);
+    assert_ok(disk_begin_format(machine.volume, other, &err));
+    machine_volume_fill(&machine, 40000, 5000, 0x5a); /* torn by another */
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "it is not touched"));
+    assert_int_equal(atomic_load(&master.calls), 0);
+}
+
+static void
+a_torn_format_is_done_again(void **state)
+{
+    (void)state;
+    machine_start(&machine, ENROL_FORMAT_BEGUN);
+    assert_int_equal(machine_wait(&machine), 128 + 9);
+    /* LUKS2 fills the place of the keyslots with noise before it writes its header. */
+    machine_volume_fill(&machine, 32768, 1 << 20, 0xa5);
+    machine_run_until_served(&machine);
+    assert_enrolled();
+    assert_unlocks_after_a_reboot();
+}
+
+static void
+N48_a_machine_does_not_enrol_anew_in_a_boot_that_unlocked(void **state)
+{
+    static const char *const files[] = {"sealed", "identity"};
+    (void)state;
+    flow_enrol_and_adopt();
+    machine_run_until_served(&machine);
+    for (int i = 0; i < 2; i++) {
+        char path[MACHINE_PATH];
+        machine_path(&machine, files[i], path);
+        assert_int_equal(unlink(path), 0);
+    }
+    machine_volume_blank(&machine);
+    machine_config_put(&machine);
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "reboot, then this machine enrols"));
+    assert_int_equal(atomic_load(&master.calls), 0);
+    assert_false(machine_has(&machine, "pending"));
+}
+
+static void
+a_damaged_seal_is_known_before_anybody_is_asked(void **state)
+{
+    static const char *const files[] = {"sealed", "pending"};
+    (void)state;
+    machine_start(&machine, ENROL_COMMITTED);
+    assert_int_equal(machine_wait(&machine), 128 + 9);
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    for (int i = 0; i < 2; i++) {
+        char path[MACHINE_PATH];
+        AUTO(st_freep) uint8_t *whole = NULL;
+        size_t len;
+        struct st_err err = {0};
+        machine_path(&machine, files[i], path);
+        assert_ok(file_read(path, 4096, &whole, &len, &err));
+        whole[len / 2] ^= 1;
+        assert_ok(file_write(path, 0600, whole, len, &err));
+        machine_start(&machine, 0);
+        assert_int_equal(machine_wait(&machine), 1);
+        assert_true(machine_said(&machine, "is damaged"));
+        whole[len / 2] ^= 1;
+        assert_ok(file_write(path, 0600, whole, len, &err));
+    }
+    assert_int_equal(atomic_load(&master.calls), 0);
+    machine_run_until_served(&machine);
+    assert_enrolled();
+}
+
+int
+main(int argc, char **argv)
+{
+    machine_child_main(argc, argv);
+    const struct CMUnitTest tests[] = {
+        FLOW_TEST(a_machine_enrols_is_adopted_and_unlocks),
+        FLOW_TEST(an_enrolment_resumes_after_kill_at_every_step),
+        FLOW_TEST(N34_a_killed_enrolment_goes_on_with_the_same_keys),
+        FLOW_TEST(a_node_without_a_volume_enrols_and_unlocks),
+        FLOW_TEST(a_node_with_an_RSA_key_enrols_and_unlocks),
+        FLOW_TEST(two_daemons_do_not_share_an_ESP),
+        FLOW_TEST(a_volume_that_holds_data_is_not_formatted),
+        FLOW_TEST(an_enrolled_volume_is_not_formatted_by_a_new_enrolment),
+        FLOW_TEST(a_half_done_enrolment_does_not_take_the_volume_of_another),
+        FLOW_TEST(a_torn_format_is_done_again),
+        FLOW_TEST(N48_a_machine_does_not_enrol_anew_in_a_boot_that_unlocked),
+        FLOW_TEST(a_damaged_seal_is_known_before_anybody_is_asked),
+    };
+    return FLOW_MAIN(tests);
+}

@@ -1,0 +1,189 @@
+/* The way back to the disk, and all that does not lead there. */
+#include "node/disk.h"
+#include "proto/file.h"
+#include "proto/scope.h"
+#include "tests/node/flow.h"
+
+#include <string.h>
+
+static void
+nothing_but_a_whole_unlock_opens_the_disk(void **state)
+{
+    static const enum act acts[] = {
+        ACT_REFUSE,    ACT_UNAVAILABLE, ACT_BUSY,         ACT_END_AT_OPEN,
+        ACT_HUGE,      ACT_SHORT_NONCE, ACT_LONG_NONCE,   ACT_WRONG_STAGE,
+        ACT_SHORT_KEY, ACT_SILENT,      ACT_END_AT_FIRST, ACT_KEY_THEN_ERROR};
+    (void)state;
+    flow_enrol_and_adopt();
+    machine.stream_ms = 2000;
+    for (size_t i = 0; i < sizeof(acts) / sizeof(*acts); i++) {
+        MASTER_SCRIPT(&master, acts[i]);
+        machine_start(&machine, 0);
+        flow_wait_for_calls(2);
+        assert_int_equal(machine_stop(&machine), 0);
+        assert_false(machine_said(&machine, "decision=ok"));
+        assert_enrolled();
+    }
+    machine.stream_ms = 0;
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_run_until_served(&machine);
+}
+
+static void
+N48_a_second_unlock_in_one_boot_is_refused(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    machine_run_until_served(&machine);
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "only once: reboot"));
+    assert_int_equal(atomic_load(&master.calls), 0);
+    assert_unlocks_after_a_reboot();
+}
+
+static void
+N48_nothing_unseals_the_local_half_after_the_cap(void **state)
+{
+    struct tpm *tpm = NULL;
+    struct tpm_sealed sealed;
+    struct secret half;
+    struct st_err err = {0};
+    AUTO(st_freep) uint8_t *file = NULL;
+    char path[MACHINE_PATH];
+    size_t len, label = strlen("smalltown sealed v1\n");
+    (void)state;
+    flow_enrol_and_adopt();
+    machine_run_until_served(&machine);
+    machine_path(&machine, "sealed", path);
+    assert_ok(file_read(path, 4096, &file, &len, &err));
+    sealed.len = len - label - SHA256_LEN;
+    memcpy(sealed.bytes, file + label, sealed.len);
+    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
+    assert_code(tpm_unseal(tpm, &sealed, &half, &err), ST_PERMISSION_DENIED);
+    tpm_close(tpm);
+}
+
+static void
+N48_the_volume_of_another_node_is_not_opened(void **state)
+{
+    static const char other[] = "smalltown-00000000000000000000000000000001";
+    struct disk_found found;
+    SECRET key = {0};
+    struct st_err err = {0};
+    (void)state;
+    flow_enrol_and_adopt();
+    machine_volume_blank(&machine);
+    assert_ok(secret_random(&key, UNLOCK_KEY_LEN, &err));
+    assert_ok(disk_format(machine.volume, &key, other, &err));
+    assert_ok(disk_set_enrolled(machine.volume, other, &err));
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "belongs to another node"));
+    assert_int_equal(atomic_load(&master.calls), 0);
+    assert_ok(disk_observe(machine.volume, &found, &err));
+    assert_string_equal(found.node_id, other);
+    assert_ok(disk_check_key(machine.volume, &key, &err));
+}
+
+static void
+N48_a_volume_in_our_name_with_another_key_is_not_opened(void **state)
+{
+    SECRET key = {0};
+    struct st_err err = {0};
+    (void)state;
+    flow_enrol_and_adopt();
+    machine_volume_blank(&machine);
+    assert_ok(secret_random(&key, UNLOCK_KEY_LEN, &err));
+    assert_ok(disk_format(machine.volume, &key, master.node_id, &err));
+    assert_ok(disk_set_enrolled(machine.volume, master.node_id, &err));
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "does not open the data volume"));
+    assert_false(machine_said(&machine, "decision=ok"));
+    assert_ok(disk_check_key(machine.volume, &key, &err)); /* as it was */
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "only once: reboot"));
+    assert_int_equal(atomic_load(&master.releases), 1);
+}
+
+static void
+a_wrong_global_half_opens_nothing_and_formats_nothing(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    MASTER_SCRIPT(&master, ACT_OTHER_KEY);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "does not open"));
+    assert_enrolled();
+    assert_unlocks_after_a_reboot();
+}
+
+static void
+another_config_in_the_same_boot_is_refused(void **state)
+{
+    struct node_config config;
+    struct master other = {0};
+    char path[MACHINE_PATH];
+    struct st_err err = {0};
+    (void)state;
+    flow_enrol_and_adopt();
+    master.adopted = false;
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "waiting");
+    assert_int_equal(machine_stop(&machine), 0);
+    master_start(&other);
+    machine_config_get(&machine, &config);
+    config.masters = other.cert;
+    machine_path(&machine, "enrolment.pb", path);
+    assert_ok(config_write(path, &config, &err));
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "PCR 12 holds the measurement of something else"));
+    assert_int_equal(atomic_load(&other.calls), 0);
+    master_stop(&other);
+    pthread_mutex_destroy(&other.lock);
+}
+
+static void
+the_node_follows_its_masters(void **state)
+{
+    struct node_config config;
+    (void)state;
+    flow_enrol_and_adopt();
+    master.masters[0] = (struct st_address){{127, 0, 0, 9}, 4};
+    master.masters[1] = (struct st_address){{127, 0, 0, 1}, 4};
+    master.master_count = 2;
+    machine_run_until_served(&machine);
+    machine_config_get(&machine, &config);
+    assert_int_equal(config.address_count, 2);
+    assert_int_equal(config.addresses[0].bytes[3], 9);
+    assert_int_equal(config.masters.len, master.cert.len);
+    assert_memory_equal(config.masters.der, master.cert.der, master.cert.len);
+    master.masters[0].len = 3; /* of no use: the old ones stay */
+    assert_unlocks_after_a_reboot();
+    machine_config_get(&machine, &config);
+    assert_int_equal(config.address_count, 2);
+}
+
+int
+main(int argc, char **argv)
+{
+    machine_child_main(argc, argv);
+    const struct CMUnitTest tests[] = {
+        FLOW_TEST(nothing_but_a_whole_unlock_opens_the_disk),
+        FLOW_TEST(N48_a_second_unlock_in_one_boot_is_refused),
+        FLOW_TEST(N48_nothing_unseals_the_local_half_after_the_cap),
+        FLOW_TEST(N48_the_volume_of_another_node_is_not_opened),
+        FLOW_TEST(N48_a_volume_in_our_name_with_another_key_is_not_opened),
+        FLOW_TEST(a_wrong_global_half_opens_nothing_and_formats_nothing),
+        FLOW_TEST(another_config_in_the_same_boot_is_refused),
+        FLOW_TEST(the_node_follows_its_masters),
+    };
+    return FLOW_MAIN(tests);
+}
