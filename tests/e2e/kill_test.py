@@ -70,7 +70,7 @@ class Kill(cluster.ClusterTest):
         node.kill()
 
     def duration_of_an_enrolment(self):
-        node = self.new_node("measured")
+        node = self.new_node(f"measured-{self.random.randrange(1 << 32)}")
         began = time.monotonic()
         node.start()
         cluster.until(lambda: self.own_id(node), 60, node.log, 0.005)
@@ -82,10 +82,11 @@ class Kill(cluster.ClusterTest):
         for turn in range(5):
             uses = self.uses_left()
             node = self.new_node(f"master-{turn}").start()
-            time.sleep(self.random.uniform(0.2, 1.1) * lasts)
+            time.sleep(self.random.uniform(0.4, 1.4) * lasts)
             self.master.kill()
             time.sleep(0.3)  # what the node was told, it has written down by now
             told = self.own_id(node)
+            print(f"turn {turn}: told {bool(told)}", flush=True)
             self.master.start_leading(self.admin)
             if told:
                 self.assertEqual(self.records_of(node), [told], "told OK and not enrolled")
@@ -135,7 +136,7 @@ class Kill(cluster.ClusterTest):
                 self.master.kill()
             stream.send(info).half_close()
             if stage == "asked":
-                time.sleep(self.random.uniform(0, 0.03))
+                time.sleep(self.random.uniform(0, 0.006))
                 self.master.kill()
             told = stream.finish()[0] == grpc.StatusCode.OK
             if stage == "told":
@@ -148,7 +149,7 @@ class Kill(cluster.ClusterTest):
         tpm = cluster.Swtpm(self.folder, self.vendor, "tpm-peer").power_on()
         self.addCleanup(tpm.kill)
         outcomes = []
-        for stage in ("challenged", "proven", *["asked"] * 8, "told"):
+        for stage in ("challenged", "proven", *["asked"] * 12, "told"):
             uses = self.uses_left()
             machine = peer.Machine(tpm)
             told = self.enrol_up_to(machine, stage)
