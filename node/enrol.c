@@ -28,6 +28,7 @@
 #include "node/register.h"
 #include "node/retry.h"
 #include "node/stop.h"
+#include "node/talk.h"
 #include "proto/event.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
@@ -189,6 +190,7 @@ ask(const struct node *node, const struct keys *keys, struct st_err *err)
             register_node(node, &keys->identity, &keys->global_half, &failure);
         if (!REFUSES(0x34a, code))
             return ST_OK;
+        talk_explain(node, true, &failure);
         if (!retry_wait(&retry, "enrol", &failure))
             return st_fail(err, ST_CANCELLED, "told to stop");
     }

@@ -33,8 +33,8 @@ half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t
     code = tpm_unseal(tpm, &sealed, &secret, err);
     if (code == ST_PERMISSION_DENIED)
         return st_wrap(err,
-                       "the TPM keeps %s to itself: firmware, boot loader or kernel are "
-                       "not those of the enrolment",
+                       "the TPM keeps %s to itself: firmware, boot loader, kernel or "
+                       "masters are not those of the enrolment",
                        path);
     if (code)
         return st_wrap(err, "unseal %s", path);

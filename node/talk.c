@@ -1,5 +1,7 @@
 #include "node/talk.h"
 
+#include <stdio.h>
+
 void
 talk_close(struct talk *talk)
 {
@@ -50,4 +52,37 @@ talk_pcrs(const struct tpm_pcrs *pcrs, ProtobufCBinaryData out[TPM_PCR_COUNT])
 {
     for (int i = 0; i < TPM_PCR_COUNT; i++)
         out[i] = (ProtobufCBinaryData){SHA256_LEN, (uint8_t *)pcrs->digest[i]};
+}
+
+struct meaning {
+    const char *enrol, *unlock;
+};
+
+static const struct meaning meanings[ST_REASON_COUNT] = {
+    [ST_REASON_REFUSED] = {"refused: the enrolment may have expired, be used up or "
+                           "revoked; the master's log says why",
+                           "refused: the node was removed, or this is not its TPM; the "
+                           "master's log says why"},
+    [ST_REASON_EXISTS] = {"this TPM is a node of the cluster already: `stctl node "
+                          "remove` the old one",
+                          NULL},
+    [ST_REASON_NO_QUORUM] = {"the masters have no majority", "the masters have no "
+                                                             "majority"},
+    [ST_REASON_BUSY] = {"the masters are busy", "the masters are busy"},
+    [ST_REASON_MALFORMED] = {"the master does not understand this machine; its log says "
+                             "why",
+                             "the master does not understand this machine; its log says "
+                             "why"},
+};
+
+void
+talk_explain(const struct node *node, bool enrolling, struct st_err *err)
+{
+    const struct meaning *meaning = &meanings[err->reason];
+    const char *words = enrolling ? meaning->enrol : meaning->unlock;
+    if (!enrolling && err->reason == ST_REASON_NOT_ADOPTED)
+        snprintf(err->text, sizeof(err->text), "registered; waiting: stctl node adopt %s",
+                 node->config.node_id);
+    else if (words)
+        snprintf(err->text, sizeof(err->text), "%s", words);
 }

@@ -31,6 +31,10 @@ talk_message_freep(ProtobufCMessage **message)
 }
 #define TALK_MESSAGE AUTO(talk_message_freep) ProtobufCMessage
 
+/* A master tells a stranger one word only: puts what it means for the operator of this
+ * machine in its place.  enrolling: which of the two flows it was. */
+void talk_explain(const struct node *node, bool enrolling, struct st_err *err);
+
 /* The PCR list as it travels, pointing into `pcrs`. */
 void talk_pcrs(const struct tpm_pcrs *pcrs, ProtobufCBinaryData out[TPM_PCR_COUNT]);
 

@@ -22,7 +22,6 @@
 #include "proto/event.h"
 #include "proto/mutant.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define PATH "/api.NodeManagementService/TPM2Unlock"
@@ -224,15 +223,6 @@ attempt(struct node *node, struct identity *out, bool *out_known, struct st_err 
     return use_half(node, tpm, &global_half, &masters, out, err);
 }
 
-/* What the operator is told of one failure. */
-static void
-explain(const struct node *node, struct st_err *err)
-{
-    if (err->reason == ST_REASON_NOT_ADOPTED)
-        snprintf(err->text, sizeof(err->text), "registered; waiting: stctl node adopt %s",
-                 node->config.node_id);
-}
-
 enum st_code
 unlock_run(struct node *node, struct identity *out, bool *out_identity_known,
            struct st_err *err)
@@ -250,7 +240,7 @@ unlock_run(struct node *node, struct identity *out, bool *out_identity_known,
         case AGAIN:
             break;
         }
-        explain(node, &failure);
+        talk_explain(node, false, &failure);
         if (!retry_wait(&retry, "unlock", &failure))
             return st_fail(err, ST_CANCELLED, "told to stop");
     }

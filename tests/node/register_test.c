@@ -72,6 +72,23 @@ an_OK_lost_with_the_power_is_asked_for_again(void **state)
 }
 
 static void
+a_fresh_secret_takes_a_half_done_enrolment_on(void **state)
+{
+    (void)state;
+    MASTER_SCRIPT(&master, ACT_REFUSE);
+    machine_start(&machine, 0);
+    flow_wait_for_calls(2);
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_true(machine_said(&machine, "refused: the enrolment may have expired"));
+    master.secret[0] ^= 1;
+    machine_config_put(&machine);
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_run_until_served(&machine);
+    assert_enrolled();
+    assert_unlocks_after_a_reboot();
+}
+
+static void
 N51_another_certificate_hears_nothing(void **state)
 {
     struct master other = {0};
@@ -150,6 +167,7 @@ main(int argc, char **argv)
         FLOW_TEST(N33_nothing_but_a_last_OK_enrols),
         FLOW_TEST(a_lost_OK_is_asked_for_again),
         FLOW_TEST(an_OK_lost_with_the_power_is_asked_for_again),
+        FLOW_TEST(a_fresh_secret_takes_a_half_done_enrolment_on),
         FLOW_TEST(N51_another_certificate_hears_nothing),
         FLOW_TEST(a_hint_is_obeyed_and_SIGTERM_does_not_wait_for_it),
         FLOW_TEST(SIGTERM_ends_a_talk_with_a_silent_master),
