@@ -117,7 +117,7 @@ take_argument(const struct verb *verb, struct invocation *in, struct st_err *err
 static enum st_code
 run(struct invocation *in, struct st_err *err)
 {
-    const struct verb *verb;
+    const struct verb *verb = NULL;
     enum st_code code = find_verb(in, &verb, err);
     if (!code)
         code = take_argument(verb, in, err);
