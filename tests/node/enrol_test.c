@@ -59,6 +59,22 @@ an_enrolment_resumes_after_kill_at_every_step(void **state)
 }
 
 static void
+N34_a_refused_node_keeps_its_secret_and_asks_again(void **state)
+{
+    (void)state;
+    MASTER_SCRIPT(&master, ACT_REFUSE);
+    machine_start(&machine, 0);
+    flow_wait_for_calls(3);
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_false(machine_said(&machine, "decision=ok"));
+    assert_not_enrolled();
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_run_until_served(&machine);
+    assert_enrolled();
+    assert_unlocks_after_a_reboot();
+}
+
+static void
 N34_a_killed_enrolment_goes_on_with_the_same_keys(void **state)
 {
     (void)state;
@@ -239,6 +255,7 @@ main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         FLOW_TEST(a_machine_enrols_is_adopted_and_unlocks),
         FLOW_TEST(an_enrolment_resumes_after_kill_at_every_step),
+        FLOW_TEST(N34_a_refused_node_keeps_its_secret_and_asks_again),
         FLOW_TEST(N34_a_killed_enrolment_goes_on_with_the_same_keys),
         FLOW_TEST(a_node_without_a_volume_enrols_and_unlocks),
         FLOW_TEST(a_node_with_an_RSA_key_enrols_and_unlocks),

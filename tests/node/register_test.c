@@ -4,22 +4,6 @@
 #include <string.h>
 
 static void
-N34_a_refused_node_keeps_its_secret_and_asks_again(void **state)
-{
-    (void)state;
-    MASTER_SCRIPT(&master, ACT_REFUSE);
-    machine_start(&machine, 0);
-    flow_wait_for_calls(3);
-    assert_int_equal(machine_stop(&machine), 0);
-    assert_false(machine_said(&machine, "decision=ok"));
-    assert_not_enrolled();
-    MASTER_SCRIPT(&master, ACT_HONEST);
-    machine_run_until_served(&machine);
-    assert_enrolled();
-    assert_unlocks_after_a_reboot();
-}
-
-static void
 N33_nothing_but_a_last_OK_enrols(void **state)
 {
     static const enum act acts[] = {
@@ -163,7 +147,6 @@ main(int argc, char **argv)
 {
     machine_child_main(argc, argv);
     const struct CMUnitTest tests[] = {
-        FLOW_TEST(N34_a_refused_node_keeps_its_secret_and_asks_again),
         FLOW_TEST(N33_nothing_but_a_last_OK_enrols),
         FLOW_TEST(a_lost_OK_is_asked_for_again),
         FLOW_TEST(an_OK_lost_with_the_power_is_asked_for_again),
