@@ -117,8 +117,4 @@ enum st_code tpm_quote_check(const void *ak_public, size_t ak_public_len,
                              const uint8_t nonce[NONCE_LEN], const struct tpm_pcrs *pcrs,
                              struct tpm_clock *out, struct st_err *err);
 
-/* A thread that called any of this calls it before it ends: wolfSSL keeps up to 1.6 MB
- * for each thread. */
-void tpm_judge_end_thread(void);
-
 #endif

@@ -60,9 +60,13 @@ enum st_code tpm_signature_check(const TPMT_PUBLIC *ak, const void *signature,
                                  size_t signature_len, const void *message, size_t len,
                                  struct st_err *err);
 
-/* wc_FreeRsaKey() and wc_ecc_free() wipe them. */
+/* Wipes the key, and lets go of the multiples of points that wolfSSL would keep for this
+ * thread, megabytes of them, and not give back when it ends. */
+void tpm_ecc_key_free(ecc_key *key);
+
+/* Wiped at the end of their scope. */
 #define TPM_RSA_KEY AUTO(wc_FreeRsaKey) RsaKey
-#define TPM_ECC_KEY AUTO(wc_ecc_free) ecc_key
+#define TPM_ECC_KEY AUTO(tpm_ecc_key_free) ecc_key
 
 /* Initialises *key; it must be zeroed before, and freed after failure too. */
 bool tpm_rsa_load(RsaKey *key, const uint8_t modulus[RSA_LEN]);

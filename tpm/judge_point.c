@@ -35,7 +35,8 @@ tpm_p256_pad(const TPM2B_ECC_PARAMETER *number, uint8_t out[P256_LEN])
 }
 
 void
-tpm_judge_end_thread(void)
+tpm_ecc_key_free(ecc_key *key)
 {
+    wc_ecc_free(key);
     wc_ecc_fp_free();
 }

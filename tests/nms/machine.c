@@ -141,6 +141,7 @@ seed_recover(struct machine_ek *ek, const uint8_t *point, uint8_t out[32])
                                 ECC_SECP256R1));
     must(wc_ecc_shared_secret(&ek->key, &theirs, message + 4, &shared));
     wc_ecc_free(&theirs);
+    wc_ecc_fp_free(); /* what it keeps for this thread */
     memcpy(message + 4 + POINT, "IDENTITY", 9);
     memcpy(message + 4 + POINT + 9, point + 2, POINT);
     must(wc_ecc_export_public_raw(&ek->key, message + 4 + POINT + 9 + POINT, &x, own_y,

@@ -319,23 +319,6 @@ on_unlock(struct rpc_call *call, enum rpc_event event, const ProtobufCMessage *m
         release(call, flow);
 }
 
-/* wolfSSL keeps memory for each thread that used a curve. */
-static void
-handle_register(struct rpc_call *call, enum rpc_event event,
-                const ProtobufCMessage *message)
-{
-    on_register(call, event, message);
-    tpm_judge_end_thread();
-}
-
-static void
-handle_unlock(struct rpc_call *call, enum rpc_event event,
-              const ProtobufCMessage *message)
-{
-    on_unlock(call, event, message);
-    tpm_judge_end_thread();
-}
-
 static const struct rpc_method methods[] = {
     {.path = "/api.NodeManagementService/NewTPM2NodeRegister",
      .in = &api__tpm2_flow_request__descriptor,
@@ -343,14 +326,14 @@ static const struct rpc_method methods[] = {
      .streaming = true,
      .deadline_ms = 20000,
      .state_size = sizeof(struct flow),
-     .handle = handle_register},
+     .handle = on_register},
     {.path = "/api.NodeManagementService/TPM2Unlock",
      .in = &api__tpm2_unlock_flow_requeset__descriptor,
      .out = &api__tpm2_unlock_flow_response__descriptor,
      .streaming = true,
      .deadline_ms = 20000,
      .state_size = sizeof(struct flow),
-     .handle = handle_unlock},
+     .handle = on_unlock},
 };
 
 void

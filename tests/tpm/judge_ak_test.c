@@ -362,7 +362,6 @@ free_aks(void **state)
     (void)state;
     FOR_EACH_KIND(kind)
     forge_ak_free(aks[kind]);
-    tpm_judge_end_thread();
     return 0;
 }
 

@@ -287,7 +287,7 @@ free_eks(void **state)
     for (enum ek_type type = EK_P256; type < EK_TYPES; type++)
         wc_ecc_free(&ecc[type]);
     wc_FreeRng(&rng);
-    tpm_judge_end_thread();
+    wc_ecc_fp_free();
     return 0;
 }
 

@@ -362,7 +362,6 @@ close_folder(void **state)
     char path[64];
     snprintf(path, sizeof(path), "%s/k.pem", folder);
     unlink(path);
-    tpm_judge_end_thread();
     return rmdir(folder);
 }
 

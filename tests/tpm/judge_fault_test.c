@@ -411,7 +411,7 @@ clear(void **state)
         forge_bytes_free(&evidence[kind].signature);
         forge_bytes_free(&evidence[kind].forged);
     }
-    tpm_judge_end_thread();
+    wc_ecc_fp_free();
     return 0;
 }
 

@@ -94,6 +94,7 @@ forge_ak_free(struct forge_ak *ak)
         wc_FreeRsaKey(&ak->rsa);
     else
         wc_ecc_free(&ak->ecc);
+    wc_ecc_fp_free();
     wc_FreeRng(&ak->rng);
     free(ak);
 }
@@ -226,6 +227,7 @@ forge_sign(const struct forge_ak *ak, const struct forge_bytes *message)
     assert_int_equal(
         wc_ecc_sign_hash(digest, 32, der, &len, (WC_RNG *)&ak->rng, (ecc_key *)&ak->ecc),
         0);
+    wc_ecc_fp_free();
     assert_int_equal(wc_ecc_sig_to_rs(der, len, r, &r_len, s, &s_len), 0);
     ecdsa->signatureR.size = ecdsa->signatureS.size = 32;
     memcpy(ecdsa->signatureR.buffer + 32 - r_len, r, r_len);
