@@ -78,8 +78,23 @@ half_close(struct rpc_stream *stream)
     stream->half_closed = true;
 }
 
-/* The final status, waited for.  Without our trailing metadata it was not a server of
- * ours that spoke but the library: it lost the connection, or the time was up. */
+/* Not a server of ours spoke but the library: it lost the connection, or the time was
+ * up. */
+static enum st_code
+silence(struct rpc_stream *stream, struct st_err *err)
+{
+    struct rpc_channel *channel = stream->channel;
+    char address[ADDRESS_TEXT_MAX];
+    address_format_port(&channel->addresses[channel->current], channel->port, address);
+    if (channel->grpc == stream->connection)
+        rpc_channel_drop(channel);
+    if (stream->status == GRPC_STATUS_DEADLINE_EXCEEDED)
+        return st_fail(err, ST_DEADLINE_EXCEEDED, "%s did not answer in time", address);
+    return st_fail_for(err, ST_UNAVAILABLE, ST_REASON_UNREACHABLE,
+                       "the connection to %s was lost", address);
+}
+
+/* The final status, waited for.  Ours come with trailing metadata. */
 static enum st_code
 status_of(struct rpc_stream *stream, struct st_err *err)
 {
@@ -89,15 +104,11 @@ status_of(struct rpc_stream *stream, struct st_err *err)
     stream->ended = true;
     if (stream->status == GRPC_STATUS_OK)
         return ST_OK;
-    bool spoken = trailer(stream, "smalltown-reason", word);
+    if (!trailer(stream, "smalltown-reason", word) &&
+        (stream->status == GRPC_STATUS_UNAVAILABLE ||
+         stream->status == GRPC_STATUS_DEADLINE_EXCEEDED))
+        return silence(stream, err);
     enum st_reason reason = st_reason_of_word(word);
-    bool lost = stream->status == GRPC_STATUS_UNAVAILABLE ||
-                stream->status == GRPC_STATUS_DEADLINE_EXCEEDED;
-    if (!spoken && lost) {
-        if (stream->channel->grpc == stream->connection)
-            rpc_channel_drop(stream->channel);
-        reason = ST_REASON_UNREACHABLE;
-    }
     int code = (int)stream->status;
     if (code < ST_OK || code > ST_UNAUTHENTICATED)
         code = ST_UNKNOWN;

@@ -184,14 +184,16 @@ stctl_node_show(const struct invocation *in, struct st_err *err)
         return json_print(as_json(node), err);
     char address[ADDRESS_TEXT_MAX];
     text_address(&node->address, address, sizeof(address));
+    AUTO(st_freep) char *enrolment = text_printable(node->enrolment);
+    AUTO(st_freep) char *name = text_printable(node->name);
     printf("%-12s %s\n", "node", node->node_id);
     printf("%-12s %s\n", "state", state_name(node->state));
     printf("%-12s %s\n", "address", address);
-    printf("%-12s %s\n", "enrolment", *node->enrolment ? node->enrolment : "-");
+    printf("%-12s %s\n", "enrolment", enrolment);
     print_time("enrolled", node->enrolled_at, "-");
     print_time("last unlock", node->last_unlock_at, "none since this master started");
     if (node->id)
-        printf("%-12s %s (%ju), %s\n", "member", node->name, (uintmax_t)node->id,
+        printf("%-12s %s (%ju), %s\n", "member", name, (uintmax_t)node->id,
                node->synced ? "caught up" : "catching up");
     printf("SHA-256 of\n");
     print_sha256("  id_cert", &node->id_cert);

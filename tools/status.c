@@ -2,6 +2,7 @@
  * so that one that is frozen costs no more than one call. */
 #include "tools/connect.h"
 #include "tools/table.h"
+#include "tools/text.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -131,10 +132,12 @@ print_table(const struct context *context, const struct master *masters,
             const struct master *best)
 {
     const Api__GetStatusResponse *status = status_of(best);
+    AUTO(st_freep) char *cluster = text_printable(status->cluster);
+    AUTO(st_freep) char *role = text_printable(status->role);
     printf("cluster     %s\nyour role   %s\nnodes       %u, %u of them not adopted\n"
            "enrolments  %u can be used\nmembers     %u\n\n",
-           status->cluster, status->role, status->nodes, status->waiting,
-           status->enrolments, status->members);
+           cluster, role, status->nodes, status->waiting, status->enrolments,
+           status->members);
     AUTO(table_freep)
     struct table *table =
         table_new(5, (const char *[]){"MASTER", "STATE", "TERM", "APPLIED", "VERSION"});

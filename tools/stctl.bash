@@ -5,9 +5,9 @@ _stctl()
     local cur prev words cword
     _init_completion -s || return
     case $prev in
-        -o | --output) COMPREPLY=($(compgen -W 'table json' -- "$cur")); return ;;
-        --role) COMPREPLY=($(compgen -W 'worker master' -- "$cur")); return ;;
-        --state) COMPREPLY=($(compgen -W 'registered worker master' -- "$cur")); return ;;
+        -o | --output) mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$cur"); return ;;
+        --role) mapfile -t COMPREPLY < <(compgen -W 'worker master' -- "$cur"); return ;;
+        --state) mapfile -t COMPREPLY < <(compgen -W 'registered worker master' -- "$cur"); return ;;
         --cert | --key | --masters-cert | --out) _filedir; return ;;
         --context) _stctl_names context; return ;;
         --address | --expires | --fingerprint | --name | --timeout | --uses) return ;;
@@ -33,12 +33,12 @@ _stctl()
     if [[ $cur == -* ]]; then
         _stctl_options "$noun $verb"
     elif [[ -z $noun ]]; then
-        COMPREPLY=($(compgen -W 'keygen context enrolment node status' -- "$cur"))
+        mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node status' -- "$cur")
     elif [[ -z $verb ]]; then
         case $noun in
-            context) COMPREPLY=($(compgen -W 'add use list remove' -- "$cur")) ;;
-            enrolment) COMPREPLY=($(compgen -W 'create list revoke' -- "$cur")) ;;
-            node) COMPREPLY=($(compgen -W 'list show adopt remove' -- "$cur")) ;;
+            context) mapfile -t COMPREPLY < <(compgen -W 'add use list remove' -- "$cur") ;;
+            enrolment) mapfile -t COMPREPLY < <(compgen -W 'create list revoke' -- "$cur") ;;
+            node) mapfile -t COMPREPLY < <(compgen -W 'list show adopt remove' -- "$cur") ;;
         esac
     elif [[ -z $argument ]]; then
         case "$noun $verb" in
@@ -61,7 +61,7 @@ _stctl_options()
         'node adopt') options+=' --role' ;;
         'node remove') options+=' --yes' ;;
     esac
-    COMPREPLY=($(compgen -W "$options" -- "$cur"))
+    mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
 }
 
 # The names that the cluster knows; nothing where it cannot be asked within a second.
@@ -73,6 +73,8 @@ _stctl_names()
         enrolment) column=\$3 ;;
         node) column=\$1 ;;
     esac
-    COMPREPLY=($(compgen -W "$(stctl "$1" list --timeout 1s 2>/dev/null |
-        awk "NR > 1 { split($column, name, \" \"); print name[1] }")" -- "$cur"))
+    local names
+    names=$(stctl "$1" list --timeout 1s 2>/dev/null |
+        awk "NR > 1 { split($column, name, \" \"); print name[1] }")
+    mapfile -t COMPREPLY < <(compgen -W "$names" -- "$cur")
 }

@@ -1,4 +1,5 @@
 #include "tools/table.h"
+#include "tools/text.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -23,16 +24,6 @@ must(void *memory)
     if (!memory)
         abort();
     return memory;
-}
-
-static char *
-printable(const char *text)
-{
-    char *copy = must(strdup(text && *text ? text : "-"));
-    for (char *at = copy; *at; at++)
-        if ((unsigned char)*at < 0x20 || (unsigned char)*at > 0x7e)
-            *at = '?';
-    return copy;
 }
 
 struct table *
@@ -62,7 +53,7 @@ table_row(struct table *table, const char *const *cells)
         table->cell = must(reallocarray(table->cell, table->room, sizeof(*table->cell)));
     }
     for (size_t i = 0; i < table->columns; i++)
-        table->cell[table->cells++] = printable(cells[i]);
+        table->cell[table->cells++] = text_printable(cells[i]);
 }
 
 size_t

@@ -92,6 +92,18 @@ text_age(int64_t from, int64_t to, char out[TEXT_AGE_MAX])
         snprintf(out, TEXT_AGE_MAX, "%" PRId64 "d", age / 86400);
 }
 
+char *
+text_printable(const char *text)
+{
+    char *copy = strdup(text && *text ? text : "-");
+    if (!copy)
+        abort();
+    for (char *at = copy; *at; at++)
+        if ((unsigned char)*at < 0x20 || (unsigned char)*at > 0x7e)
+            *at = '?';
+    return copy;
+}
+
 void
 text_sha256(const void *bytes, size_t len, char out[TEXT_SHA256_MAX])
 {

@@ -39,6 +39,10 @@ void text_sha256(const void *bytes, size_t len, char out[TEXT_SHA256_MAX]);
 /* The same digest as people write it: either case, colons or not, "SHA256:" before. */
 bool text_is_sha256(const char *typed, const char sha256[TEXT_SHA256_MAX]);
 
+/* A copy that cannot steer a terminal: what is not printable ASCII is '?', nothing is
+ * "-".  free() it; aborts without memory. */
+char *text_printable(const char *text);
+
 /* "192.0.2.1", "-" where it is no address. */
 void text_address(const ProtobufCBinaryData *wire, char *out, size_t size);
 

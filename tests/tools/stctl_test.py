@@ -1,0 +1,469 @@
+"""stctl from outside: its words, its exit statuses, and what it makes of a master's answers."""
+import concurrent.futures
+import json
+import os
+import pty
+import re
+import select
+import ssl
+import stat
+import subprocess
+import sys
+import time
+import unittest
+
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+sys.path.insert(0, os.path.join(SOURCE, "tests", "e2e"))
+import grpc
+
+import cluster
+import peer
+import stubs
+
+MASTER_KEY = peer.ed25519.Ed25519PrivateKey.generate()
+MASTERS_CERT = peer.self_signed(MASTER_KEY, "smalltown-master")
+SECRET = b"an enrolment secret of 32 bytes!"
+NODES = ["smalltown-" + digits for digits in ("aaaa0000" * 4, "aaaa1111" * 4, "bbbb0000" * 4)]
+
+
+class CommandLine(unittest.TestCase):
+    def setUp(self):
+        self.folder = cluster.Folder()
+        self.addCleanup(self.folder.remove)
+
+    def run_it(self, *words, **env):
+        return subprocess.run([cluster.STCTL, *words], capture_output=True, text=True, timeout=60,
+                              stdin=subprocess.DEVNULL, cwd=self.folder.path, check=False, env={
+                                  **cluster.ENVIRONMENT, "XDG_CONFIG_HOME": self.folder.path,
+                                  **env})
+
+    def fails(self, status, *words, **env):
+        """One sentence on stderr, nothing on stdout; the sentence."""
+        done = self.run_it(*words, **env)
+        self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
+        self.assertRegex(done.stderr, r"\Astctl: [^\n]+\n\Z")
+        return done.stderr
+
+    def masters_pem(self):
+        path = self.folder / "masters.pem"
+        with open(path, "w", encoding="ascii") as file:
+            file.write(ssl.DER_cert_to_PEM_cert(MASTERS_CERT))
+        return path
+
+    def context(self, name="town", address="127.0.0.9", *more):
+        return "context", "add", name, "--address", address, "--masters-cert", \
+            self.masters_pem(), *more
+
+    def verbs(self):
+        """Every "noun verb" that the help lists."""
+        return [tuple(line.split()[1:3]) if line.split()[1] not in ("keygen", "status") else
+                (line.split()[1],) for line in self.run_it("--help").stdout.splitlines()
+                if line.startswith("  stctl ")]
+
+    def test_there_is_help_at_each_level(self):
+        self.assertEqual(len(self.verbs()), 13)
+        for verb in self.verbs():
+            done = self.run_it(*verb, "--help")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn("usage: stctl " + " ".join(verb), done.stdout)
+            self.assertEqual(self.run_it(verb[0], "-h").returncode, 0)
+            self.assertLessEqual(max(map(len, done.stdout.splitlines())), 90)
+        self.assertEqual(self.run_it().returncode, 2)
+        self.assertRegex(self.run_it("--version").stdout, r"\Astctl \d+\.\d+\.\d+\n\Z")
+
+    def test_the_manual_and_the_completion_know_every_verb_and_option(self):
+        with open(os.path.join(SOURCE, "tools", "stctl.1"), encoding="ascii") as file:
+            manual = file.read().replace("\\-", "-")
+        for verb in self.verbs():
+            self.assertIn(" ".join(verb), re.sub(r"\\f.|^\.B ", "", manual, flags=re.M))
+            options = set(re.findall(r"--[a-z-]+", self.run_it(*verb, "--help").stdout))
+            for option in options:
+                self.assertIn(option, manual)
+            words = ["stctl", *verb, *([""] if verb == ("keygen",) or verb == ("status",) else []),
+                     "--"]
+            words = [word for word in words if word]
+            self.assertEqual(self.complete(words) - {"--admin-cert"}, options - {"--admin-cert"},
+                             verb)
+            self.assertIn(verb[0], self.complete(["stctl", ""]))
+            if len(verb) == 2:
+                self.assertIn(verb[1], self.complete(["stctl", verb[0], ""]))
+
+    def complete(self, words):
+        script = f"""
+            _init_completion() {{ cur=${{COMP_WORDS[COMP_CWORD]}}; words=("${{COMP_WORDS[@]}}")
+                cword=$COMP_CWORD; prev=${{COMP_WORDS[COMP_CWORD-1]}}; }}
+            . '{SOURCE}/tools/stctl.bash'
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+            _stctl
+            printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+        done = subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True,
+                              text=True, check=True)
+        self.assertEqual(done.stderr, "")
+        return set(done.stdout.split())
+
+    def test_a_typo_is_answered_with_a_guess(self):
+        for words, guess in ((["nod", "list"], "'node'"), (["node", "lst"], "'list'"),
+                             (["enrolment", "crate", "x"], "'create'"),
+                             (["enrollment", "list"], "'enrolment'"),
+                             (["node", "list", "--stat", "x"], "'--state'"),
+                             (["node", "list", "--timout=3s"], "'--timeout'")):
+            self.assertIn(f"did you mean {guess}?", self.fails(2, *words))
+
+    def test_a_command_line_that_is_wrong(self):
+        for words in (["node"], ["node", "show"], ["node", "show", "a", "b"], ["node", "list", "x"],
+                      ["x"] * 9, ["node", "list", "--yes"], ["node", "list", "-o", "yaml"],
+                      ["node", "list", "--timeout", "soon"], ["node", "list", "--context"],
+                      ["node", "list", "--state", "wroker"], ["node", "list", "--context", "a/b"],
+                      ["node", "adopt", "aaaa", "--role", "registered"],
+                      ["node", "adopt", "aaa"], ["node", "remove", "zzzz", "--yes=1"],
+                      ["enrolment", "create", "a b"], ["enrolment", "create", "a", "--uses", "0"],
+                      ["enrolment", "create", "a", "--expires", "1"], ["keygen", "--name", "../x"],
+                      ["context", "add", "town"], ["--", "--help"]):
+            self.fails(2, *words)
+
+    def test_options_may_stand_anywhere(self):
+        for words in (["-ojson", "context", "list"], ["context", "-o", "json", "list"],
+                      ["context", "list", "--output=json"]):
+            done = self.run_it(*words)
+            self.assertEqual((done.returncode, done.stdout), (0, "[]\n"), done.stderr)
+
+    def test_N55_keygen_makes_a_private_key_and_overwrites_nothing(self):
+        out = self.run_it("keygen").stdout
+        self.assertIn("--admin-cert", out)
+        key, cert = (self.folder / f"smalltown/{name}" for name in ("admin-key.pem", "admin.pem"))
+        self.assertEqual(stat.S_IMODE(os.stat(key).st_mode), 0o600)
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.dirname(key)).st_mode), 0o700)
+        shown = subprocess.run(["openssl", "x509", "-in", cert, "-noout", "-text"],
+                               capture_output=True, text=True, check=True).stdout
+        self.assertIn("ED25519", shown)
+        self.assertIn("Dec 31 23:59:59 9999 GMT", shown)
+        of_key = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], capture_output=True,
+                                check=True).stdout
+        of_cert = subprocess.run(["openssl", "x509", "-in", cert, "-noout", "-pubkey"],
+                                 capture_output=True, check=True).stdout
+        self.assertEqual(of_key, of_cert)
+        with open(key, "rb") as file:
+            before = file.read()
+        self.assertIn("not overwritten", self.fails(6, "keygen"))
+        os.unlink(cert)
+        self.fails(6, "keygen")
+        with open(key, "rb") as file:
+            self.assertEqual(file.read(), before)
+        self.assertEqual(self.run_it("keygen", "--out", "a/b", "--name", "x").returncode, 0)
+        self.assertEqual(sorted(os.listdir(self.folder / "a/b")), ["admin-key.pem", "admin.pem"])
+
+    def test_without_a_home_it_says_so(self):
+        self.assertIn("HOME", self.fails(6, "keygen", HOME="", XDG_CONFIG_HOME=""))
+
+    def test_contexts_are_added_used_listed_and_removed(self):
+        self.assertIn("keygen", self.fails(3, *self.context()))
+        self.run_it("keygen")
+        fingerprint = peer.fingerprint(MASTERS_CERT)
+        out = self.run_it(*self.context()).stdout
+        self.assertIn(fingerprint, out)
+        self.assertIn("compare it", out)
+        self.fails(6, *self.context())
+        colons = ":".join(re.findall("..", fingerprint)).upper()
+        done = self.run_it(*self.context("village", "192.0.2.1,2001:db8::1", "--fingerprint",
+                                         colons))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("compare it", done.stdout)
+
+        listed = {c["name"]: c for c in json.loads(self.run_it("context", "list", "-ojson").stdout)}
+        self.assertEqual(listed["village"]["addresses"], ["192.0.2.1", "2001:db8::1"])
+        self.assertEqual([c["current"] for c in listed.values()], [True, False])
+        self.assertEqual(listed["town"]["fingerprint"], fingerprint)
+        self.assertTrue(os.path.isabs(listed["town"]["key"]))
+        self.run_it("context", "use", "village")
+        self.assertRegex(self.run_it("context", "list").stdout, r"(?m)^\* +village ")
+        self.fails(3, "context", "use", "hamlet")
+        self.fails(3, "context", "remove", "hamlet")
+        self.assertIn("none is in use", self.run_it("context", "remove", "village").stdout)
+        self.assertIn("no cluster is in use", self.fails(3, "node", "list"))
+        self.assertIn("127.0.0.9:7836", self.fails(5, "node", "list", "--context", "town"))
+        self.assertEqual(self.complete_contexts(), {"town"})
+
+    def complete_contexts(self):
+        path = os.path.dirname(cluster.STCTL) + ":" + os.environ["PATH"]
+        os.environ["PATH"], before = path, os.environ["PATH"]
+        os.environ["XDG_CONFIG_HOME"] = self.folder.path
+        try:
+            return self.complete(["stctl", "context", "use", ""])
+        finally:
+            os.environ["PATH"] = before
+            del os.environ["XDG_CONFIG_HOME"]
+
+    def test_a_context_that_cannot_be_right_is_not_added(self):
+        self.run_it("keygen")
+        self.run_it("keygen", "--out", "other")
+        bad = "0" * 64
+        for status, words in (
+                (2, self.context("town", "127.0.0.9", "--fingerprint", bad)),
+                (2, self.context("town", "127.0.0.9:7836")), (2, self.context("town", "localhost")),
+                (2, self.context("to/wn")),
+                (2, self.context("town", "127.0.0.9", "--key", "other/admin-key.pem")),
+                (2, self.context("town", "127.0.0.9", "--cert", "smalltown/admin-key.pem")),
+                (3, self.context("town", "127.0.0.9", "--cert", "nowhere"))):
+            self.fails(status, *words)
+        self.fails(3, "context", "add", "town", "--address", "127.0.0.9", "--masters-cert", "none")
+        self.assertEqual(self.run_it("context", "list", "-ojson").stdout, "[]\n")
+
+    def test_a_damaged_file_of_contexts_is_named(self):
+        os.mkdir(self.folder / "smalltown")
+        path = self.folder / "smalltown/contexts.json"
+        for text in ("", "{", "[]", '{"contexts": []}', '{"current": "a", "contexts": {"a": {}}}',
+                     '{"current": "a", "contexts": {"a": {"addresses": ["x"], "masters_cert": "x", '
+                     '"cert": "x", "key": "x"}}}', "[" * 100000):
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+            self.assertIn(f"{path} is damaged", self.fails(1, "node", "list"))
+
+
+class FakeMaster:
+    """Answers as it is told; the real one is in tests/e2e."""
+
+    def __init__(self, api, services, admin_pem, address):
+        self.api, self.failure, self.pause, self.asked = api, None, 0, []
+        self.masters_cert, self.name = MASTERS_CERT, "town"
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+        services.add_ClusterManagementServicer_to_server(self, self.server)
+        credentials = grpc.ssl_server_credentials(
+            [(peer.pem_of_key(MASTER_KEY), ssl.DER_cert_to_PEM_cert(MASTERS_CERT).encode())],
+            admin_pem, True)
+        assert self.server.add_secure_port(f"{address}:7836", credentials)
+        self.server.start()
+
+    def _heard(self, request, context):
+        self.asked.append(request)
+        time.sleep(self.pause)
+        if self.failure:
+            code, reason, details = self.failure
+            context.set_trailing_metadata((("smalltown-reason", reason),) if reason else ())
+            context.abort(code, details)
+
+    def ListNodes(self, request, context):
+        self._heard(request, context)
+        states = [0, 2, 1]
+        return self.api.ListNodesResponse(nodes=[self.api.Node(
+            node_id=node_id, state=state, address=b"\x7f\0\0" + bytes([state + 1]),
+            enrolment="rack1", enrolled_at=1700000000, last_unlock_at=1700000060 if state else 0,
+            id_cert=b"id", global_unlock_key=b"", name="m\x1b[2J",
+            tpm2=self.api.NodeTPM2(ek_pubkey=b"ek", ak_pub=b"ak"))
+            for node_id, state in zip(NODES, states)])
+
+    def AddNode(self, request, context):
+        self._heard(request, context)
+        return self.api.AddNodeResponse()
+
+    def RemoveNode(self, request, context):
+        self._heard(request, context)
+        return request
+
+    def NewEnrolmentConfig(self, request, context):
+        self._heard(request, context)
+        return self.api.NewEnrolmentConfigResponse(enrolment_config=self.api.EnrolmentConfig(
+            enrolment_secret=SECRET, masters_cert=self.masters_cert,
+            master_ips=[b"\x7f\0\0\x01"], name=request.name, uses_left=request.uses or 1,
+            expires_at=int(time.time()) + (request.expires_in_s or 86400)))
+
+    def ListEnrolmentConfigs(self, request, context):
+        self._heard(request, context)
+        return self.api.ListEnrolmentConfigsResponse(enrolment_config=[
+            self.api.EnrolmentConfig(name="rack1", uses_left=3, expires_at=int(time.time()) + 7200),
+            self.api.EnrolmentConfig(name="old", uses_left=1, expires_at=1700000000)])
+
+    def RemoveEnrolmentConfig(self, request, context):
+        self._heard(request, context)
+        return self.api.RemoveEnrolmentConfigResponse()
+
+    def GetStatus(self, request, context):
+        self._heard(request, context)
+        return self.api.GetStatusResponse(cluster=self.name, version="0.1.0", member_id=1,
+                                          leader_id=self.leader, term=3, commit_index=9,
+                                          applied_index=9, members=1, nodes=3, waiting=1,
+                                          enrolments=1, role="admin")
+
+    leader = 1
+
+
+class Answers(CommandLine):
+    """What it makes of a master's answers."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stub_folder = cluster.Folder()
+        cls.api, cls.services = stubs.load(os.path.join(SOURCE, "proto", "api.proto"),
+                                           cls.stub_folder.path)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stub_folder.remove()
+
+    def setUp(self):
+        super().setUp()
+        self.run_it("keygen")
+        self.address = cluster.fresh_address()
+        with open(self.folder / "smalltown/admin.pem", "rb") as file:
+            self.master = FakeMaster(self.api, self.services, file.read(), self.address)
+        self.addCleanup(self.master.server.stop, None)
+        self.run_it(*self.context("town", self.address))
+
+    def succeeds(self, *words):
+        done = self.run_it(*words)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stderr)
+        return done.stdout
+
+    def test_nodes_are_listed_for_people_and_for_programs(self):
+        out = self.succeeds("node", "list")
+        self.assertRegex(out, r"\ANODE +STATE +AGE +ADDRESS\n")
+        self.assertLessEqual(max(map(len, out.splitlines())), 80)
+        self.assertRegex(out, rf"(?m)^{NODES[1]}  worker +\d+d +127\.0\.0\.3$")
+        self.assertEqual(len(self.succeeds("node", "list", "--state", "master").splitlines()), 2)
+        nodes = json.loads(self.succeeds("node", "list", "-o", "json"))
+        self.assertEqual([n["state"] for n in nodes], ["registered", "worker", "master"])
+        self.assertEqual(nodes[1]["enrolled_at"], "2023-11-14T22:13:20Z")
+        self.assertEqual(nodes[0]["last_unlock_at"], None)
+        self.assertEqual(nodes[0]["ek_sha256"], peer.fingerprint(b"ek"))
+
+    def test_N35_what_a_master_says_cannot_steer_the_terminal(self):
+        self.master.name = "to\x1b[2Jwn"
+        self.master.failure = None
+        for words in (["status"], ["node", "show", "bbbb"]):
+            self.assertNotRegex(self.succeeds(*words), r"[\x00-\x09\x0b-\x1f]")
+        self.master.failure = (grpc.StatusCode.INTERNAL, None, "a\x1b[2Jb")
+        self.assertNotIn("\x1b", self.fails(1, "node", "list"))
+
+    def test_a_node_is_found_by_the_beginning_of_its_id(self):
+        for typed in ("bbbb", "smalltown-bbbb", "BBBB0", NODES[2]):
+            self.assertIn(NODES[2], self.succeeds("node", "show", typed))
+        self.assertIn("give more digits", self.fails(2, "node", "show", "aaaa"))
+        self.assertIn("stctl node list", self.fails(3, "node", "show", "cccc"))
+        self.assertIn(NODES[0], self.succeeds("node", "adopt", "aaaa0"))
+        self.assertEqual(self.master.asked[-1],
+                         self.api.AddNodeRequest(node_id=NODES[0], role=self.api.Node.WORKER))
+        self.succeeds("node", "adopt", "aaaa0", "--role", "master")
+        self.assertEqual(self.master.asked[-1].role, self.api.Node.MASTER)
+
+    def removals(self):
+        return [r.node_id for r in self.master.asked if isinstance(r, self.api.RemoveNodeRequest)]
+
+    def test_a_removal_wants_a_yes(self):
+        self.assertIn("--yes", self.fails(2, "node", "remove", "bbbb"))
+        self.assertEqual(self.removals(), [])
+        self.assertEqual(self.on_a_terminal("no\n"), 1)
+        self.assertEqual(self.on_a_terminal("y\n"), 1)
+        self.assertEqual(self.on_a_terminal(""), 1)
+        self.assertEqual(self.removals(), [])
+        self.assertEqual(self.on_a_terminal("yes\n"), 0)
+        self.assertEqual(self.removals(), [NODES[2]])
+        self.succeeds("node", "remove", "aaaa0", "--yes")
+        self.assertEqual(self.removals(), [NODES[2], NODES[0]])
+
+    def on_a_terminal(self, answer):
+        """`node remove bbbb` with a person who types; the exit status."""
+        master, slave = pty.openpty()
+        process = subprocess.Popen(
+            [cluster.STCTL, "node", "remove", "bbbb"], stdin=slave, stdout=slave, stderr=slave,
+            env={**cluster.ENVIRONMENT, "XDG_CONFIG_HOME": self.folder.path})
+        os.close(slave)
+        said = b""
+        while b"[yes/no]" not in said:
+            self.assertTrue(select.select([master], [], [], 20)[0], said)
+            said += os.read(master, 1000)
+        self.assertIn(NODES[2].encode(), said)
+        os.write(master, answer.encode() or b"\x04")
+        status = process.wait(20)
+        os.close(master)
+        return status
+
+    def test_an_enrolment_is_a_private_file_and_its_secret_is_not_shown(self):
+        out = self.succeeds("enrolment", "create", "rack1", "--uses", "3", "--expires", "2h")
+        self.assertIn("EFI/smalltown/enrolment.pb", out)
+        asked = self.master.asked[-1]
+        self.assertEqual((asked.uses, asked.expires_in_s, len(asked.request_id)), (3, 7200, 16))
+        path = self.folder / "enrolment.pb"
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+        with open(path, "rb") as file:
+            packed = file.read()
+        self.assertEqual(self.api.EnrolmentConfig.FromString(packed), self.api.EnrolmentConfig(
+            enrolment_secret=SECRET, masters_cert=MASTERS_CERT, master_ips=[b"\x7f\0\0\x01"]))
+        shown = self.succeeds("enrolment", "create", "rack2", "--out", "two.pb", "-o", "json")
+        self.assertEqual(json.loads(shown)["file"], "two.pb")
+        for text in (out, shown):
+            self.assertNotIn(SECRET.decode(), text)
+            self.assertNotIn(SECRET.hex(), text)
+
+    def test_no_secret_is_made_that_has_nowhere_to_go(self):
+        open(self.folder / "enrolment.pb", "w", encoding="ascii").close()
+        self.assertIn("not overwritten", self.fails(6, "enrolment", "create", "x"))
+        self.fails(6, "enrolment", "create", "x", "--out", "no/such/folder")
+        self.assertEqual(self.master.asked, [])
+
+    def test_an_enrolment_of_another_cluster_is_not_written(self):
+        self.master.masters_cert = peer.self_signed(MASTER_KEY, "other")
+        sentence = self.fails(1, "enrolment", "create", "rack1")
+        self.assertIn("stctl enrolment revoke rack1", sentence)
+        self.assertNotIn("enrolment.pb", os.listdir(self.folder.path))
+
+    def test_enrolments_are_listed_and_revoked(self):
+        out = self.succeeds("enrolment", "list")
+        self.assertRegex(out, r"(?m)^3 +(119m|2h) +rack1$")
+        self.assertRegex(out, r"(?m)^1 +expired +old$")
+        self.assertEqual(json.loads(self.succeeds("enrolment", "list", "-ojson"))[0]["uses_left"], 3)
+        self.succeeds("enrolment", "revoke", "rack1")
+        self.assertEqual(self.master.asked[-1].name, "rack1")
+
+    def test_each_failure_has_its_exit_status_and_what_to_do(self):
+        Code = grpc.StatusCode
+        for code, reason, status, advice in (
+                (Code.NOT_FOUND, "not-found", 3, ""),
+                (Code.PERMISSION_DENIED, "role", 4, "whose role is admin"),
+                (Code.UNAUTHENTICATED, None, 4, "--admin-cert"),
+                (Code.UNAVAILABLE, "no-quorum", 5, "stctl status"),
+                (Code.RESOURCE_EXHAUSTED, "busy", 5, "try again"),
+                (Code.ALREADY_EXISTS, "exists", 6, ""),
+                (Code.FAILED_PRECONDITION, None, 6, ""),
+                (Code.UNIMPLEMENTED, None, 1, "cannot do this yet"),
+                (Code.INVALID_ARGUMENT, "malformed", 2, "")):
+            self.master.failure = (code, reason, "what happened")
+            sentence = self.fails(status, "enrolment", "revoke", "x")
+            self.assertIn("what happened", sentence)
+            self.assertIn(self.address, sentence)
+            self.assertIn(advice, sentence)
+
+    def test_a_master_that_does_not_answer_costs_the_timeout(self):
+        self.master.pause = 5
+        began = time.monotonic()
+        self.assertIn("--timeout", self.fails(5, "node", "list", "--timeout", "500ms"))
+        self.assertLess(time.monotonic() - began, 3)
+
+    def test_the_status_of_each_master_of_the_context(self):
+        dead = cluster.fresh_address()
+        self.run_it("context", "remove", "town")
+        self.run_it(*self.context("town", f"{dead},{self.address}"))
+        out = self.succeeds("status")
+        self.assertRegex(out, rf"(?m)^{re.escape(self.address)} +leader ")
+        self.assertRegex(out, rf"(?m)^{re.escape(dead)} +unreachable ")
+        status = json.loads(self.succeeds("status", "-o", "json"))
+        self.assertEqual((status["nodes"], status["waiting"], status["leader"]), (3, 1, True))
+        self.assertEqual([m["reachable"] for m in status["masters"]], [False, True])
+        self.master.leader = 0
+        done = self.run_it("status")
+        self.assertEqual(done.returncode, 5)
+        self.assertIn("no leader", done.stdout)
+        self.assertIn("no leader", done.stderr)
+
+    def test_a_wrong_administrator_is_told_so(self):
+        self.run_it("keygen", "--out", "other")
+        self.run_it(*self.context("other", self.address, "--cert", "other/admin.pem", "--key",
+                                  "other/admin-key.pem"))
+        self.fails(5, "node", "list", "--context", "other", "--timeout", "3s")
+
+
+# The tests of the base class are its own.
+for name in [n for n in dir(CommandLine) if n.startswith("test")]:
+    setattr(Answers, name, None)
+
+if __name__ == "__main__":
+    unittest.main()
