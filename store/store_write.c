@@ -303,11 +303,10 @@ write_all(void *arg)
     struct store_batch *list;
     while ((list = take_queue(store))) {
         struct st_err err = {0};
-        if (commit(store, list, &err)) {
-            break_down(store, list, &err);
-            break;
-        }
-        finish_list(list);
+        if (commit(store, list, &err))
+            break_down(store, list, &err); /* nothing is queued after that */
+        else
+            finish_list(list);
     }
     return NULL;
 }
