@@ -95,7 +95,7 @@ newest_configuration(struct writing *w, uint64_t index, uint64_t *out, struct st
 static enum st_code
 cut_head(struct writing *w, uint64_t index, struct st_err *err)
 {
-    uint64_t keep;
+    uint64_t keep = 0;
     enum st_code code = newest_configuration(w, index, &keep, err);
     if (!code)
         code = delete_range(w, TABLE_CONF, 0, keep, err);
