@@ -52,7 +52,7 @@ rsa_check(const TPMT_PUBLIC *ak, const void *bytes, size_t len,
           const uint8_t digest[SHA256_LEN], struct st_err *err)
 {
     TPMT_SIGNATURE parsed;
-    const uint8_t *signature;
+    const uint8_t *signature = NULL;
     enum st_code code = rsa_unwrap(bytes, len, &parsed, &signature, err);
     if (code)
         return code;
