@@ -38,12 +38,14 @@ static const char *const reason_words[ST_REASON_COUNT] = {
     [ST_REASON_OTHER_SERVER] = "other-server",
 };
 
-static void
+static enum st_code
 fill(struct st_err *err, enum st_code code, enum st_reason reason, const char *format,
      va_list args)
 {
+    if (code == ST_OK) /* a failure that was never filled */
+        code = ST_INTERNAL;
     if (!err)
-        return;
+        return code;
     err->code = code;
     err->reason = reason;
     err->retry_ms = 0;
@@ -51,44 +53,42 @@ fill(struct st_err *err, enum st_code code, enum st_reason reason, const char *f
     for (char *c = err->text; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = '?';
+    return code;
 }
 
-enum st_code
-st_fail(struct st_err *err, enum st_code code, const char *format, ...)
+enum st_code(st_fail)(struct st_err *err, enum st_code code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fill(err, code, ST_REASON_NONE, format, args);
+    code = fill(err, code, ST_REASON_NONE, format, args);
     va_end(args);
     return code;
 }
 
-enum st_code
-st_fail_for(struct st_err *err, enum st_code code, enum st_reason reason,
-            const char *format, ...)
+enum st_code(st_fail_for)(struct st_err *err, enum st_code code, enum st_reason reason,
+                          const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fill(err, code, reason, format, args);
+    code = fill(err, code, reason, format, args);
     va_end(args);
     return code;
 }
 
-enum st_code
-st_wrap(struct st_err *err, const char *format, ...)
+enum st_code(st_wrap)(struct st_err *err, const char *format, ...)
 {
     if (!err)
         return ST_INTERNAL;
     struct st_err inner = *err;
     va_list args;
     va_start(args, format);
-    fill(err, inner.code ? inner.code : ST_INTERNAL, inner.reason, format, args);
+    enum st_code code = fill(err, inner.code, inner.reason, format, args);
     va_end(args);
     err->retry_ms = inner.retry_ms;
     size_t used = strlen(err->text);
     if (inner.text[0])
         snprintf(err->text + used, sizeof(err->text) - used, ": %s", inner.text);
-    return err->code;
+    return code;
 }
 
 const char *

@@ -74,6 +74,18 @@ enum st_code st_fail_for(struct st_err *err, enum st_code code, enum st_reason r
 enum st_code st_wrap(struct st_err *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Never ST_OK; said so that a compiler sees which outputs were written. */
+static inline enum st_code
+st_failed(enum st_code code)
+{
+    if (code == ST_OK)
+        __builtin_unreachable();
+    return code;
+}
+#define st_fail(...) st_failed((st_fail)(__VA_ARGS__))
+#define st_fail_for(...) st_failed((st_fail_for)(__VA_ARGS__))
+#define st_wrap(...) st_failed((st_wrap)(__VA_ARGS__))
+
 /* "PERMISSION_DENIED" and so on; for an unknown number "UNKNOWN". */
 const char *st_code_name(enum st_code code);
 
