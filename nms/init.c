@@ -95,7 +95,7 @@ replica_begin(const struct init_config *config, struct state *state, bool bootst
         .dir = config->dir,
         .id = FIRST_MEMBER,
         .address = address,
-        .bootstrap = bootstrap,
+        .begin = bootstrap ? REPLICA_BOOTSTRAP : REPLICA_OPEN,
         .machine = state_machine(state),
     };
     return replica_open(&replica, out, err);

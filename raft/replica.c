@@ -108,11 +108,11 @@ check_owner(struct replica *replica, const struct replica_config *config,
     enum st_code code = store_head(replica->store, &head, err);
     if (code)
         return code;
-    if (config->bootstrap && head.member)
+    if (config->begin == REPLICA_BOOTSTRAP && head.member)
         return st_fail(err, ST_ALREADY_EXISTS, "%s holds a group already", config->dir);
-    if (!config->bootstrap && !head.member)
+    if (config->begin == REPLICA_OPEN && !head.member)
         return st_fail(err, ST_NOT_FOUND, "%s holds no group", config->dir);
-    if (!config->bootstrap && head.member != config->id)
+    if (config->begin == REPLICA_OPEN && head.member != config->id)
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "%s belongs to member %llu, this is %llu", config->dir,
                        (unsigned long long)head.member, (unsigned long long)config->id);
@@ -187,7 +187,8 @@ compact(struct replica *replica, struct st_err *err)
 static enum st_code
 start(struct replica *replica, const struct replica_config *config, struct st_err *err)
 {
-    enum st_code code = config->bootstrap ? bootstrap(replica, config, err) : ST_OK;
+    enum st_code code =
+        config->begin == REPLICA_BOOTSTRAP ? bootstrap(replica, config, err) : ST_OK;
     if (code)
         return code;
     raft_set_pre_vote(&replica->raft, true);
@@ -291,7 +292,7 @@ open_store(struct replica *replica, const struct replica_config *config,
            struct st_err *err)
 {
     struct store_config store = {.dir = config->dir,
-                                 .create = config->bootstrap,
+                                 .create = config->begin == REPLICA_BOOTSTRAP,
                                  .failed = store_broke,
                                  .arg = replica};
     enum st_code code = store_open(&store, &replica->store, err);

@@ -6,6 +6,9 @@
  * store with the index they belong to; at start the machine is given all of them, then
  * the tail of the log again.
  *
+ * Every member takes proposals and barriers: one that follows hands them to the leader
+ * over the peer link.  A group of several needs credentials for that link.
+ *
  * One loop thread per replica runs all callbacks and the machine's functions (before
  * replica_open() returns, its caller's thread does).  replica_propose(),
  * replica_barrier() and replica_status() may be called from any thread; not from two
@@ -15,6 +18,7 @@
 #define RAFT_REPLICA_H
 
 #include "proto/err.h"
+#include "proto/secret.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -59,12 +63,34 @@ struct replica_machine {
                   struct replica_change *change, struct replica_result *result);
 };
 
+/* What this member shows the others on port 7834, and what it demands of them: TLS 1.3
+ * with a certificate of the same authority, not on its list, that names the member it
+ * speaks for (CN "smalltown-member-<id>").  DER, lent for the call. */
+struct replica_credentials {
+    const void *ca, *crl, *cert;
+    size_t ca_len, crl_len, cert_len;
+    const struct secret *key; /* PKCS#8, Ed25519 */
+};
+
+/* How a member begins in a folder that holds no group yet. */
+enum replica_begin {
+    REPLICA_OPEN,      /* not at all: ST_NOT_FOUND */
+    REPLICA_BOOTSTRAP, /* as the only voter of a new group */
+    REPLICA_JOIN,      /* empty: it waits for a leader who was told of it */
+};
+
 struct replica_config {
     const char *dir;     /* of this master; the store is dir/store.mdb, 0600 */
-    uint64_t id;         /* member id, not 0 */
+    uint64_t id;         /* member id, not 0; never used twice in the life of a group */
     const char *address; /* "192.0.2.1:7834" */
-    bool bootstrap; /* begin a new group of one; ST_ALREADY_EXISTS where dir holds one */
+    enum replica_begin
+        begin; /* not REPLICA_OPEN: ST_ALREADY_EXISTS where dir holds one */
+    const struct replica_credentials *credentials; /* NULL: no peers; a group of one */
     struct replica_machine machine;
+    /* Leadership, the members, or how far one of them is may have changed.  Loop thread;
+     * must not block.  NULL is fine. */
+    void (*moved)(void *arg);
+    void *moved_arg;
     /* A disk error or a broken library invariant: the process must end now, nothing more
      * is acknowledged.  Called from the loop thread, at most once; must not return. NULL:
      * one line on stderr, then abort(). */
@@ -72,7 +98,7 @@ struct replica_config {
 };
 
 /* Runs when it returns: records are loaded, though a leader may not be known yet.
- * ST_NOT_FOUND where dir holds no group and bootstrap is not set; ST_ALREADY_EXISTS;
+ * ST_NOT_FOUND where dir holds no group and none is to begin; ST_ALREADY_EXISTS;
  * ST_DATA_LOSS; ST_UNAVAILABLE where another process has it open; ST_FAILED_PRECONDITION
  * where it is another member's, or of a later format. */
 enum st_code replica_open(const struct replica_config *config, struct replica **out,
@@ -106,10 +132,64 @@ enum st_code replica_propose_wait(struct replica *replica, const void *command,
 enum st_code replica_barrier_wait(struct replica *replica, uint32_t timeout_ms,
                                   struct st_err *err);
 
+/* ---- the members ---- */
+
+enum {
+    REPLICA_MEMBERS_MAX = 9,
+    REPLICA_ADDRESS_MAX = 64,
+};
+
+enum replica_role {
+    REPLICA_SPARE,   /* has no vote, and is sent nothing */
+    REPLICA_STANDBY, /* has no vote, and is sent the log */
+    REPLICA_VOTER,
+};
+
+struct replica_member {
+    uint64_t id;
+    enum replica_role role;
+    char address[REPLICA_ADDRESS_MAX];
+    /* As this member sees it; itself always. */
+    bool connected;
+    /* Known to the leader only, 0 and false elsewhere: the last entry that it is known to
+     * have on disk, and whether it answered within the last seconds. */
+    uint64_t stored_index;
+    bool answers;
+};
+
+/* The newest configuration known here, in the order of ids; returns how many. */
+unsigned replica_members(struct replica *replica,
+                         struct replica_member out[REPLICA_MEMBERS_MAX]);
+
+/* One step of a change, by the leader only (ST_FAILED_PRECONDITION with
+ * ST_REASON_NO_QUORUM elsewhere), one at a time (ST_UNAVAILABLE while another is under
+ * way).  A step that is already taken is ST_OK: whoever carries on an intention asks
+ * again.  done() as for replica_propose(), without a result. */
+enum replica_step {
+    REPLICA_STEP_ADD,     /* as a spare; address is used by this step only */
+    REPLICA_STEP_PROMOTE, /* to a voter, once it has caught up */
+    REPLICA_STEP_REMOVE,  /* the leader can remove itself: it steps down */
+};
+void replica_step(struct replica *replica, enum replica_step step, uint64_t id,
+                  const char *address, uint32_t timeout_ms, replica_done done, void *arg);
+
+/* Hands leadership to the voter that is furthest (or to `id`, not 0).  ST_OK where this
+ * member does not lead.  After that replica_close() costs the others no election. */
+void replica_transfer(struct replica *replica, uint64_t id, uint32_t timeout_ms,
+                      replica_done done, void *arg);
+
+/* The authority's newer list: no handshake ignores it from now on, and a live connection
+ * of a member that it names is closed.  ST_FAILED_PRECONDITION where its number is not
+ * above the current one; ST_INVALID_ARGUMENT where it is not of this authority.  Any
+ * thread. */
+enum st_code replica_set_crl(struct replica *replica, const void *crl, size_t len,
+                             struct st_err *err);
+
 struct replica_status {
     uint64_t id, leader_id; /* leader_id 0: none known */
     uint64_t term, commit_index, applied_index;
     uint32_t members;
+    bool serving; /* leads, and has applied all that earlier leaders committed */
 };
 void replica_status(struct replica *replica, struct replica_status *out);
 

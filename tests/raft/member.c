@@ -36,7 +36,7 @@ member_open(struct member *member, bool bootstrap, struct st_err *err)
     struct replica_config config = {.dir = member->dir,
                                     .id = 1,
                                     .address = "127.0.0.1:7834",
-                                    .bootstrap = bootstrap,
+                                    .begin = bootstrap ? REPLICA_BOOTSTRAP : REPLICA_OPEN,
                                     .machine = counters_machine(&member->counters),
                                     .fatal = member->fatal};
     return replica_open(&config, &member->replica, err);
