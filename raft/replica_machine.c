@@ -115,6 +115,8 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *entry, void **result)
                                        (unsigned long long)index))
         replica_die(replica, &err);
     pthread_mutex_lock(&replica->lock);
+    /* Both, before anybody hears of it: what is applied is committed. */
+    replica->status.commit_index = replica->raft.commit_index;
     replica->status.applied_index = index;
     pthread_mutex_unlock(&replica->lock);
     FAILPOINT("raft.apply.before");
