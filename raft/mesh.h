@@ -1,9 +1,14 @@
 /* mesh.h - the connections of this member to the others, port 7834.
  *
  * TLS 1.3 by wolfSSL over libuv's TCP, both ends with a certificate of the consensus
- * authority.  Every member dials every other: what it sends goes over the connection it
- * dialled, what arrives on an accepted one is only read.  Frames are length-prefixed
- * peer.proto messages, bounded and checked to the last byte before anybody sees them.
+ * authority.  Every member dials every other.  A message goes over the connection that we
+ * dialled, or, where there is none, over one that the other member dialled: a member that
+ * joins knows nobody yet.  Frames are length-prefixed peer.proto messages, bounded and
+ * checked to the last byte before anybody sees them.
+ *
+ * The first frame each way is Hello: who speaks, where it listens, and which start of it
+ * this is (`boot`).  A member whose folder is an older one starts with a number that its
+ * peers have seen; they refuse it, and say why.
  *
  * Loop thread only, but mesh_set_crl().
  */
@@ -19,17 +24,29 @@ enum {
     MESH_FRAME_MAX = 8 * 1024 * 1024,    /* bytes on the wire after the length */
     MESH_WAITING_MAX = 16 * 1024 * 1024, /* bytes that wait for one peer, then
                                             RAFT_NOCONNECTION */
-    MESH_NOTE_MAX = 128 * 1024,
+    MESH_NOTE_MAX = 512 * 1024,
+    MESH_SNAPSHOT_MAX = 512 * 1024 * 1024, /* goes in chunks, between other messages */
+    MESH_NONCE_LEN = 16,
 };
 
 struct mesh;
 
 struct mesh_config {
     uv_loop_t *loop;
-    uint64_t id;
+    uint64_t id;         /* the one that the certificate names */
     const char *address; /* "192.0.2.1:7834", where it listens */
     const struct replica_credentials *credentials;
+    /* This start of this member: a number greater than that of every start before, and 16
+     * random bytes. */
+    uint64_t boot;
+    uint8_t boot_nonce[MESH_NONCE_LEN];
     void *arg;
+    /* Another member's Hello.  A failure closes the connection, and `why` is told to the
+     * other side.  Its address is its own word. */
+    enum st_code (*admit)(void *arg, uint64_t from, const char *address, uint64_t boot,
+                          const uint8_t nonce[MESH_NONCE_LEN], struct st_err *why);
+    /* A member closed the connection on our Hello. */
+    void (*refused)(void *arg, uint64_t by, const struct st_err *why);
     /* From the member that the certificate names.  Takes what libraft takes (io.h). */
     void (*receive)(void *arg, uint64_t from, struct raft_message *message);
     /* Bytes of replica's own, lent until return. */
