@@ -120,6 +120,17 @@ check_owner(struct replica *replica, const struct replica_config *config,
     return ST_OK;
 }
 
+/* From here on the folder is not joined with again, whatever becomes of this try. */
+static enum st_code
+own(struct replica *replica, uint64_t id, struct st_err *err)
+{
+    struct store_batch *batch = store_batch_new();
+    if (!batch)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "out of memory");
+    store_put_member(batch, id);
+    return store_write(replica->store, batch, err);
+}
+
 static enum st_code
 bootstrap(struct replica *replica, const struct replica_config *config,
           struct st_err *err)
@@ -282,8 +293,11 @@ open_store(struct replica *replica, const struct replica_config *config,
                                  .create = config->begin != REPLICA_OPEN,
                                  .failed = store_broke,
                                  .arg = replica};
-    enum st_code code = store_open(&store, &replica->store, err);
-    return code ? code : check_owner(replica, config, err);
+    enum st_code code;
+    if ((code = store_open(&store, &replica->store, err)) ||
+        (code = check_owner(replica, config, err)))
+        return code;
+    return config->begin == REPLICA_JOIN ? own(replica, config->id, err) : ST_OK;
 }
 
 enum st_code

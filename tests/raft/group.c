@@ -30,7 +30,7 @@ pause_ms(long ms)
 }
 
 struct group_member *
-group_member(struct group *group, uint64_t id)
+group_of(struct group *group, uint64_t id)
 {
     assert_in_range(id, 1, group->count);
     return &group->members[id - 1];
@@ -87,7 +87,7 @@ group_end(struct group *group)
 enum st_code
 group_open(struct group *group, uint64_t id, enum replica_begin begin, struct st_err *err)
 {
-    struct group_member *m = group_member(group, id);
+    struct group_member *m = group_of(group, id);
     const struct replica_credentials credentials = {
         .ca = group->ca.cert.der,
         .ca_len = group->ca.cert.len,
@@ -111,7 +111,7 @@ group_open(struct group *group, uint64_t id, enum replica_begin begin, struct st
 void
 group_close(struct group *group, uint64_t id)
 {
-    struct group_member *m = group_member(group, id);
+    struct group_member *m = group_of(group, id);
     replica_close(m->replica);
     m->replica = NULL;
 }
@@ -137,10 +137,10 @@ group_step(struct group *group, enum replica_step step, uint64_t id)
 {
     struct st_err err = {0};
     for (uint64_t until = now_ms() + PATIENCE_MS; now_ms() < until; pause_ms(20)) {
-        struct group_member *leader = group_member(group, group_leader(group));
+        struct group_member *leader = group_of(group, group_leader(group));
         err = (struct st_err){0};
-        if (!replica_step_wait(leader->replica, step, id,
-                               group_member(group, id)->address, 20000, &err))
+        if (!replica_step_wait(leader->replica, step, id, group_of(group, id)->address,
+                               20000, &err))
             return;
         if (err.code != ST_UNAVAILABLE && err.code != ST_FAILED_PRECONDITION)
             break;
@@ -168,8 +168,8 @@ group_propose(struct group *group, uint64_t id, const char *command)
     char text[24];
     for (uint64_t until = now_ms() + PATIENCE_MS; now_ms() < until;) {
         err = (struct st_err){0};
-        if (replica_propose_wait(group_member(group, id)->replica, command,
-                                 strlen(command), TRY_MS, &result, &err)) {
+        if (replica_propose_wait(group_of(group, id)->replica, command, strlen(command),
+                                 TRY_MS, &result, &err)) {
             assert_int_equal(err.code, ST_UNAVAILABLE);
             continue;
         }
@@ -183,7 +183,7 @@ group_propose(struct group *group, uint64_t id, const char *command)
 uint64_t
 group_read(struct group *group, uint64_t id, const char *name)
 {
-    struct group_member *m = group_member(group, id);
+    struct group_member *m = group_of(group, id);
     struct st_err err = {0};
     for (uint64_t until = now_ms() + PATIENCE_MS; now_ms() < until;)
         if (!replica_barrier_wait(m->replica, TRY_MS, &err))

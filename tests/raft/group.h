@@ -38,7 +38,7 @@ void group_close(struct group *group, uint64_t id);
 /* The first one begins, the others join and get a vote. */
 void group_form(struct group *group);
 
-struct group_member *group_member(struct group *group, uint64_t id);
+struct group_member *group_of(struct group *group, uint64_t id);
 /* Who leads and serves, as it says itself; waits for it. */
 uint64_t group_leader(struct group *group);
 /* Asked of whoever leads, until it is done. */

@@ -30,7 +30,7 @@ static void
 assert_counter_everywhere(struct group *group, const char *name, uint64_t value)
 {
     for (uint64_t id = 1; id <= group->count; id++)
-        if (group_member(group, id)->replica)
+        if (group_of(group, id)->replica)
             assert_int_equal(group_read(group, id, name), value);
 }
 
@@ -68,7 +68,7 @@ a_proposal_is_applied_here_when_it_is_answered(void **state)
     struct group *group = *state;
     group_form(group);
     for (uint64_t i = 0; i < 60; i++) {
-        struct group_member *m = group_member(group, i % 3 + 1);
+        struct group_member *m = group_of(group, i % 3 + 1);
         group_propose(group, m->id, "a");
         assert_int_equal(counters_get(&m->counters, "a"), i + 1);
     }
@@ -123,7 +123,7 @@ a_minority_says_that_it_cannot(void **state)
     group_close(group, another_than(group, left) == leader ? another_than(group, leader)
                                                            : another_than(group, left));
     for (uint64_t id = 1; id <= 3; id++) {
-        struct replica *replica = group_member(group, id)->replica;
+        struct replica *replica = group_of(group, id)->replica;
         if (!replica)
             continue;
         assert_code(replica_propose_wait(replica, "a", 1, 1500, &result, &err),
@@ -159,14 +159,13 @@ leadership_is_handed_over(void **state)
     for (int round = 0; round < 4; round++) {
         uint64_t old = group_leader(group), next = another_than(group, old);
         assert_ok(
-            replica_transfer_wait(group_member(group, old)->replica, next, 10000, &err));
+            replica_transfer_wait(group_of(group, old)->replica, next, 10000, &err));
         group_propose(group, old, "a");
         assert_int_equal(group_leader(group), next);
     }
     /* Nothing to hand over. */
     uint64_t follower = another_than(group, group_leader(group));
-    assert_ok(
-        replica_transfer_wait(group_member(group, follower)->replica, 0, 1000, &err));
+    assert_ok(replica_transfer_wait(group_of(group, follower)->replica, 0, 1000, &err));
 }
 
 static void
@@ -180,7 +179,7 @@ proposals_wait_while_leadership_is_handed_over(void **state)
     assert_int_equal(pthread_create(&thread, NULL, propose_many, &stream), 0);
     for (int round = 0; round < 5; round++) {
         uint64_t old = group_leader(group);
-        if (replica_transfer_wait(group_member(group, old)->replica, 0, 10000, &err))
+        if (replica_transfer_wait(group_of(group, old)->replica, 0, 10000, &err))
             assert_int_equal(err.code, ST_UNAVAILABLE);
     }
     pthread_join(thread, NULL);
@@ -203,7 +202,7 @@ a_member_that_was_away_catches_up_by_a_snapshot(void **state)
     assert_ok(group_open(group, away, REPLICA_OPEN, &err));
     assert_int_equal(group_read(group, away, "a"), 2600);
     assert_int_equal(group_read(group, away, "before"), 1);
-    assert_true(group_member(group, away)->counters.loaded > 0);
+    assert_true(group_of(group, away)->counters.loaded > 0);
     group_close(group, away);
     assert_ok(group_open(group, away, REPLICA_OPEN, &err));
     assert_int_equal(group_propose(group, away, "a"), 2601);
@@ -221,10 +220,10 @@ a_removed_member_has_no_say(void **state)
     group_step(group, REPLICA_STEP_REMOVE, out);
     group_step(group, REPLICA_STEP_REMOVE, out); /* as if its answer had been lost */
     assert_int_equal(
-        replica_members(group_member(group, group_leader(group))->replica, members), 2);
-    assert_code(replica_propose_wait(group_member(group, out)->replica, "a", 1, 1000,
-                                     &result, &err),
-                ST_UNAVAILABLE);
+        replica_members(group_of(group, group_leader(group))->replica, members), 2);
+    assert_code(
+        replica_propose_wait(group_of(group, out)->replica, "a", 1, 1000, &result, &err),
+        ST_UNAVAILABLE);
     group_propose(group, group_leader(group), "a");
 }
 
@@ -235,7 +234,7 @@ the_leader_can_be_removed(void **state)
     group_form(group);
     uint64_t out = group_leader(group);
     struct st_err err = {0};
-    enum st_code code = replica_step_wait(group_member(group, out)->replica,
+    enum st_code code = replica_step_wait(group_of(group, out)->replica,
                                           REPLICA_STEP_REMOVE, out, NULL, 10000, &err);
     assert_true(code == ST_OK || code == ST_UNAVAILABLE);
     group_close(group, out);
@@ -250,7 +249,7 @@ the_only_voter_cannot_be_removed(void **state)
     struct st_err err = {0};
     assert_ok(group_open(group, 1, REPLICA_BOOTSTRAP, &err));
     group_propose(group, 1, "a");
-    assert_code(replica_step_wait(group_member(group, 1)->replica, REPLICA_STEP_REMOVE, 1,
+    assert_code(replica_step_wait(group_of(group, 1)->replica, REPLICA_STEP_REMOVE, 1,
                                   NULL, 1000, &err),
                 ST_FAILED_PRECONDITION);
 }
@@ -265,8 +264,7 @@ members_know_of_each_other(void **state)
     for (uint64_t id = 1; id <= 3; id++) {
         unsigned connected = 0;
         for (int i = 0; i < 1000 && connected < 3; i++) {
-            assert_int_equal(replica_members(group_member(group, id)->replica, members),
-                             3);
+            assert_int_equal(replica_members(group_of(group, id)->replica, members), 3);
             connected = 0;
             for (int j = 0; j < 3; j++)
                 connected += members[j].connected;
@@ -276,7 +274,7 @@ members_know_of_each_other(void **state)
         for (uint64_t j = 0; j < 3; j++) {
             assert_int_equal(members[j].id, j + 1);
             assert_int_equal(members[j].role, REPLICA_VOTER);
-            assert_string_equal(members[j].address, group_member(group, j + 1)->address);
+            assert_string_equal(members[j].address, group_of(group, j + 1)->address);
         }
     }
 }
