@@ -3,6 +3,7 @@
 #include "tests/cmocka.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,31 @@ pause_ms(long ms)
 {
     const struct timespec time = {.tv_nsec = ms * 1000000};
     nanosleep(&time, NULL);
+}
+
+static pthread_mutex_t fatal_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t fatal_said = PTHREAD_COND_INITIALIZER;
+static char fatal_text[512];
+
+static void
+on_fatal(const char *sentence)
+{
+    pthread_mutex_lock(&fatal_lock);
+    snprintf(fatal_text, sizeof(fatal_text), "%s", sentence);
+    pthread_cond_signal(&fatal_said);
+    pthread_mutex_unlock(&fatal_lock);
+    for (;;)
+        pause();
+}
+
+const char *
+group_await_fatal(void)
+{
+    pthread_mutex_lock(&fatal_lock);
+    while (!fatal_text[0])
+        pthread_cond_wait(&fatal_said, &fatal_lock);
+    pthread_mutex_unlock(&fatal_lock);
+    return fatal_text;
 }
 
 struct group_member *
@@ -104,6 +130,7 @@ group_open(struct group *group, uint64_t id, enum replica_begin begin, struct st
         .begin = begin,
         .credentials = &credentials,
         .machine = counters_machine(&m->counters),
+        .fatal = on_fatal,
     };
     return replica_open(&config, &m->replica, err);
 }

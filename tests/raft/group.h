@@ -20,6 +20,10 @@ struct group_member {
     struct replica *replica; /* NULL: not running */
 };
 
+/* The next sentence of a member that ended itself: its thread stands still for ever, and
+ * it must not be closed. */
+const char *group_await_fatal(void);
+
 struct group {
     struct ca ca;
     struct cert crl;
