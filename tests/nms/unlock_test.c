@@ -8,6 +8,7 @@
 
 #include "proto/scope.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -91,6 +93,22 @@ attempt_end(struct attempt *attempt, const struct st_err *barrier)
     rpc_channel_close(attempt->channel);
 }
 
+/* --- the kernel's random bytes --------------------------------------------------------
+ */
+
+ssize_t __real_getrandom(void *bytes, size_t len, unsigned flags);
+ssize_t __wrap_getrandom(void *bytes, size_t len, unsigned flags);
+static atomic_bool no_entropy;
+
+ssize_t
+__wrap_getrandom(void *bytes, size_t len, unsigned flags)
+{
+    if (!no_entropy)
+        return __real_getrandom(bytes, len, flags);
+    errno = ENOSYS;
+    return -1;
+}
+
 /* --- what a stranger is told ---------------------------------------------------------
  */
 
@@ -146,6 +164,19 @@ a_node_gets_its_own_half_back_with_role_and_addresses(void **state)
     town_restart(town);
     unlocks(town, &rsa);
     unlocks(town, &ecc);
+}
+
+static void
+N05_without_entropy_there_is_no_nonce(void **state)
+{
+    struct town *town = *state;
+    MACHINE machine;
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, false);
+    no_entropy = true;
+    REFUSED(NULL, ST_UNAVAILABLE, "no-quorum");
+    no_entropy = false;
+    unlocks(town, &machine);
 }
 
 /* --- the proof ------------------------------------------------------------------------
@@ -459,6 +490,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TOWN_TEST(a_node_gets_its_own_half_back_with_role_and_addresses),
+        TOWN_TEST(N05_without_entropy_there_is_no_nonce),
         TOWN_TEST(N04_N10_N28_a_quote_that_proves_nothing_is_refused),
         TOWN_TEST(N09_other_than_16_pcrs_of_32_bytes_are_malformed),
         TOWN_TEST(N14_a_quote_that_is_cut_is_malformed_for_a_node_and_for_nobody),
