@@ -1,9 +1,13 @@
 """A machine without a battery: its clock says 1970, or anything, and it enrols and unlocks."""
+import datetime
 import os
+import ssl
 import subprocess
+import time
 import unittest
 
 import cluster
+import peer
 
 SHIM = os.environ["ST_CLOCK_1970"]
 BACK_THEN = {"LD_PRELOAD": SHIM,
@@ -48,6 +52,33 @@ class Clock(cluster.ClusterTest):
         # All of them begin in 1970: who compared dates would pass there, and not here.
         self.enrols_and_unlocks("before", BEFORE)
         self.enrols_and_unlocks("after", AFTER)
+
+    def administrator_of_today(self):
+        """One whose certificate began yesterday and ends tomorrow."""
+        admin = cluster.Admin(self.folder, "today")
+        key, day = peer.ed25519.Ed25519PrivateKey.generate(), datetime.timedelta(days=1)
+        now = datetime.datetime.utcnow()
+        cert = peer.self_signed(key, "today", begins=now - day, ends=now + day)
+        for path, content in ((admin.key, peer.pem_of_key(key)),
+                              (admin.cert, ssl.DER_cert_to_PEM_cert(cert).encode())):
+            with open(path, "wb") as file:
+                file.write(content)
+        return admin
+
+    def test_N50_an_administrator_is_heard_while_his_certificate_lasts(self):
+        admin = self.administrator_of_today()
+        master = cluster.Master(self.folder, admin, name="dated")
+        self.addCleanup(master.kill)
+        admin.use(master)
+        master.start_leading(admin)
+        for days, status in ((2, 4), (-2, 4), (0, 0)):
+            self.assertEqual(master.terminate(), 0)
+            then = int(time.time()) + days * 86400
+            master.start(env={**BACK_THEN, "ST_CLOCK_SAYS": str(then)})
+            self.assertTrue(self.preloaded(master))
+            done = cluster.until(lambda: (d := admin.run("status")).returncode != 5 and d, 30,
+                                 master.log, 0.1)
+            self.assertEqual(done.returncode, status, done.stdout + done.stderr)
 
     def test_so_it_does_with_a_master_in_1970(self):
         self.assertEqual(self.master.terminate(), 0)
