@@ -21,11 +21,12 @@ ALL_PCRS = "sha256:" + ",".join(str(pcr) for pcr in range(16))
 FOR_EVER = datetime.datetime(9999, 12, 31, 23, 59, 59)
 
 
-def self_signed(key, name="peer", extensions=()):
+def self_signed(key, name="peer", extensions=(), begins=datetime.datetime(1970, 1, 1),
+                ends=FOR_EVER):
     """An Ed25519 certificate in DER, as long as time."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), 7,
-                                      datetime.datetime(1970, 1, 1), FOR_EVER)
+                                      begins, ends)
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
     return builder.sign(key, None).public_bytes(serialization.Encoding.DER)
