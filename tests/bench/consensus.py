@@ -11,6 +11,21 @@ from etcd import Etcd
 LOAD = os.path.join(cluster.PROGRAMS, "tests", "bench", "bench-load")
 
 
+class Joined(cluster.Master):
+    """A master that another one invited."""
+
+    def __init__(self, folder, admin, name):  # pylint: disable=super-init-not-called
+        cluster.Program.__init__(self, folder / f"{name}.log")
+        self.address, self.data = cluster.fresh_address(), folder / f"{name}-data"
+        ticket = folder / f"{name}.ticket"
+        cluster.until(lambda: admin.run("master", "invite", name, "--out", ticket).returncode == 0,
+                      60, lambda: admin.run("master", "list").stderr, 0.5)
+        done = subprocess.run([cluster.NMS, "join", "--data", self.data, "--address", self.address,
+                               "--ticket", ticket], capture_output=True, text=True, timeout=60,
+                              check=False)
+        assert done.returncode == 0, done.stderr
+
+
 class Smalltown:
     """Our masters."""
 
@@ -19,19 +34,43 @@ class Smalltown:
         self.masters = [cluster.Master(folder, admin)]
         self.cert = self.masters[0].masters_pem
         admin.use(self.masters[0])
-        assert members == 1
+        self.start()
+        for number in range(2, members + 1):
+            self.masters.append(Joined(folder, admin, f"m{number}"))
+            self.masters[-1].start()
+            cluster.until(lambda: self.states().get(self.masters[-1].address) == "voter", 90,
+                          self.states, 0.5)
+        self.stop()
+
+    def states(self):
+        """{address: state}, as far as anybody answers."""
+        done = self.admin.run("master", "list", "-o", "json")
+        return {master["address"]: master["state"]
+                for master in json.loads(done.stdout)} if done.returncode == 0 else {}
 
     def start(self):
+        """All at once, so that no one waits for a majority of the others."""
         for master in self.masters:
-            master.start()
-        cluster.until(lambda: self.admin.run("status").returncode == 0, 30, "a leader", 0.1)
+            master.spawn([cluster.NMS, "run", "--data", master.data])
+        cluster.until(lambda: self.admin.run("status").returncode == 0, 30, "a leader", 0.2)
+        for master in self.masters:
+            cluster.until(lambda master=master: cluster.accepts(master.address, 7836), 30,
+                          master.log, 0.2)
 
     def leader_first(self):
-        return [master.address for master in self.masters]
+        """The addresses, that of the leader before the others."""
+        if len(self.masters) == 1:
+            return [self.masters[0].address]
+        found = self.admin.ask("master", "list")
+        first = [master["address"] for master in found if master["leader"]]
+        return first + [m.address for m in self.masters if m.address not in first]
 
     def stop(self):
+        """All at once: the last alone could not hand on its leadership."""
         for master in self.masters:
-            master.terminate()
+            master.process.terminate()
+        for master in self.masters:
+            master.wait()
 
     def pids(self):
         return [master.process.pid for master in self.masters]
@@ -61,14 +100,21 @@ class Side:
         try:
             for count in clients:
                 self.load(count, 1)
+                before = self.processor()
                 result = self.load(count, seconds)
+                result["cpu_us"] = (self.processor() - before) * 1e6 / result["writes"]
                 result["rate"] = result["writes"] / result["seconds"]
                 self.rounds.setdefault(count, []).append(result)
                 print(f"  {self.name:9} {count:3} clients {result['rate']:8.0f} writes/s   "
                       f"p50 {result['p50_us'] / 1000:7.2f} ms   "
-                      f"p99 {result['p99_us'] / 1000:7.2f} ms", flush=True)
+                      f"p99 {result['p99_us'] / 1000:7.2f} ms   "
+                      f"{result['cpu_us']:5.0f} us of processor a write", flush=True)
         finally:
             self.system.stop()
+
+    def processor(self):
+        """Seconds that all members have used."""
+        return sum(map(measure.processor, self.system.pids()))
 
     def memory(self, writes):
         """Resident bytes of the largest member after so many writes since its start."""
@@ -90,10 +136,12 @@ def print_ratios(ours, theirs, clients):
     for count in clients:
         rates = [mine["rate"] / other["rate"]
                  for mine, other in zip(ours.rounds[count], theirs.rounds[count])]
-        print(f"{count:3} clients: smalltown writes {statistics.median(rates):.2f} times as often "
-              f"(rounds from {min(rates):.2f} to {max(rates):.2f}), its latency is "
-              f"{ours.median(count, 'p50_us') / theirs.median(count, 'p50_us'):.2f} (p50) and "
-              f"{ours.median(count, 'p99_us') / theirs.median(count, 'p99_us'):.2f} (p99) of etcd's")
+        p50, p99, cpu = (ours.median(count, what) / theirs.median(count, what)
+                         for what in ("p50_us", "p99_us", "cpu_us"))
+        print(f"{count:3} clients: smalltown writes {statistics.median(rates):.2f} times as often"
+              f" as etcd (rounds from {min(rates):.2f} to {max(rates):.2f});\n"
+              f"     of etcd's latency its own is {p50:.2f} (p50) and {p99:.2f} (p99),"
+              f" of etcd's processor time a write {cpu:.2f}")
 
 
 def run(arguments):

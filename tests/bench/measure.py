@@ -1,5 +1,7 @@
 """What the kernel says of a process, and numbers as a person reads them."""
 
+import os
+
 MIB = 1 << 20
 
 
@@ -18,6 +20,13 @@ def memory(pid):
     except PermissionError:
         found["Rss"] = found["VmRSS"]
     return found
+
+
+def processor(pid):
+    """Seconds of processor time used since the program began."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def mib(size):

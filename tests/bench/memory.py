@@ -14,16 +14,12 @@ FILL = os.path.join(cluster.PROGRAMS, "tests", "bench", "bench-fill")
 
 
 def settle(pid, seconds):
-    """Until it has used no processor time for a while."""
-    def ticks():
-        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        return int(fields[11]) + int(fields[12])
-    before = ticks()
+    """Until it has used next to no processor time for so long."""
+    before = measure.processor(pid)
     for _ in range(60):
         time.sleep(seconds)
-        now = ticks()
-        if now - before <= 2:
+        now = measure.processor(pid)
+        if now - before <= 0.02:
             return
         before = now
     raise AssertionError(f"process {pid} does not come to rest")
