@@ -3,7 +3,6 @@
 #include "nms/self.h"
 #include "proto/scope.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,7 +110,7 @@ nms_start(const struct nms_config *config, struct nms **out, struct st_err *err)
         (code = nodes_serve(nms, config->node_port, err)) ||
         (code = admins_serve(nms, config->admin_port, err)))
         return code;
-    malloc_trim(0); /* loading took more than is kept */
+    secret_trim_process(); /* loading took more than is kept */
     *out = TAKE(nms);
     return ST_OK;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void
@@ -131,6 +132,62 @@ an_empty_secret_equals_nothing(void **state)
     assert_code(secret_set(&a, "", SECRET_MAX + 1, &err), ST_INVALID_ARGUMENT);
 }
 
+/* A number of kB that the kernel says of this process. */
+static long
+status_kb(const char *name)
+{
+    char line[128];
+    long value = -1;
+    FILE *status = fopen("/proc/self/status", "re");
+    while (status && fgets(line, sizeof(line), status))
+        if (strncmp(line, name, strlen(name)) == 0)
+            value = strtol(line + strlen(name), NULL, 10);
+    if (status)
+        fclose(status);
+    return value;
+}
+
+/* 0: memory came back and is locked as before. */
+static int
+lock_and_trim(void)
+{
+    enum {
+        BLOCKS = 4000,
+        BLOCK_LEN = 4000,
+        CHECKED_KB = BLOCKS * BLOCK_LEN / 1024 / 2,
+    };
+    static char *blocks[BLOCKS];
+    secret_harden_process();
+    const bool was_locked = status_kb("VmLck:") > 0;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = malloc(BLOCK_LEN);
+        memset(blocks[i], 1, BLOCK_LEN);
+    }
+    for (size_t i = 0; i + 1 < BLOCKS; i++) /* the last holds the others' place */
+        free(blocks[i]);
+    const long before = status_kb("VmRSS:");
+    secret_trim_process();
+    const bool is_locked = status_kb("VmLck:") > 0;
+    bool came_back = before - status_kb("VmRSS:") > CHECKED_KB;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    came_back = true; /* their allocator never gives anything back */
+#endif
+    return was_locked == is_locked && came_back ? 0 : 1;
+}
+
+static void
+what_is_free_is_given_back_though_memory_is_locked(void **state)
+{
+    (void)state;
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(lock_and_trim());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void
 N35_only_a_node_id_is_a_node_id(void **state)
 {
@@ -223,6 +280,7 @@ main(void)
         cmocka_unit_test(N05_ten_thousand_nonces_are_distinct),
         cmocka_unit_test(N05_without_entropy_there_is_no_nonce),
         cmocka_unit_test(an_empty_secret_equals_nothing),
+        cmocka_unit_test(what_is_free_is_given_back_though_memory_is_locked),
         cmocka_unit_test(N35_only_a_node_id_is_a_node_id),
         cmocka_unit_test(N35_a_name_is_short_and_harmless),
         cmocka_unit_test(an_address_has_no_port),
