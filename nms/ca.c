@@ -141,12 +141,12 @@ crl_fill(X509_CRL *crl, X509 *issuer, uint64_t number)
 }
 
 enum st_code
-ca_crl_empty(const struct ca *ca, uint64_t number, struct cert *out, struct st_err *err)
+ca_crl_empty(const struct ca *ca, uint64_t number, struct crl *out, struct st_err *err)
 {
     AUTO(pkey_freep) EVP_PKEY *key = pkey_of_pkcs8(&ca->key);
     AUTO(x509_freep) X509 *issuer = ca_x509(ca);
     AUTO(crl_freep) X509_CRL *crl = X509_CRL_new();
-    struct cert made = {0};
+    struct crl made = {0};
     unsigned char *at = made.der;
     if (!key || !issuer || !crl || !crl_fill(crl, issuer, number) ||
         !X509_CRL_sign(crl, key, NULL))

@@ -19,11 +19,17 @@ struct ca {
     struct secret key; /* PKCS#8 */
 };
 
+/* A list of revoked certificates, DER, by value. */
+struct crl {
+    size_t len;
+    uint8_t der[CRL_MAX_LEN];
+};
+
 /* A new authority, Ed25519; the name of the cluster is in its subject. */
 enum st_code ca_new(const char *cluster, struct ca *out, struct st_err *err);
 
 /* Its list of revoked certificates, empty, with this number (RFC 5280, 5.2.3). */
-enum st_code ca_crl_empty(const struct ca *ca, uint64_t number, struct cert *out,
+enum st_code ca_crl_empty(const struct ca *ca, uint64_t number, struct crl *out,
                           struct st_err *err);
 
 /* A member's certificate with a fresh Ed25519 key, for both ends of a peer link: CN

@@ -32,7 +32,6 @@ struct making {
     struct secret masters_seed;
     struct cert masters_cert;
     struct ca ca;
-    struct cert crl;
     struct self self;
 };
 
@@ -78,10 +77,11 @@ keys_make(const struct init_config *config, struct making *making, struct st_err
         (code = cert_self_sign(&making->masters_seed, "smalltown-master",
                                &making->masters_cert, err)) ||
         (code = ca_new(config->name, &making->ca, err)) ||
-        (code = ca_crl_empty(&making->ca, 1, &making->crl, err)) ||
+        (code = ca_crl_empty(&making->ca, 1, &making->self.crl, err)) ||
         (code = ca_issue_member(&making->ca, FIRST_MEMBER, 2, &making->self.cert,
                                 &making->self.key, err)))
         return code;
+    making->self.ca = making->ca.cert;
     return self_write(config->dir, &making->self, err);
 }
 
@@ -168,7 +168,7 @@ found(const struct init_config *config, const struct making *making,
     bytes_of(&cluster.masters_cert, making->masters_cert.der, making->masters_cert.len);
     bytes_of(&cluster.ca_cert, making->ca.cert.der, making->ca.cert.len);
     bytes_of(&cluster.ca_key, making->ca.key.bytes, making->ca.key.len);
-    bytes_of(&cluster.crl, making->crl.der, making->crl.len);
+    bytes_of(&cluster.crl, making->self.crl.der, making->self.crl.len);
     State__Member member = STATE__MEMBER__INIT;
     member.id = FIRST_MEMBER;
     bytes_of(&member.address, config->address.bytes, config->address.len);
