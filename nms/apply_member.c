@@ -198,7 +198,7 @@ gone_judge(const State__Member *member, const State__Cluster *cluster,
     if (REFUSES(0x40e, member->phase != STATE__PHASE__LEAVING))
         return st_fail(err, ST_FAILED_PRECONDITION, "master %" PRIu64 " is not leaving",
                        member->id);
-    if (!cluster || gone->crl.len == 0 || gone->crl.len > STATE_CRL_MAX)
+    if (!cluster || gone->crl.len == 0 || gone->crl.len > CRL_MAX_LEN)
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "a list of revoked certificates of %zu bytes", gone->crl.len);
     if (REFUSES(0x53a, gone->crl_number != cluster->crl_number + 1))

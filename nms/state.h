@@ -25,9 +25,6 @@ enum {
     STATE_ADMINS_MAX = 256,
     STATE_ID_CERT_MAX = 2048, /* DER of a node's id_cert */
     STATE_TICKETS_MAX = 64,
-    /* DER of the list of revoked certificates.  A master that left takes about 24 bytes,
-     * for ever: room for more than 600. */
-    STATE_CRL_MAX = 16 * 1024,
     ENROLMENT_USES_MAX = 10000,
     ENROLMENT_EXPIRES_MAX_S = 366 * 24 * 3600,
     TICKET_EXPIRES_MAX_S = 7 * 24 * 3600,

@@ -93,7 +93,7 @@ is_cluster(const char *key, const void *message, uint8_t *alias)
     (void)alias;
     const State__Cluster *cluster = message;
     return strcmp(key, "cluster") == 0 && cluster->masters_seed.len == ED25519_SEED_LEN &&
-           cluster->masters_cert.len > 0 && cluster->crl.len <= STATE_CRL_MAX &&
+           cluster->masters_cert.len > 0 && cluster->crl.len <= CRL_MAX_LEN &&
            !name_check("", cluster->name, NULL);
 }
 
