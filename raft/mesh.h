@@ -70,6 +70,8 @@ void mesh_free(struct mesh *mesh);
  * a member that joins does not know the others yet.) */
 void mesh_follow(struct mesh *mesh, const struct raft_configuration *members);
 bool mesh_connected(const struct mesh *mesh, uint64_t id);
+/* Why the last connection ended that did; code ST_OK where none has.  For the log. */
+const struct st_err *mesh_trouble(const struct mesh *mesh);
 
 /* For io_init(). */
 struct link mesh_link(struct mesh *mesh);

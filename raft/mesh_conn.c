@@ -1,0 +1,338 @@
+#include "proto/mutant.h"
+#include "raft/mesh_internal.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static void
+conn_free(struct mesh_conn *conn)
+{
+    mesh_incoming_forget(&conn->incoming);
+    mesh_session_end(&conn->session);
+    free(conn->body);
+    free(conn);
+}
+
+/* ---- the end ---- */
+
+static void
+unlink_conn(struct mesh_conn *conn)
+{
+    struct mesh_conn **at = &conn->mesh->conns;
+    while (*at != conn)
+        at = &(*at)->next;
+    *at = conn->next;
+}
+
+static void
+on_closed(uv_handle_t *handle)
+{
+    struct mesh_conn *conn = handle->data;
+    struct mesh *mesh = conn->mesh;
+    bool was_up = conn->hello.id != 0;
+    unlink_conn(conn);
+    mesh_send_end(conn);
+    conn_free(conn);
+    if (was_up && !mesh->closing)
+        mesh->config.changed(mesh->config.arg);
+    mesh_handle_closed(mesh);
+}
+
+void
+mesh_conn_close(struct mesh_conn *conn, const struct st_err *why)
+{
+    if (conn->state == MESH_CLOSING)
+        return;
+    struct mesh_peer *peer = TAKE(conn->peer);
+    if (conn->state != MESH_LEAVING)
+        conn->mesh->trouble = *why;
+    conn->state = MESH_CLOSING;
+    uv_close((uv_handle_t *)&conn->tcp, on_closed);
+    if (peer)
+        mesh_peer_lost(peer);
+}
+
+static void
+close_for(struct mesh_conn *conn, enum st_code code, const char *text)
+{
+    struct st_err err = {0};
+    (void)!st_fail(&err, code, "%s", text);
+    mesh_conn_close(conn, &err);
+}
+
+void
+mesh_conn_refuse(struct mesh_conn *conn, const struct st_err *why)
+{
+    if (conn->state >= MESH_LEAVING)
+        return;
+    struct mesh_item *item = mesh_frame_refusal(why);
+    if (!item) {
+        mesh_conn_close(conn, why);
+        return;
+    }
+    conn->mesh->trouble = *why;
+    conn->state = MESH_LEAVING;
+    conn->since = uv_now(conn->mesh->loop);
+    mesh_send_item(conn, item);
+}
+
+static void
+on_shutdown(uv_shutdown_t *request, int status)
+{
+    struct mesh_conn *conn = request->data;
+    if (status)
+        close_for(conn, ST_UNAVAILABLE, uv_strerror(status));
+}
+
+/* Were it closed now, what the other one sent meanwhile would make the kernel throw the
+ * reason away. It closes when it has read that. */
+void
+mesh_conn_leave(struct mesh_conn *conn)
+{
+    if (conn->state != MESH_LEAVING || !mesh_send_empty(conn))
+        return;
+    conn->shutdown.data = conn;
+    if (uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, on_shutdown))
+        close_for(conn, ST_UNAVAILABLE, "shutdown");
+}
+
+/* ---- reading ---- */
+
+static void
+on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *out)
+{
+    struct mesh_conn *conn = handle->data;
+    (void)size;
+    *out = uv_buf_init((char *)conn->mesh->read, MESH_READ_MAX);
+}
+
+static void
+on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
+{
+    struct mesh_conn *conn = stream->data;
+    if (len < 0) {
+        close_for(conn, ST_UNAVAILABLE,
+                  len == UV_EOF ? "the other side closed" : uv_strerror((int)len));
+        return;
+    }
+    if (conn->state >= MESH_LEAVING)
+        return;
+    conn->session.in = (const uint8_t *)bytes->base;
+    conn->session.in_len = (size_t)len;
+    mesh_receive(conn);
+    conn->session.in_len = 0;
+    conn->early += conn->state < MESH_UP ? (size_t)len : 0;
+    if (REFUSES(0x564, conn->early > MESH_EARLY_MAX))
+        close_for(conn, ST_RESOURCE_EXHAUSTED, "too much came before Hello");
+}
+
+/* ---- the beginning ---- */
+
+/* A peer that is gone without a word is noticed by what is not acknowledged; what waits
+ * in the kernel is kept short, so that a heartbeat is not behind a snapshot. */
+static void
+tune(struct mesh_conn *conn)
+{
+    const struct {
+        int level, name, value;
+    } options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 2},
+        {IPPROTO_TCP, TCP_KEEPINTVL, 1},
+        {IPPROTO_TCP, TCP_KEEPCNT, 3},
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, MESH_STALL_MS},
+        {IPPROTO_TCP, TCP_NOTSENT_LOWAT, MESH_WRITE_MAX},
+    };
+    uv_os_fd_t fd;
+    if (uv_fileno((const uv_handle_t *)&conn->tcp, &fd))
+        return;
+    for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+        setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+                   sizeof(options[i].value));
+}
+
+static struct mesh_conn *
+conn_new(struct mesh *mesh, bool dialled)
+{
+    struct mesh_conn *conn = calloc(1, sizeof(*conn));
+    if (!conn)
+        return NULL;
+    if (mesh_session_begin(&conn->session, mesh->tls, dialled, NULL) ||
+        uv_tcp_init(mesh->loop, &conn->tcp)) {
+        conn_free(conn);
+        return NULL;
+    }
+    conn->mesh = mesh;
+    conn->dialled = dialled;
+    conn->tcp.data = conn;
+    conn->since = uv_now(mesh->loop);
+    mesh_items_init(&conn->waiting);
+    mesh_items_init(&conn->sent);
+    conn->next = mesh->conns;
+    mesh->conns = conn;
+    mesh->handles++;
+    return conn;
+}
+
+static void
+begin(struct mesh_conn *conn)
+{
+    tune(conn);
+    conn->state = MESH_SHAKING;
+    if (uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read))
+        close_for(conn, ST_UNAVAILABLE, "cannot read");
+    else
+        mesh_receive(conn);
+}
+
+static void
+on_connected(uv_connect_t *connect, int status)
+{
+    struct mesh_conn *conn = connect->data;
+    if (status)
+        close_for(conn, ST_UNAVAILABLE, uv_strerror(status));
+    else if (conn->state == MESH_CONNECTING)
+        begin(conn);
+}
+
+void
+mesh_conn_dial(struct mesh *mesh, struct mesh_peer *peer)
+{
+    struct mesh_conn *conn = conn_new(mesh, true);
+    if (!conn) {
+        mesh_peer_lost(peer);
+        return;
+    }
+    conn->state = MESH_CONNECTING;
+    conn->peer = peer;
+    peer->conn = conn;
+    conn->connect.data = conn;
+    int status = uv_tcp_connect(&conn->connect, &conn->tcp,
+                                (const struct sockaddr *)&peer->place, on_connected);
+    if (status)
+        close_for(conn, ST_UNAVAILABLE, uv_strerror(status));
+}
+
+static bool
+same_source(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+    const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
+    const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
+    if (a->ss_family != b->ss_family)
+        return false;
+    if (a->ss_family == AF_INET)
+        return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+    return memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr)) == 0;
+}
+
+static bool
+unknown(const struct mesh_conn *conn)
+{
+    return !conn->dialled && conn->state < MESH_UP;
+}
+
+/* Whoever says nothing makes place for who comes: a member is known after some
+ * milliseconds. */
+static void
+bound_unknown(struct mesh_conn *fresh)
+{
+    struct mesh_conn *oldest = NULL, *oldest_of_source = NULL;
+    unsigned all = 0, of_source = 0;
+    for (struct mesh_conn *conn = fresh->mesh->conns; conn; conn = conn->next) {
+        if (!unknown(conn))
+            continue;
+        oldest = conn; /* the newest is the first */
+        all++;
+        if (same_source(&conn->source, &fresh->source)) {
+            oldest_of_source = conn;
+            of_source++;
+        }
+    }
+    if (REFUSES(0x565, of_source > MESH_UNKNOWN_SOURCE_MAX))
+        close_for(oldest_of_source, ST_RESOURCE_EXHAUSTED, "too many of one address");
+    else if (REFUSES(0x566, all > MESH_UNKNOWN_MAX))
+        close_for(oldest, ST_RESOURCE_EXHAUSTED, "too many connections");
+}
+
+void
+mesh_conn_accept(struct mesh *mesh)
+{
+    struct mesh_conn *conn = conn_new(mesh, false);
+    int len = sizeof(conn->source);
+    if (!conn)
+        return;
+    conn->state = MESH_SHAKING;
+    if (uv_accept((uv_stream_t *)&mesh->listener, (uv_stream_t *)&conn->tcp) ||
+        uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&conn->source, &len)) {
+        close_for(conn, ST_UNAVAILABLE, "cannot accept");
+        return;
+    }
+    bound_unknown(conn);
+    begin(conn);
+}
+
+/* ---- those that live ---- */
+
+struct mesh_conn *
+mesh_conn_to(const struct mesh *mesh, uint64_t id)
+{
+    struct mesh_conn *found = NULL;
+    for (struct mesh_conn *conn = mesh->conns; conn; conn = conn->next)
+        if (conn->state == MESH_UP && conn->member.id == id && (!found || conn->dialled))
+            found = conn;
+    return found;
+}
+
+/* A peer that has started again may be here before its old connection is known to be
+ * dead. */
+void
+mesh_conn_up(struct mesh_conn *conn)
+{
+    struct mesh *mesh = conn->mesh;
+    for (struct mesh_conn *other = mesh->conns; other; other = other->next)
+        if (other != conn && other->state == MESH_UP && other->dialled == conn->dialled &&
+            other->member.id == conn->member.id)
+            close_for(other, ST_ABORTED, "it is connected anew");
+    conn->state = MESH_UP;
+    if (conn->peer)
+        conn->peer->delay = 0;
+    else
+        mesh_peer_heard(mesh, conn->member.id);
+    mesh->config.changed(mesh->config.arg);
+}
+
+static void
+watch(struct mesh_conn *conn, uint64_t now)
+{
+    size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp);
+    if (left != conn->wire_left)
+        conn->moved = now;
+    conn->wire_left = left;
+    if (conn->state < MESH_UP && now - conn->since > MESH_GREET_MS)
+        close_for(conn, ST_DEADLINE_EXCEEDED, "no Hello in time");
+    else if (conn->state == MESH_LEAVING && now - conn->since > MESH_LEAVE_MS)
+        close_for(conn, ST_DEADLINE_EXCEEDED, "it does not leave");
+    else if (conn->wire && now - conn->moved > MESH_STALL_MS)
+        close_for(conn, ST_DEADLINE_EXCEEDED, "it does not read");
+}
+
+void
+mesh_conn_watch(struct mesh *mesh)
+{
+    uint64_t now = uv_now(mesh->loop);
+    for (struct mesh_conn *conn = mesh->conns; conn; conn = conn->next)
+        if (conn->state != MESH_CLOSING)
+            watch(conn, now);
+}
+
+void
+mesh_conn_judge(struct mesh *mesh)
+{
+    for (struct mesh_conn *conn = mesh->conns; conn; conn = conn->next)
+        if (conn->member.id && REFUSES(0x52e, mesh_tls_revoked(mesh->tls, &conn->member)))
+            close_for(conn, ST_PERMISSION_DENIED, "its certificate is revoked");
+}
