@@ -18,6 +18,12 @@ enum {
     SECOND_MEMBER = 2, /* the next id where a record of 0.1 does not say */
 };
 
+uint64_t
+state_next_member(const State__Cluster *cluster)
+{
+    return cluster->next_member ? cluster->next_member : SECOND_MEMBER;
+}
+
 static State__Cluster *
 cluster_unpack(const struct state *state)
 {
@@ -99,7 +105,7 @@ admit_judge(const struct applying *applying, const State__Cluster *cluster,
     if (records_count(&applying->state->records, "member/") >= REPLICA_MEMBERS_MAX)
         return st_fail_for(err, ST_RESOURCE_EXHAUSTED, ST_REASON_BUSY,
                            "there are %d masters already", REPLICA_MEMBERS_MAX);
-    const uint64_t next = cluster->next_member ? cluster->next_member : SECOND_MEMBER;
+    const uint64_t next = state_next_member(cluster);
     if (REFUSES(0x52d, member->id != next))
         return st_fail(err, ST_ABORTED, "the next master has the id %" PRIu64, next);
     return ST_OK;

@@ -11,6 +11,10 @@
 
 #define MANAGEMENT "/api.ClusterManagement/"
 
+/* The n-th address of this process, from 0: port 7834 is the same everywhere, and tests
+ * run beside each other. */
+struct st_address town_address(unsigned n);
+
 struct town_admin {
     struct secret seed;
     struct cert cert;
@@ -40,6 +44,10 @@ enum st_code town_call(struct rpc_channel *channel, const char *method,
                        const ProtobufCMessageDescriptor *answer, void *out,
                        struct st_err *err);
 void town_answer_free(void *answer);
+
+struct rpc_channel *town_channel(const struct town *town,
+                                 const struct st_address *address, uint16_t port,
+                                 const struct town_admin *admin);
 
 /* The same calls, one line each.  The config keeps its secret. */
 Api__NewEnrolmentConfigResponse *town_enrolment(struct town *town, const char *name,
