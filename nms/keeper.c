@@ -151,6 +151,7 @@ facts_of(const struct nms *nms, const struct member *member)
         if (group[i].id == member->id) {
             facts.in_group = true;
             facts.role = group[i].role;
+            facts.connected = group[i].connected;
         }
     return facts;
 }

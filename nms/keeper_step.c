@@ -46,7 +46,7 @@ node_call(struct nms *nms, const State__Node *node,
     const struct rpc_channel_config config = {
         .addresses = &address,
         .address_count = 1,
-        .port = nms->peer_node_port,
+        .port = PORT_NODE,
         .server_cert = node->id_cert.data,
         .server_cert_len = node->id_cert.len,
         .cert = &nms->masters_cert,
@@ -131,6 +131,8 @@ keeper_take(struct nms *nms, const struct member *member, enum members_step step
     case MEMBERS_CATCH_UP:
         return phase_set(nms, member->id, STATE__PHASE__JOINING,
                          STATE__PHASE__CATCHING_UP, err);
+    case MEMBERS_MEET:
+        return st_fail(err, ST_UNAVAILABLE, "it is not connected with this master");
     case MEMBERS_PROMOTE:
         return group_step(nms, REPLICA_STEP_PROMOTE, member, err);
     case MEMBERS_VOTE:

@@ -99,7 +99,9 @@ members_next(const struct members_facts *facts)
     case STATE__PHASE__CATCHING_UP:
         if (!facts->in_group)
             return MEMBERS_ADD;
-        return facts->role == REPLICA_VOTER ? MEMBERS_VOTE : MEMBERS_PROMOTE;
+        if (facts->role == REPLICA_VOTER)
+            return MEMBERS_VOTE;
+        return facts->connected ? MEMBERS_PROMOTE : MEMBERS_MEET;
     case STATE__PHASE__VOTER:
     case _STATE__PHASE_IS_INT_SIZE:
         break;
@@ -115,6 +117,9 @@ static const struct {
     [MEMBERS_HAND_OVER] = {"hand-over", "is smalltown-node running there, unlocked, and "
                                         "its port 7835 open to the masters"},
     [MEMBERS_CATCH_UP] = {"catch-up", "do enough masters run"},
+    [MEMBERS_MEET] = {"meet",
+                      "is smalltown-nms running there, and port 7834 open between "
+                      "the masters"},
     [MEMBERS_PROMOTE] = {"promote", "is smalltown-nms running there, and its port 7834 "
                                     "open to the masters"},
     [MEMBERS_VOTE] = {"vote", "do enough masters run"},
@@ -150,7 +155,8 @@ members_leave_check(const struct replica_member *group, size_t count, uint64_t m
             continue;
         }
         left++;
-        answering += member->id == me || (leads ? member->answers : member->connected);
+        answering +=
+            member->id == me || (member->connected && (!leads || member->answers));
     }
     if (REFUSES(0x40f, votes && answering * 2 <= left))
         return st_fail(err, ST_FAILED_PRECONDITION,

@@ -44,7 +44,8 @@ enum members_step {
     MEMBERS_ADD,       /* to the group, as a spare */
     MEMBERS_HAND_OVER, /* its certificate and key to its node; then it is catching up */
     MEMBERS_CATCH_UP,  /* a host has its certificate already: it is catching up */
-    MEMBERS_PROMOTE,   /* to a voter of the group */
+    MEMBERS_MEET,      /* it has to be there before it can be promoted */
+    MEMBERS_PROMOTE,   /* to a voter of the group; holds other changes up for a while */
     MEMBERS_VOTE,      /* the record says so, too */
     MEMBERS_YIELD,     /* it is me: let another lead, who removes me */
     MEMBERS_REMOVE,    /* from the group */
@@ -56,6 +57,7 @@ struct members_facts {
     bool is_me;
     bool in_group;
     enum replica_role role; /* where in_group */
+    bool connected;         /* with me */
 };
 enum members_step members_next(const struct members_facts *facts);
 /* "add", "hand-over", ...; and what to look at where the step fails again and again. */
@@ -63,8 +65,8 @@ const char *members_step_word(enum members_step step);
 const char *members_step_hint(enum members_step step);
 
 /* Whether those that are left without `leaving` and answer now are a majority of those
- * that are left.  `leads`: the view is the leader's, who knows who answers; for another
- * master who is connected with it counts.  ST_FAILED_PRECONDITION. */
+ * that are left.  Who answers is connected, and where the view is the leader's (`leads`),
+ * was heard of a moment ago.  ST_FAILED_PRECONDITION. */
 enum st_code members_leave_check(const struct replica_member *group, size_t count,
                                  uint64_t me, bool leads, uint64_t leaving,
                                  struct st_err *err);

@@ -89,7 +89,6 @@ nms_open(struct nms *nms, const struct nms_config *config, struct self *self,
     enum st_code code;
     nms->address = self->address;
     nms->member_id = self->id;
-    nms->peer_node_port = config->peer_node_port ? config->peer_node_port : PORT_NODE;
     if (snprintf(nms->dir, sizeof(nms->dir), "%s", config->dir) >= (int)sizeof(nms->dir))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "the path of the data folder is too long");

@@ -43,7 +43,6 @@ struct nms {
     struct st_address address;
     char cluster[NAME_MAX_LEN + 1];
     uint64_t member_id;
-    uint16_t peer_node_port;
     char dir[NMS_DIR_MAX];
 };
 
@@ -51,7 +50,6 @@ struct nms_config {
     const char *dir;
     uint16_t node_port;                  /* PORT_NODE_MANAGEMENT; 0: any, for tests */
     uint16_t admin_port;                 /* PORT_CLUSTER_MANAGEMENT; 0: any, for tests */
-    uint16_t peer_node_port;             /* 0: PORT_NODE; another one, for tests */
     void (*fatal)(const char *sentence); /* replica_config.fatal */
     /* Whether to give up waiting; a member that joins waits for the others without end.
      * NULL: never. */

@@ -8,7 +8,7 @@
 static enum members_step
 next(State__Phase phase, bool is_node, bool is_me, bool in_group, enum replica_role role)
 {
-    const struct members_facts facts = {phase, is_node, is_me, in_group, role};
+    const struct members_facts facts = {phase, is_node, is_me, in_group, role, true};
     return members_next(&facts);
 }
 
@@ -30,6 +30,17 @@ who_joins_is_added_then_handed_its_certificate_then_promoted(void **state)
         assert_int_equal(next(catching_up, node, false, true, REPLICA_VOTER),
                          MEMBERS_VOTE);
     }
+}
+
+static void
+who_is_not_there_is_not_promoted(void **state)
+{
+    (void)state;
+    struct members_facts facts = {
+        STATE__PHASE__CATCHING_UP, true, false, true, REPLICA_SPARE, false};
+    assert_int_equal(members_next(&facts), MEMBERS_MEET);
+    facts.role = REPLICA_VOTER; /* it was a moment ago */
+    assert_int_equal(members_next(&facts), MEMBERS_VOTE);
 }
 
 static void
@@ -64,8 +75,8 @@ every_step_has_a_word_and_whoever_waits_for_it_a_hint(void **state)
     }
 }
 
-/* A group from a picture: V a voter that answers, v one that does not, s a spare.  Ids
- * count from 1, and 1 is this master. */
+/* A group from a picture: V a voter that answers, v one that does not (to the leader: it
+ * is connected, and silent), s a spare.  Ids count from 1, and 1 is this master. */
 static enum st_code
 leave(const char *picture, uint64_t leaving, bool leads)
 {
@@ -75,9 +86,8 @@ leave(const char *picture, uint64_t leaving, bool leads)
         const bool up = picture[i] == 'V';
         group[i].id = i + 1;
         group[i].role = picture[i] == 's' ? REPLICA_SPARE : REPLICA_VOTER;
-        /* The other of the two says the contrary. */
-        group[i].answers = leads ? up : !up;
-        group[i].connected = leads ? !up : up;
+        group[i].answers = leads && up;
+        group[i].connected = leads || up;
     }
     return members_leave_check(group, count, 1, leads, leaving, NULL);
 }
@@ -103,6 +113,11 @@ N40_who_goes_leaves_a_majority_that_answers(void **state)
         assert_code(leave("V", 7, leads), ST_OK);
         assert_code(leave("vv", 2, leads), ST_OK); /* this master answers itself */
     }
+    /* To the leader, one that was heard of a moment ago and is cut off does not answer.
+     */
+    struct replica_member group[2] = {{.id = 1, .role = REPLICA_VOTER},
+                                      {.id = 2, .role = REPLICA_VOTER, .answers = true}};
+    assert_code(members_leave_check(group, 2, 1, true, 1, NULL), ST_FAILED_PRECONDITION);
 }
 
 static void
@@ -145,6 +160,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_joins_is_added_then_handed_its_certificate_then_promoted),
+        cmocka_unit_test(who_is_not_there_is_not_promoted),
         cmocka_unit_test(who_votes_is_left_alone),
         cmocka_unit_test(who_leaves_is_removed_by_another_and_forgotten_last),
         cmocka_unit_test(every_step_has_a_word_and_whoever_waits_for_it_a_hint),

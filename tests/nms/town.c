@@ -87,8 +87,8 @@ town_restart(struct town *town)
     town_start(town);
 }
 
-static void
-folder_remove(const char *path)
+void
+town_remove_folder(const char *path)
 {
     char inner[512];
     DIR *dir = opendir(path);
@@ -99,7 +99,7 @@ folder_remove(const char *path)
             continue;
         snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name);
         if (entry->d_type == DT_DIR)
-            folder_remove(inner);
+            town_remove_folder(inner);
         else
             assert_int_equal(unlink(inner), 0);
     }
@@ -112,7 +112,7 @@ town_close(struct town *town)
 {
     if (town->nms)
         town_stop(town);
-    folder_remove(town->dir);
+    town_remove_folder(town->dir);
 }
 
 struct rpc_channel *

@@ -10,6 +10,7 @@
 #include "tests/nms/machine.h"
 
 #define MANAGEMENT "/api.ClusterManagement/"
+#define JOIN_PATH "/api.NodeManagementService/JoinMasters"
 
 /* The n-th address of this process, from 0: port 7834 is the same everywhere, and tests
  * run beside each other. */
@@ -33,6 +34,9 @@ void town_open(struct town *town);
 /* Stops the master and starts it again from its folder; channels are new ones. */
 void town_restart(struct town *town);
 void town_close(struct town *town);
+
+/* With everything in it. */
+void town_remove_folder(const char *path);
 
 struct rpc_channel *town_node_channel(const struct town *town);
 struct rpc_channel *town_admin_channel(const struct town *town,
