@@ -7,6 +7,7 @@
  *   yes         no group        begins, with new keys
  *   yes         no cluster      goes on: new keys, member.pb anew, the first command
  *   yes         a cluster       refuses
+ *   joining     either          refuses: it is a member of another cluster
  *   no          a group         refuses: this is not ours to guess
  */
 #include "nms/init.h"
@@ -204,6 +205,22 @@ refuse_stray_store(const struct init_config *config, struct st_err *err)
                        "%s holds a member's store, but no member.pb", config->dir);
 }
 
+/* What a join left or began is a member's identity that the masters count on. */
+static enum st_code
+refuse_joined(const char *dir, const struct self *there, struct st_err *err)
+{
+    AUTO(self_wipep) struct self begun = {0};
+    if (there->joining)
+        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
+                           "%s holds member %llu of another cluster: start it with run",
+                           dir, (unsigned long long)there->id);
+    if (self_begun_read(dir, &begun, NULL) != ST_NOT_FOUND)
+        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
+                           "a join was begun in %s: run it again, or remove the folder",
+                           dir);
+    return ST_OK;
+}
+
 enum st_code
 init_cluster(const struct init_config *config, struct cert *out_masters,
              struct st_err *err)
@@ -218,7 +235,8 @@ init_cluster(const struct init_config *config, struct cert *out_masters,
         return code;
     const bool first = self_read(config->dir, &begun, NULL) == ST_NOT_FOUND;
     secret_wipe(&begun.key);
-    if (first && (code = keys_make(config, &making, err)))
+    if ((code = refuse_joined(config->dir, &begun, err)) ||
+        (first && (code = keys_make(config, &making, err))))
         return code;
     code = replica_begin(config, state, true, &replica, err);
     if (code == ST_ALREADY_EXISTS && first)

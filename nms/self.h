@@ -12,6 +12,7 @@
 #include "nms/ca.h"
 #include "proto/address.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct self {
@@ -26,6 +27,12 @@ struct self {
     bool joining;
     uint8_t ticket[SHA256_LEN]; /* see state.proto; zeros: none */
 };
+
+static inline void
+self_wipep(struct self *self)
+{
+    secret_wipe(&self->key);
+}
 
 /* ST_NOT_FOUND where there is none; ST_DATA_LOSS where it is not readable. */
 enum st_code self_read(const char *dir, struct self *out, struct st_err *err);

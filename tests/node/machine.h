@@ -26,7 +26,9 @@ struct machine {
     char volume[MACHINE_PATH]; /* an image file, or "none" */
     char log[MACHINE_PATH];    /* what the daemon said since machine_start() */
     struct master *master;
-    uint32_t stream_ms; /* 0: 5000 */
+    char master_data[MACHINE_PATH], nms[MACHINE_PATH]; /* --master-data and the program
+                                                          that it is for; "": without */
+    uint32_t stream_ms;                                /* 0: 5000 */
     bool rsa;
     pid_t pid;
 };
