@@ -19,6 +19,18 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_new_enrolment(applying, command->new_enrolment, err);
     case STATE__COMMAND__CHANGE_REMOVE_ENROLMENT:
         return apply_remove_enrolment(applying, command->remove_enrolment, err);
+    case STATE__COMMAND__CHANGE_ADOPT_MASTER:
+        return apply_adopt_master(applying, command->adopt_master, err);
+    case STATE__COMMAND__CHANGE_INVITE_MASTER:
+        return apply_invite_master(applying, command->invite_master, err);
+    case STATE__COMMAND__CHANGE_JOIN_MASTER:
+        return apply_join_master(applying, command->join_master, err);
+    case STATE__COMMAND__CHANGE_MEMBER_PHASE:
+        return apply_member_phase(applying, command->member_phase, err);
+    case STATE__COMMAND__CHANGE_REMOVE_MASTER:
+        return apply_remove_master(applying, command->remove_master, err);
+    case STATE__COMMAND__CHANGE_MEMBER_GONE:
+        return apply_member_gone(applying, command->member_gone, err);
     case STATE__COMMAND__CHANGE__NOT_SET:
     case _STATE__COMMAND__CHANGE__CASE_IS_INT_SIZE:
         break;

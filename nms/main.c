@@ -151,6 +151,15 @@ join_main(const struct arguments *arguments)
     return fflush(stdout) ? EXIT_FAILED : 0;
 }
 
+/* A signal that ends us is waiting to be taken. */
+static bool
+is_stopping(void)
+{
+    sigset_t waiting;
+    sigpending(&waiting);
+    return sigismember(&waiting, SIGTERM) == 1 || sigismember(&waiting, SIGINT) == 1;
+}
+
 static int
 run_main(const struct arguments *arguments, const sigset_t *ends)
 {
@@ -159,14 +168,16 @@ run_main(const struct arguments *arguments, const sigset_t *ends)
         .node_port = PORT_NODE_MANAGEMENT,
         .admin_port = PORT_CLUSTER_MANAGEMENT,
         .fatal = store_failed,
+        .stopping = is_stopping,
     };
     struct nms *nms;
     struct st_err err = {0};
     int number = 0;
     rpc_init(rpc_log);
-    if (nms_start(&config, &nms, &err)) {
+    const enum st_code code = nms_start(&config, &nms, &err);
+    if (code) {
         rpc_shutdown();
-        return failed(&err);
+        return code == ST_CANCELLED ? 0 : failed(&err);
     }
     say_listening(nms);
     sigwait(ends, &number);

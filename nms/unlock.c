@@ -7,6 +7,7 @@
  * Whether a node exists is not for strangers: an unknown id is judged against a key that
  * nobody holds, and is refused with the same words after the same work.
  */
+#include "nms/members.h"
 #include "nms/nms.h"
 #include "nms/pcrs.h"
 #include "proto/event.h"
@@ -135,42 +136,22 @@ proof_check(struct nms *nms, const struct unlocking *unlocking,
     return ST_OK;
 }
 
-static enum st_code
-address_add(void *arg, const State__Member *member, struct st_err *err)
-{
-    Api__TPM2UnlockResponse *response = arg;
-    (void)err;
-    if (response->n_master_ips == ADDRESSES_MAX)
-        return ST_OK;
-    ProtobufCBinaryData *ip = &response->master_ips[response->n_master_ips];
-    ip->data = malloc(member->address.len);
-    if (!ip->data)
-        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for an address");
-    memcpy(ip->data, member->address.data, member->address.len);
-    ip->len = member->address.len;
-    response->n_master_ips++;
-    return ST_OK;
-}
-
 static void
 key_send(struct releasing *releasing, const State__Node *node)
 {
-    ProtobufCBinaryData ips[ADDRESSES_MAX];
+    struct st_address masters[REPLICA_MEMBERS_MAX];
+    ProtobufCBinaryData ips[REPLICA_MEMBERS_MAX];
     Api__TPM2UnlockResponse unlock = API__TPM2_UNLOCK_RESPONSE__INIT;
     unlock.global_unlock_key = node->global_unlock_key;
     unlock.role = node->role == STATE__ROLE__MASTER ? API__NODE__STATE__MASTER
                                                     : API__NODE__STATE__WORKER;
     unlock.master_ips = ips;
-    /* Addresses are a help for next time: a node must not stay locked for want of them.
-     */
-    (void)!state_each_member(releasing->nms->state, address_add, &unlock, NULL);
+    unlock.n_master_ips = members_ips(releasing->nms->state, masters, ips);
 
     Api__TPM2UnlockFlowResponse response = API__TPM2_UNLOCK_FLOW_RESPONSE__INIT;
     response.stage_case = API__TPM2_UNLOCK_FLOW_RESPONSE__STAGE_UNLOCK_RESPONSE;
     response.unlock_response = &unlock;
     rpc_call_send(releasing->call, &response.base);
-    for (size_t i = 0; i < unlock.n_master_ips; i++)
-        free(ips[i].data);
 }
 
 /* After the barrier: the record as it is now, which need not be the one that the quote
@@ -196,12 +177,10 @@ release(struct releasing *releasing, struct st_err *err)
 }
 
 static void
-barrier_passed(void *arg, const struct st_err *barrier,
-               const struct replica_result *result)
+barrier_passed(void *arg, const struct st_err *barrier)
 {
     struct releasing *releasing = arg;
     struct st_err err = *barrier;
-    (void)result;
     if (!REFUSES(0x43a, err.code) && !release(releasing, &err))
         err.code = ST_OK;
     say(releasing->node, rpc_call_peer(releasing->call), &err);
@@ -222,7 +201,7 @@ step_request(struct rpc_call *call, const Api__TPM2UnlockRequest *request,
     releasing->nms = nms;
     releasing->call = rpc_call_hold(call);
     unlocking->stage = AWAIT_BARRIER;
-    replica_barrier(nms->replica, NMS_COMMIT_MS, barrier_passed, releasing);
+    nms_barrier(nms, barrier_passed, releasing);
     return ST_OK;
 }
 

@@ -306,6 +306,55 @@ two_records_of_one_tpm_end_the_start(void **state)
     assert_code(log_load(member, &loaded, &err), ST_DATA_LOSS);
 }
 
+/* What a command about the masters is made of; lives as long as the command. */
+struct random_member {
+    State__Member member;
+    State__AdoptMaster adopt_master;
+    State__MemberPhase member_phase;
+    State__RemoveMaster remove_master;
+    State__MemberGone member_gone;
+};
+
+static void
+command_of_member(State__Command *command, struct random_member *parts, char *node_id,
+                  unsigned *seed)
+{
+    const ProtobufCBinaryData bytes = {5, (uint8_t *)"bytes"};
+    *parts = (struct random_member){STATE__MEMBER__INIT, STATE__ADOPT_MASTER__INIT,
+                                    STATE__MEMBER_PHASE__INIT, STATE__REMOVE_MASTER__INIT,
+                                    STATE__MEMBER_GONE__INIT};
+    const uint64_t id = (uint64_t)rand_r(seed) % 20;
+    switch (rand_r(seed) % 4) {
+    case 0:
+        parts->member.id = id;
+        parts->member.cert = parts->member.key = bytes;
+        parts->adopt_master.node_id = node_id;
+        parts->adopt_master.member = &parts->member;
+        command->adopt_master = &parts->adopt_master;
+        command->change_case = STATE__COMMAND__CHANGE_ADOPT_MASTER;
+        break;
+    case 1:
+        parts->member_phase.id = id;
+        parts->member_phase.from = (State__Phase)(rand_r(seed) % 4);
+        parts->member_phase.to = (State__Phase)(rand_r(seed) % 4);
+        command->member_phase = &parts->member_phase;
+        command->change_case = STATE__COMMAND__CHANGE_MEMBER_PHASE;
+        break;
+    case 2:
+        parts->remove_master.id = id;
+        command->remove_master = &parts->remove_master;
+        command->change_case = STATE__COMMAND__CHANGE_REMOVE_MASTER;
+        break;
+    default:
+        parts->member_gone.id = id;
+        parts->member_gone.crl = bytes;
+        parts->member_gone.crl_number = (uint64_t)rand_r(seed) % 4;
+        command->member_gone = &parts->member_gone;
+        command->change_case = STATE__COMMAND__CHANGE_MEMBER_GONE;
+        break;
+    }
+}
+
 /* Commands of every kind over a few names, so that they meet. */
 static void
 apply_random(struct log_member *members, size_t count, unsigned *seed)
@@ -320,6 +369,7 @@ apply_random(struct log_member *members, size_t count, unsigned *seed)
     State__NewEnrolment new_enrolment = STATE__NEW_ENROLMENT__INIT;
     State__Enrolment enrolment = STATE__ENROLMENT__INIT;
     State__RemoveEnrolment remove_enrolment = STATE__REMOVE_ENROLMENT__INIT;
+    struct random_member parts;
     State__Command command = STATE__COMMAND__INIT;
 
     snprintf(name, sizeof(name), "e%d", rand_r(seed) % 4);
@@ -329,7 +379,7 @@ apply_random(struct log_member *members, size_t count, unsigned *seed)
     command.request_id.data = request;
     command.request_id.len = sizeof(request);
     command.time = LOG_START + rand_r(seed) % 7200;
-    switch (rand_r(seed) % 6) {
+    switch (rand_r(seed) % 9) {
     case 0:
     case 1:
         enrol.node = &node.message;
@@ -357,6 +407,11 @@ apply_random(struct log_member *members, size_t count, unsigned *seed)
         command.new_enrolment = &new_enrolment;
         command.change_case = STATE__COMMAND__CHANGE_NEW_ENROLMENT;
         break;
+    case 5:
+    case 6:
+    case 7:
+        command_of_member(&command, &parts, node.id, seed);
+        break;
     default:
         remove_enrolment.name = name;
         command.remove_enrolment = &remove_enrolment;
@@ -383,6 +438,9 @@ the_same_commands_lead_to_the_same_records_also_over_a_restart(void **state)
     struct st_err err = {0};
     log_open(&members[0]);
     log_open(&members[1]);
+    /* The second begins as a copy of the disk of the first. */
+    log_found(&members[0]);
+    log_copy(&members[0], &members[1]);
     for (int round = 0; round < 3000; round++) {
         uint8_t digest[2][SHA256_LEN];
         apply_random(members, 2, &seed);
