@@ -18,6 +18,9 @@ DECIDED = {
     grpc.StatusCode.UNAUTHENTICATED: "nobody",
     grpc.StatusCode.UNIMPLEMENTED: "unimplemented",
 }
+RECONNECTING = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 300),
+                ("grpc.min_reconnect_backoff_ms", 2000))
+POLL_S = 0.3  # grpcio looks after a connection that much longer than anybody wants it to
 CALL_S, CONNECT_S, SILENCE_S = 5, 2, 0.1
 
 
@@ -79,6 +82,7 @@ class Client:
         self._silent = {}  # until when a place that did not answer is left alone
 
     def close(self):
+        time.sleep(POLL_S)
         for channel in self._channels.values():
             channel.close()
         self._channels.clear()
@@ -91,11 +95,11 @@ class Client:
             raise Unasked(f"{address} did not answer a moment ago")
         if place not in self._channels:
             own = (keys.admin_key, keys.admin_cert) if port == cluster.PORT_CLUSTER_MANAGEMENT \
-                else ()
-            self._channels[place] = peer.channel_to(address, port, keys.masters_pem, *own)
+                else (None, None)
+            self._channels[place] = peer.channel_to(address, port, keys.masters_pem, *own,
+                                                    RECONNECTING)
         if place not in self._proven:
             if not connects(self._channels[place]):
-                self._channels.pop(place).close()
                 self._silent[place] = time.monotonic() + SILENCE_S
                 raise Unasked(f"{address} does not answer")
             self._proven.add(place)

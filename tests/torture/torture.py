@@ -20,6 +20,11 @@ CALM_S = 0.5
 KINDS = {"names": Name, "sets": Set, "nodes": Node, "secrets": Secret}
 
 
+def percentile(ordered, percent):
+    """Of the nearest rank."""
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
 class Failed(Exception):
     """The cluster did what it must not, and no history shows it."""
 
@@ -88,6 +93,9 @@ class Torture:
             worker.stopping.set()
         for worker in self.workers:
             worker.thread.join(60)
+            if worker.thread.is_alive():
+                self.failures.append(f"client {worker.name} does not come to an end")
+        self.look_after([])
 
     # What is looked at.
 
@@ -187,6 +195,43 @@ class Torture:
                 continue
             self.round(bag.pop())
 
+    def work(self):
+        self.start_clients()
+        try:
+            self.rounds()
+        finally:
+            self.stop_clients()
+
+    def failovers(self):
+        """One client that writes all the time; how long nothing was written."""
+        waits = []
+        for number in range(self.settings.failover):
+            leader = cluster.until(self.leader, SERVES_AGAIN_S, "a leader", 0.05)
+            time.sleep(self.random.uniform(0.3, 1))
+            killed = time.monotonic()
+            leader.kill()
+            while not self._writes(f"failover-{number}"):
+                pass
+            waits.append(time.monotonic() - killed)
+            self.faults["kill-leader"] += 1
+            self.say(f"failover {number + 1:3}: {waits[-1]:6.3f} s without {leader.name}")
+            leader.start()
+            self.progress()
+        waits.sort()
+        print(f"\nwithout service after kill -9 of the leader, {len(waits)} times: "
+              f"p50 {percentile(waits, 50):.3f} s, p99 {percentile(waits, 99):.3f} s, "
+              f"longest {waits[-1]:.3f} s")
+
+    def _writes(self, name):
+        """At one master after the other, as clients do."""
+        for address in self.random.sample(self.town.addresses, len(self.town.addresses)):
+            try:
+                self.probe.forgive(self.probe.new_enrolment, address, name, os.urandom(16))
+                return True
+            except Lost:
+                pass
+        return False
+
     def all_off_and_on(self):
         for master in self.town.masters:
             master.terminate()
@@ -195,12 +240,23 @@ class Torture:
         self.progress()
 
     def compare(self):
-        """Every master shows every acknowledged thing, and all show the same."""
+        """Every master shows every acknowledged thing, and all hold the same, byte by byte."""
         shown = [self.shown_by(address) for address in self.town.addresses]
         for address, other in zip(self.town.addresses[1:], shown[1:]):
             if other != shown[0]:
                 self.failures.append(f"{address} does not show what {self.town.addresses[0]} "
                                      "shows")
+
+        try:
+            cluster.until(lambda: len(set(self.digests().values())) == 1, SERVES_AGAIN_S, "", 0.2)
+        except AssertionError:
+            self.failures.append("the masters hold different records:\n" + "\n".join(
+                f"{address} {digest}" for address, digest in self.digests().items()))
+
+    def digests(self):
+        """{address: digest of all records}."""
+        return {address: self.probe.status(address, with_digest=True).state_digest.hex()
+                for address in self.town.addresses}
 
     def shown_by(self, address):
         """{name: entry} of all lists; what clients saw is held against it, node by node."""
@@ -229,11 +285,10 @@ class Torture:
         """Whether all was well."""
         try:
             self.build()
-            self.start_clients()
-            try:
-                self.rounds()
-            finally:
-                self.stop_clients()
+            if self.settings.failover:
+                self.failovers()
+            else:
+                self.work()
             self.all_off_and_on()
             self.compare()
             self.judge()

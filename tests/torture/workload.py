@@ -327,8 +327,9 @@ class Worker(Client):
         listed = self.admin(address, "ListNodes", self.api.ListNodesRequest())
         return {node.node_id: node for node in listed.nodes}
 
-    def status(self, address):
-        return self.admin(address, "GetStatus", self.api.GetStatusRequest(), 1)
+    def status(self, address, with_digest=False):
+        return self.admin(address, "GetStatus",
+                          self.api.GetStatusRequest(with_digest=with_digest), 2)
 
     @staticmethod
     def forgive(call, *args):
