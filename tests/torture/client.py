@@ -1,5 +1,6 @@
 """One client of all masters: what it is told, or that it was not told."""
 import queue
+import socket
 import time
 
 import grpc
@@ -20,6 +21,7 @@ DECIDED = {
 }
 RECONNECTING = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 300),
                 ("grpc.min_reconnect_backoff_ms", 2000))
+FAMILY = {4: socket.AF_INET, 16: socket.AF_INET6}
 POLL_S = 0.3  # grpcio looks after a connection that much longer than anybody wants it to
 CALL_S, CONNECT_S, SILENCE_S = 5, 2, 0.1
 
@@ -76,8 +78,8 @@ class Keys:
 class Client:
     """For one thread.  Connections are kept, and given up where they answer nothing."""
 
-    def __init__(self, keys):
-        self.keys, self.api = keys, keys.api
+    def __init__(self, keys, name):
+        self.keys, self.api, self.name = keys, keys.api, name
         self._channels, self._proven = {}, set()
         self._silent = {}  # until when a place that did not answer is left alone
 
@@ -112,6 +114,53 @@ class Client:
         self._proven.discard((address, port))
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             self._channels.pop((address, port)).close()
+
+    # What is asked of 7836.
+
+    def new_enrolment(self, address, name, request_id, uses=1):
+        request = self.api.NewEnrolmentConfigRequest(name=name, request_id=request_id, uses=uses)
+        return self.admin(address, "NewEnrolmentConfig", request).enrolment_config
+
+    def remove_enrolment(self, address, name):
+        self.admin(address, "RemoveEnrolmentConfig", self.api.RemoveEnrolmentConfigRequest(name=name))
+
+    def adopt(self, address, node_id):
+        self.admin(address, "AddNode", self.api.AddNodeRequest(node_id=node_id))
+
+    def remove_node(self, address, node_id):
+        self.admin(address, "RemoveNode", self.api.RemoveNodeRequest(node_id=node_id))
+
+    def enrolments(self, address):
+        listed = self.admin(address, "ListEnrolmentConfigs", self.api.ListEnrolmentConfigsRequest())
+        return {config.name: config for config in listed.enrolment_config}
+
+    def nodes(self, address):
+        listed = self.admin(address, "ListNodes", self.api.ListNodesRequest())
+        return {node.node_id: node for node in listed.nodes}
+
+    def masters(self, address):
+        listed = self.admin(address, "ListMasters", self.api.ListMastersRequest())
+        return {socket.inet_ntop(FAMILY[len(m.address)], m.address): m for m in listed.masters}
+
+    def invite(self, address, name):
+        return self.admin(address, "InviteMaster", self.api.InviteMasterRequest(name=name)).ticket
+
+    def remove_master(self, address, member_id):
+        """It may take as long as the master lets it."""
+        request = self.api.RemoveMasterRequest(id=member_id, force=True)
+        self.admin(address, "RemoveMaster", request, 60)
+
+    def status(self, address, with_digest=False):
+        return self.admin(address, "GetStatus",
+                          self.api.GetStatusRequest(with_digest=with_digest), 2)
+
+    @staticmethod
+    def forgive(call, *args):
+        """Whether it is there or not: Lost goes on."""
+        try:
+            call(*args)
+        except Refused:
+            pass
 
     def admin(self, address, method, request, timeout=CALL_S):
         """A unary call to 7836; its answer, Refused or Lost."""

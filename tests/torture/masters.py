@@ -1,15 +1,17 @@
 """A group of masters as an administrator makes it, with everything that can be done to them."""
-import json
 import os
 import signal
 import subprocess
 
 import cluster
+import stubs
+from client import Client, Keys, Lost, Refused
 from cluster import NMS, Program, until
 from network import tool
 
 SMALL_DISK = "48m"
 FULL_FILE = "ballast"
+SERVES_S = 90
 
 
 class Member(cluster.Master):
@@ -119,43 +121,78 @@ class Town:
 
     def __init__(self, folder, network, count, small_disk=False):
         self.folder, self.network = folder, network
-        self.admin = cluster.Admin(folder)
-        self.masters = [Member(folder, network, "m1", self.admin)]
+        admin = cluster.Admin(folder)
+        self.masters = [Member(folder, network, "m1", admin)]
+        stub_folder = folder / "stubs"
+        os.mkdir(stub_folder)
+        api, services = stubs.load(os.path.join(cluster.SOURCE, "proto", "api.proto"), stub_folder)
+        self.keys = Keys(api, services, self.masters[0].masters_pem, admin)
+        self.client = Client(self.keys, "town")
         self.masters[0].start()
-        self.admin.use(self.masters[0])
-        until(lambda: self.admin.run("status").returncode == 0, 30, "a leader", 0.1)
+        until(self.leader, SERVES_S, "a leader", 0.1)
+        self.has_membership = self._knows_members()
         for number in range(1, count):
             self.grow(small_disk and number == count - 1)
+
+    def _knows_members(self):
+        try:
+            return bool(self.client.masters(self.addresses[0]))
+        except Refused:
+            return False
+
+    def ask(self, call, *args):
+        """Of one master after the other, until one answers."""
+        def answer():
+            for address in self.addresses:
+                try:
+                    return (call(address, *args),)
+                except Lost:
+                    pass
+            return None
+        return until(answer, SERVES_S, lambda: f"{call.__name__}{args}: {self.last_words()}", 0.1)[0]
 
     def grow(self, small_disk=False):
         """One master more: invited, joined, and a voter when this returns."""
         name = f"m{len(self.network.addresses) + 1}"
         ticket = self.folder / f"{name}.ticket"
-        until(lambda: self.admin.run("master", "invite", name, "--out", ticket).returncode == 0,
-              60, f"an invitation for {name}", 0.2)
-        member = Member(self.folder, self.network, name, self.admin, ticket)
+        with open(ticket, "wb") as file:
+            file.write(self.ask(self.client.invite, name).SerializeToString())
+        member = Member(self.folder, self.network, name, None, ticket)
         if small_disk:
             member.small_disk()
         member.join().start()
+        def votes():
+            mine = self.ask(self.client.masters).get(member.address)
+            return mine and mine.state == self.keys.api.Master.VOTER
+        until(votes, SERVES_S, lambda: f"{name} votes:\n{self.last_words()}", 0.2)
         self.masters.append(member)
-        until(lambda: self.states().get(member.address) == "voter", 90,
-              lambda: f"{name} votes: {self.states()}\n{member.last_words()}", 0.2)
         return member
 
     def shrink(self, master):
         """One master less, for good."""
-        ids = {m["address"]: m["id"] for m in self.admin.ask("master", "list")}
-        until(lambda: self.admin.run("master", "remove", str(ids[master.address]), "--yes",
-                                     "--force").returncode == 0, 60, f"{master.name} removed", 0.2)
-        master.kill()
+        mine = self.ask(self.client.masters)[master.address]
         self.masters.remove(master)
+        try:
+            self.ask(self.client.remove_master, mine.id)
+        except Refused as refused:
+            if str(refused) != "absent":
+                raise
+        master.kill()
 
-    def states(self):
-        """{address: state} of the members, as far as anybody answers."""
-        done = self.admin.run("master", "list", "-o", "json")
-        if done.returncode:
-            return {}
-        return {master["address"]: master["state"] for master in json.loads(done.stdout)}
+    def leader(self):
+        """Who leads, as far as anybody says so."""
+        best = None
+        for master in self.masters:
+            try:
+                status = self.client.status(master.address)
+            except (Lost, Refused):
+                continue
+            if status.leader_id == status.member_id and (not best or status.term > best[0]):
+                best = (status.term, master)
+        return best[1] if best else None
+
+    def last_words(self):
+        return "\n".join(f"{master.name}: {master.last_words()}" for master in self.masters)
 
     @property
     def addresses(self):

@@ -49,7 +49,7 @@ class Fault:
         return self.random.choice(self.town.masters)
 
     def leader(self):
-        return self.torture.leader() or self.any()
+        return self.town.leader() or self.any()
 
     def others(self, master):
         return [other for other in self.town.masters if other is not master]
@@ -296,8 +296,8 @@ class Replace(Fault):
 
     @classmethod
     def impossible(cls, torture):
-        if not torture.has_membership:
-            return "needs stctl master"
+        if not torture.town.has_membership:
+            return "needs masters that come and go"
         return super().impossible(torture)
 
     def strike(self):

@@ -8,8 +8,7 @@ import cluster
 import masters
 import nemesis
 import network
-import stubs
-from client import Keys, Lost, Refused
+from client import Client, Lost
 from history import History
 from linear import Verdict
 from models import model_of
@@ -46,15 +45,11 @@ class Torture:
         self.faults, self.failures, self.notes = collections.Counter(), [], []
         self.workers, self.town = [], None
         self.has_failpoints = self._binary_says(b"raft.append.before")
-        self.has_membership = self._help_says("master")
 
     @staticmethod
     def _binary_says(word):
         with open(cluster.NMS, "rb") as file:
             return word in file.read()
-
-    def _help_says(self, word):
-        return word in (self.folder and cluster.Admin(self.folder, "help").run("help").stdout)
 
     def say(self, text):
         print(f"{time.monotonic() - self.began:7.1f} s  {text}", flush=True)
@@ -68,22 +63,18 @@ class Torture:
         count = self.settings.masters
         self.town = masters.Town(self.folder, self.network, count,
                                  small_disk=network.is_private() and count > 1)
-        stub_folder = self.folder / "stubs"
-        os.mkdir(stub_folder)
-        api, services = stubs.load(os.path.join(cluster.SOURCE, "proto", "api.proto"), stub_folder)
-        self.keys = Keys(api, services, self.town.masters[0].masters_pem, self.town.admin)
         self.load = Load(self.history, self.settings.seed, [KINDS[k] for k in self.settings.workload])
-        self.probe = Worker("probe", self.keys, self.load, self.town.addresses, self.settings.seed)
+        self.probe = Client(self.town.keys, "last")
         self.load.begin(self.probe, self.town.addresses[0], int(self.settings.minutes * 600))
         self.say(f"{count} master{'s' * (count > 1)} in {self.network.says}")
 
     def members_changed(self):
         """Clients turn to the masters that there are now."""
-        for worker in (self.probe, *self.workers):
+        for worker in self.workers:
             worker.addresses = self.town.addresses
 
     def start_clients(self):
-        self.workers = [Worker(f"c{n}", self.keys, self.load, self.town.addresses,
+        self.workers = [Worker(f"c{n}", self.town.keys, self.load, self.town.addresses,
                                self.settings.seed) for n in range(self.settings.clients)]
         for worker in self.workers:
             worker.thread.start()
@@ -99,18 +90,6 @@ class Torture:
 
     # What is looked at.
 
-    def leader(self):
-        """Who leads, as far as anybody says so."""
-        best = None
-        for master in self.town.masters:
-            try:
-                status = self.probe.status(master.address)
-            except (Lost, Refused):
-                continue
-            if status.leader_id == status.member_id and (not best or status.term > best[0]):
-                best = (status.term, master)
-        return best[1] if best else None
-
     def progress(self, timeout=SERVES_AGAIN_S):
         """Seconds until a list and a write went through every master."""
         began = time.monotonic()
@@ -118,8 +97,7 @@ class Torture:
             while not self._serves(address):
                 if time.monotonic() - began > timeout:
                     raise Failed(f"{address} does not serve {timeout} s after everything was "
-                                 "healed:\n" + "\n".join(f"{m.name}: {m.last_words()}"
-                                                         for m in self.town.masters))
+                                 f"healed:\n{self.town.last_words()}")
                 time.sleep(0.05)
         return time.monotonic() - began
 
@@ -206,7 +184,7 @@ class Torture:
         """One client that writes all the time; how long nothing was written."""
         waits = []
         for number in range(self.settings.failover):
-            leader = cluster.until(self.leader, SERVES_AGAIN_S, "a leader", 0.05)
+            leader = cluster.until(self.town.leader, SERVES_AGAIN_S, "a leader", 0.05)
             time.sleep(self.random.uniform(0.3, 1))
             killed = time.monotonic()
             leader.kill()

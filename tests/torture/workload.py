@@ -293,8 +293,8 @@ class Worker(Client):
     """One client at work, in a thread of its own."""
 
     def __init__(self, name, keys, load, addresses, seed):
-        super().__init__(keys)
-        self.name, self.load, self.addresses = name, load, addresses
+        super().__init__(keys, name)
+        self.load, self.addresses = load, addresses
         self.random = random.Random(f"{seed} {name}")
         self.failure = None
         self.successes = collections.Counter()  # by address
@@ -303,43 +303,6 @@ class Worker(Client):
 
     def another(self, address):
         return self.random.choice([a for a in self.addresses if a != address] or [address])
-
-    # What is asked of 7836.
-
-    def new_enrolment(self, address, name, request_id, uses=1):
-        request = self.api.NewEnrolmentConfigRequest(name=name, request_id=request_id, uses=uses)
-        return self.admin(address, "NewEnrolmentConfig", request).enrolment_config
-
-    def remove_enrolment(self, address, name):
-        self.admin(address, "RemoveEnrolmentConfig", self.api.RemoveEnrolmentConfigRequest(name=name))
-
-    def adopt(self, address, node_id):
-        self.admin(address, "AddNode", self.api.AddNodeRequest(node_id=node_id))
-
-    def remove_node(self, address, node_id):
-        self.admin(address, "RemoveNode", self.api.RemoveNodeRequest(node_id=node_id))
-
-    def enrolments(self, address):
-        listed = self.admin(address, "ListEnrolmentConfigs", self.api.ListEnrolmentConfigsRequest())
-        return {config.name: config for config in listed.enrolment_config}
-
-    def nodes(self, address):
-        listed = self.admin(address, "ListNodes", self.api.ListNodesRequest())
-        return {node.node_id: node for node in listed.nodes}
-
-    def status(self, address, with_digest=False):
-        return self.admin(address, "GetStatus",
-                          self.api.GetStatusRequest(with_digest=with_digest), 2)
-
-    @staticmethod
-    def forgive(call, *args):
-        """Whether it is there or not: Lost goes on."""
-        try:
-            call(*args)
-        except Refused:
-            pass
-
-    # The work.
 
     def _run(self):
         try:
