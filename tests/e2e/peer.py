@@ -42,13 +42,14 @@ def node_id_of(key):
     return "smalltown-" + raw[:16].hex()
 
 
-def channel_to(address, port, root_pem, key_pem=None, cert_pem=None):
+def channel_to(address, port, root_pem, key_pem=None, cert_pem=None, options=()):
     """A stock gRPC channel: masters.pem is the root, the name in it is overridden."""
     return grpc.secure_channel(
         f"{address}:{port}",
         grpc.ssl_channel_credentials(root_pem, key_pem, cert_pem),
         (("grpc.ssl_target_name_override", "smalltown-master"),
-         ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)))
+         ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1),
+         *options))
 
 
 class Machine:
