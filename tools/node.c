@@ -205,6 +205,16 @@ stctl_node_show(const struct invocation *in, struct st_err *err)
     return ST_OK;
 }
 
+/* A person is told why nothing happens for a while. */
+static void
+be_patient(const struct invocation *in, struct connection *connection, const char *why)
+{
+    connect_patiently(in, connection);
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "waiting up to %u s: %s ...\n", connection->timeout_ms / 1000,
+                why);
+}
+
 enum st_code
 stctl_node_adopt(const struct invocation *in, struct st_err *err)
 {
@@ -220,6 +230,8 @@ stctl_node_adopt(const struct invocation *in, struct st_err *err)
     if (code)
         return code;
     request.node_id = node->node_id;
+    if (request.role == API__NODE__STATE__MASTER)
+        be_patient(in, &connection, "it becomes a master once it has caught up");
     code = connect_call(&connection, "AddNode", &request.base,
                         &api__add_node_response__descriptor, &answer, err);
     if (code)
@@ -265,9 +277,13 @@ stctl_node_remove(const struct invocation *in, struct st_err *err)
     if (code)
         return code;
     request.node_id = node->node_id;
-    code = connect_call(&connection, "RemoveNode", &request.base,
-                        &api__remove_node_request__descriptor, &answer, err);
-    if (code)
+    request.force = in->options[OPTION_FORCE] != NULL;
+    if (node->state == API__NODE__STATE__MASTER)
+        be_patient(in, &connection, "it leaves the other masters");
+    code = connect_insist(&connection, "RemoveNode", &request.base,
+                          &api__remove_node_request__descriptor, &answer, err);
+    /* It was there a moment ago: then it is gone, and only the answer was lost. */
+    if (code && code != ST_NOT_FOUND)
         return code;
     if (in->json)
         return json_print(json_pack("{s:s}", "removed", node->node_id), err);

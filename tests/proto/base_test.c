@@ -7,9 +7,11 @@
 #include "proto/secret.h"
 #include "tests/cmocka.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -69,6 +71,50 @@ N05_ten_thousand_nonces_are_distinct(void **state)
     for (int i = 1; i < COUNT; i++)
         assert_memory_not_equal(seen[i - 1], seen[i], NONCE_LEN);
     free(seen);
+}
+
+/* The kernel as it may be: the linker calls these by this name. */
+static enum {
+    PLENTY,
+    A_BYTE_AT_A_TIME,
+    NONE
+} entropy;
+ssize_t __real_getrandom(void *bytes, size_t len, unsigned flags);
+ssize_t __wrap_getrandom(void *bytes, size_t len, unsigned flags);
+
+ssize_t
+__wrap_getrandom(void *bytes, size_t len, unsigned flags)
+{
+    static bool interrupted;
+    switch (entropy) {
+    case PLENTY:
+        break;
+    case A_BYTE_AT_A_TIME:
+        interrupted = !interrupted;
+        errno = EINTR;
+        return interrupted ? -1 : __real_getrandom(bytes, 1, flags);
+    case NONE:
+        errno = ENOSYS;
+        return -1;
+    }
+    return __real_getrandom(bytes, len, flags);
+}
+
+static void
+N05_without_entropy_there_is_no_nonce(void **state)
+{
+    (void)state;
+    struct secret nonce = {0};
+    struct st_err err = {0};
+    entropy = NONE;
+    assert_code(secret_random(&nonce, NONCE_LEN, &err), ST_UNAVAILABLE);
+    assert_int_equal(nonce.len, 0);
+    entropy = A_BYTE_AT_A_TIME;
+    assert_ok(secret_random(&nonce, NONCE_LEN, &err));
+    entropy = PLENTY;
+    assert_int_equal(nonce.len, NONCE_LEN);
+    static const uint8_t zeroes[NONCE_LEN / 2];
+    assert_memory_not_equal(nonce.bytes + NONCE_LEN / 2, zeroes, sizeof(zeroes));
 }
 
 static void
@@ -232,6 +278,7 @@ main(void)
         cmocka_unit_test(a_line_from_outside_stays_one_line),
         cmocka_unit_test(every_reason_has_a_word_of_its_own),
         cmocka_unit_test(N05_ten_thousand_nonces_are_distinct),
+        cmocka_unit_test(N05_without_entropy_there_is_no_nonce),
         cmocka_unit_test(an_empty_secret_equals_nothing),
         cmocka_unit_test(what_is_free_is_given_back_though_memory_is_locked),
         cmocka_unit_test(N35_only_a_node_id_is_a_node_id),
