@@ -2,7 +2,6 @@
 #include "nms/admin.h"
 #include "nms/digest.h"
 #include "nms/members.h"
-#include "proto/mutant.h"
 #include "proto/secret.h"
 
 #include <stdlib.h>
@@ -12,21 +11,6 @@ enum {
     ENROLMENT_SECRET_LEN = 32,
     ENROLMENT_EXPIRES_DEFAULT_S = 24 * 3600,
 };
-
-/* Whether the record is what this very call made.  A request id that was used before
- * makes the machine repeat an old OK, but the secret of then is stored nowhere. */
-static enum st_code
-made_check(const struct admin_pending *pending, struct st_err *err)
-{
-    AUTO(state_enrolment_freep) State__Enrolment *enrolment = NULL;
-    if (state_enrolment(pending->nms->state, pending->name, &enrolment, NULL) ||
-        REFUSES(0x31e, !secret_equal_bytes(enrolment->secret_hash.data,
-                                           pending->secret_hash, SHA256_LEN)))
-        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
-                           "this request was answered before, and its secret is not "
-                           "kept: remove the enrolment and make another");
-    return ST_OK;
-}
 
 static void
 new_send(struct admin_pending *pending)
@@ -54,12 +38,9 @@ static void
 made(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
-    struct st_err outcome = *err;
-    if (!outcome.code && !made_check(pending, &outcome))
-        outcome.code = ST_OK;
-    admin_say(pending, "new-enrolment", &outcome);
-    if (outcome.code)
-        rpc_call_finish(pending->call, &outcome);
+    admin_say(pending, "new-enrolment", err);
+    if (err->code)
+        rpc_call_finish(pending->call, err);
     else
         new_send(pending);
 }

@@ -99,14 +99,14 @@ admit_judge(const struct applying *applying, const State__Cluster *cluster,
         member->cert.len == 0 || member->cert.len > CERT_MAX_LEN)
         return st_fail(err, ST_INVALID_ARGUMENT, "a master without all its parts");
     others_count(applying->state, member, &there, &voters);
-    if (REFUSES(0x52c, there > 0))
+    if (REFUSES(0x5281, there > 0))
         return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
                            "a master with this address is there already");
     if (records_count(&applying->state->records, "member/") >= REPLICA_MEMBERS_MAX)
         return st_fail_for(err, ST_RESOURCE_EXHAUSTED, ST_REASON_BUSY,
                            "there are %d masters already", REPLICA_MEMBERS_MAX);
     const uint64_t next = state_next_member(cluster);
-    if (REFUSES(0x52d, member->id != next))
+    if (REFUSES(0x5282, member->id != next))
         return st_fail(err, ST_ABORTED, "the next master has the id %" PRIu64, next);
     return ST_OK;
 }
@@ -207,7 +207,7 @@ gone_judge(const State__Member *member, const State__Cluster *cluster,
     if (!cluster || gone->crl.len == 0 || gone->crl.len > CRL_MAX_LEN)
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "a list of revoked certificates of %zu bytes", gone->crl.len);
-    if (REFUSES(0x53a, gone->crl_number != cluster->crl_number + 1))
+    if (REFUSES(0x5381, gone->crl_number != cluster->crl_number + 1))
         return st_fail(err, ST_ABORTED,
                        "the list of revoked certificates has the number %" PRIu64,
                        cluster->crl_number);

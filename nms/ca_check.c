@@ -109,13 +109,14 @@ cert_judge(X509 *cert, X509 *ca, const uint8_t public_key[ED25519_PUBLIC_LEN],
            uint64_t *out_id, struct st_err *err)
 {
     const uint32_t both = XKU_SSL_SERVER | XKU_SSL_CLIENT;
+    const bool named = member_id(cert, out_id);
     if (REFUSES(0x52d, !signed_by(ca, cert)))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "the member's certificate is not signed by the authority");
     if (REFUSES(0x52e, !key_is(cert, public_key)))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "the member's certificate is for another key");
-    if (REFUSES(0x52fb, !member_id(cert, out_id)))
+    if (REFUSES(0x52fb, !named))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "the member's certificate does not name a member");
     if (REFUSES(0x52fc, X509_check_ca(cert) != 0 ||

@@ -56,9 +56,12 @@ enum st_code
 join_there(const char *dir, struct self *out, struct st_err *err)
 {
     char store[PATH_MAX];
-    enum st_code code = self_read(dir, out, err);
+    struct st_err unread = {0};
+    enum st_code code = self_read(dir, out, &unread);
+    if (!code)
+        return ST_OK;
     if (code != ST_NOT_FOUND)
-        return code;
+        return st_fail(err, code, "%s: restore it, or remove the folder", unread.text);
     if (snprintf(store, sizeof(store), "%s/store.mdb", dir) >= (int)sizeof(store))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "the path of the data folder is too long");

@@ -6,7 +6,6 @@
 #include "nms/later.h"
 #include "proto/scope.h"
 
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,7 +119,7 @@ nms_start(const struct nms_config *config, struct nms **out, struct st_err *err)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
     if ((code = nms_open(nms, config, &self, err)))
         return code;
-    malloc_trim(0); /* loading took more than is kept */
+    secret_trim_process(); /* loading took more than is kept */
     *out = TAKE(nms);
     return ST_OK;
 }

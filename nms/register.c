@@ -286,11 +286,10 @@ commit(struct committing *committing)
 }
 
 static void
-check_again(void *arg, const struct st_err *barrier, const struct replica_result *result)
+check_again(void *arg, const struct st_err *barrier)
 {
     struct committing *committing = arg;
     struct st_err err = *barrier;
-    (void)result;
     if (err.code ||
         state_enrol_check(committing->nms->state, committing->node, nms_now(), &err))
         committed(committing, &err);
@@ -344,7 +343,7 @@ node_propose(struct rpc_call *call, const State__Node *node, struct st_err *err)
     committing->call = rpc_call_hold(call);
     enrolling->stage = AWAIT_COMMIT;
     if (state_enrol_check(nms->state, committing->node, nms_now(), NULL))
-        replica_barrier(nms->replica, NMS_COMMIT_MS, check_again, TAKE(committing));
+        nms_barrier(nms, check_again, TAKE(committing));
     else
         commit(TAKE(committing));
     return ST_OK;

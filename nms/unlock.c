@@ -1,8 +1,8 @@
 /* TPM2Unlock: a node that restarted gets back the half of its disk key.
  *
  *   OPEN --nonce--> AWAIT_REQUEST --unlock_request--> AWAIT_BARRIER --key or refused
- *                                 quote by the AK in the   the record again, as of now
- *                                 record, over this nonce
+ *                                 quote by the AK in the   the record again, as of now,
+ *                                 record, over this nonce  also for a refusal
  *
  * Whether a node exists is not for strangers: an unknown id is judged against a key that
  * nobody holds, and is refused with the same words after the same work.
@@ -56,6 +56,7 @@ struct releasing {
     char node[NODE_ID_LEN + 1];
     size_t ak_len;
     uint8_t ak[TPM_PUBLIC_MAX]; /* the AK that the quote was judged by */
+    struct st_err judgement;    /* code 0: a good proof */
 };
 
 static void
@@ -154,6 +155,20 @@ key_send(struct releasing *releasing, const State__Node *node)
     rpc_call_send(releasing->call, &response.base);
 }
 
+/* After the barrier: a refusal is right only where nothing was changed by another master
+ * that this one had not heard of. */
+static enum st_code
+refuse_again(const struct releasing *releasing, struct st_err *err)
+{
+    struct releasing now = {0};
+    (void)ak_find(releasing->nms, releasing->node, &now);
+    if (now.ak_len != releasing->ak_len || memcmp(now.ak, releasing->ak, now.ak_len) != 0)
+        return st_fail(err, ST_UNAVAILABLE,
+                       "the node was enrolled or removed a moment ago: it may ask again");
+    *err = releasing->judgement;
+    return err->code;
+}
+
 /* After the barrier: the record as it is now, which need not be the one that the quote
  * was judged by. */
 static enum st_code
@@ -181,7 +196,9 @@ barrier_passed(void *arg, const struct st_err *barrier)
 {
     struct releasing *releasing = arg;
     struct st_err err = *barrier;
-    if (!REFUSES(0x43a, err.code) && !release(releasing, &err))
+    if (!REFUSES(0x43a, err.code) &&
+        !(releasing->judgement.code ? refuse_again(releasing, &err)
+                                    : release(releasing, &err)))
         err.code = ST_OK;
     say(releasing->node, rpc_call_peer(releasing->call), &err);
     stranger_finish(releasing->call, &err);
@@ -195,9 +212,13 @@ step_request(struct rpc_call *call, const Api__TPM2UnlockRequest *request,
 {
     struct nms *nms = rpc_call_context(call);
     struct unlocking *unlocking = rpc_call_state(call);
-    enum st_code code = proof_check(nms, unlocking, request, releasing, err);
-    if (code)
+    enum st_code code =
+        proof_check(nms, unlocking, request, releasing, &releasing->judgement);
+    if (code && code != ST_PERMISSION_DENIED) {
+        *err = releasing->judgement;
         return code;
+    }
+    releasing->judgement.code = code;
     releasing->nms = nms;
     releasing->call = rpc_call_hold(call);
     unlocking->stage = AWAIT_BARRIER;

@@ -138,11 +138,7 @@ keeper_gone(const struct keeper *keeper)
 bool
 keeper_has_master(const struct keeper *keeper)
 {
-    char path[PATH_MAX];
-    if (!keeper ||
-        snprintf(path, sizeof(path), "%s/member.pb", keeper->config->data) >= PATH_MAX)
-        return false;
-    return access(path, F_OK) == 0;
+    return keeper && supervise_has_member(keeper->config);
 }
 
 static enum st_code

@@ -38,12 +38,11 @@ now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static bool
-has_member(const struct supervision *supervision)
+bool
+supervise_has_member(const struct keeper_config *config)
 {
     char path[PATH_MAX];
-    return snprintf(path, sizeof(path), "%s/member.pb", supervision->config->data) <
-               PATH_MAX &&
+    return snprintf(path, sizeof(path), "%s/member.pb", config->data) < PATH_MAX &&
            access(path, F_OK) == 0;
 }
 
@@ -118,7 +117,8 @@ static int
 patience(const struct supervision *supervision)
 {
     const uint64_t now = now_ms();
-    if (supervision->running || !supervision->looking || !has_member(supervision))
+    if (supervision->running || !supervision->looking ||
+        !supervise_has_member(supervision->config))
         return -1;
     return supervision->next_ms > now ? (int)(supervision->next_ms - now) : 0;
 }

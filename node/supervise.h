@@ -17,6 +17,9 @@ struct supervise_answer {
     char text[sizeof(((struct st_err *)0)->text)];
 };
 
+/* Whether this machine is a master, maybe one that does not run. */
+bool supervise_has_member(const struct keeper_config *config);
+
 /* Returns when the daemon is gone or this process was told to stop, and the master has
  * ended. */
 void supervise(const struct keeper_config *config, int daemon);

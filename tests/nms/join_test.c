@@ -504,6 +504,20 @@ N52_a_store_without_its_member_is_refused(void **state)
 }
 
 static void
+a_member_that_cannot_be_read_is_refused(void **state)
+{
+    (void)state;
+    char path[64];
+    struct st_err err = {0};
+    snprintf(path, sizeof(path), "%s/member.pb", data);
+    assert_ok(file_make_folder(data, &err));
+    assert_ok(file_write(path, 0600, "\xff", 1, &err));
+    assert_code(join(&err), ST_DATA_LOSS);
+    assert_said(&err, "member.pb is damaged: restore it, or remove the folder");
+    assert_int_equal(masters.calls, 0);
+}
+
+static void
 an_init_leaves_a_join_alone(void **state)
 {
     (void)state;
@@ -685,6 +699,7 @@ main(void)
         TEST(a_damaged_ticket_is_refused),
         TEST(a_folder_that_somebody_works_in_is_left_alone),
         TEST(N52_a_store_without_its_member_is_refused),
+        TEST(a_member_that_cannot_be_read_is_refused),
         TEST(an_init_leaves_a_join_alone),
         TEST(a_node_that_is_sent_certificates_is_a_member),
         TEST(N52_the_same_certificate_a_second_time_is_done_already),

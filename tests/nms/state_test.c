@@ -200,6 +200,40 @@ a_repeated_request_changes_nothing_and_answers_the_same(void **state)
     assert_string_equal(err.text, "no enrolment rack9");
 }
 
+/* The secret of then is stored nowhere: who asked again with another one must not be told
+ * that it is good.  Who asks with the same one hears the same, whatever came after it. */
+static void
+N31_a_repeated_request_with_another_secret_is_told_that_it_exists(void **state)
+{
+    struct log_member *member = *state;
+    uint8_t id[REQUEST_ID_LEN] = "0123456789abcde", secret[32] = {0xdd};
+    struct st_err err = {0};
+    State__Enrolment enrolment = STATE__ENROLMENT__INIT;
+    enrolment.name = (char *)"rack3";
+    enrolment.secret_hash.data = secret;
+    enrolment.secret_hash.len = sizeof(secret);
+    enrolment.uses_left = 1;
+    enrolment.expires_at = later;
+    State__NewEnrolment new_enrolment = STATE__NEW_ENROLMENT__INIT;
+    new_enrolment.enrolment = &enrolment;
+    State__Command command = STATE__COMMAND__INIT;
+    command.time = LOG_START;
+    command.request_id.data = id;
+    command.request_id.len = sizeof(id);
+    command.change_case = STATE__COMMAND__CHANGE_NEW_ENROLMENT;
+    command.new_enrolment = &new_enrolment;
+    assert_ok(log_apply(member, &command, &err));
+    secret[0] ^= 1;
+    assert_code(log_apply(member, &command, &err), ST_ALREADY_EXISTS);
+    assert_int_equal(err.reason, ST_REASON_EXISTS);
+    secret[0] ^= 1;
+    assert_ok(log_remove_enrolment(member, "rack3", &err));
+    assert_ok(log_apply(member, &command, &err));
+    assert_code(
+        state_enrolment(member->state, "rack3", &(State__Enrolment *){NULL}, &err),
+        ST_NOT_FOUND);
+}
+
 static void
 only_the_newest_requests_are_remembered(void **state)
 {
@@ -487,6 +521,7 @@ main(void)
         MEMBER_TEST(the_same_node_again_is_fine_even_when_its_enrolment_is_gone),
         MEMBER_TEST(N29_whoever_resembles_a_node_but_is_not_the_same_is_refused),
         MEMBER_TEST(a_repeated_request_changes_nothing_and_answers_the_same),
+        MEMBER_TEST(N31_a_repeated_request_with_another_secret_is_told_that_it_exists),
         MEMBER_TEST(only_the_newest_requests_are_remembered),
         MEMBER_TEST(an_enrolment_has_bounds),
         MEMBER_TEST(a_command_that_cannot_be_read_changes_nothing),

@@ -297,7 +297,7 @@ N52_what_smalltown_nms_refuses_is_answered_with_its_sentence(void **state)
         {"exit 1", ST_INTERNAL, "smalltown-nms join failed"},
         {"kill -9 $$", ST_INTERNAL, "smalltown-nms join failed"},
         {"printf 'two\\001lines\\n\\n' >&2; exit 3", ST_INVALID_ARGUMENT, "two?lines"},
-        {"sleep 100", ST_UNAVAILABLE, "smalltown-nms join took too long"},
+        {"exec sleep 100", ST_UNAVAILABLE, "smalltown-nms join took too long"},
     };
     for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
         struct request request;

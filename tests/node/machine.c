@@ -160,6 +160,13 @@ show_log(const struct machine *machine)
         fprintf(stderr, "the daemon said:\n%s", (char *)log);
 }
 
+long
+machine_timeout_ms(void)
+{
+    const char *patience = getenv("ST_PATIENCE_MS");
+    return patience ? atol(patience) : 60000;
+}
+
 void
 machine_wait_for(struct machine *machine, const char *text)
 {
@@ -168,7 +175,7 @@ machine_wait_for(struct machine *machine, const char *text)
         bool dead = waitpid(machine->pid, &status, WNOHANG) == machine->pid;
         if (dead)
             machine->pid = 0;
-        if ((dead && !machine_said(machine, text)) || waited > MACHINE_TIMEOUT_MS) {
+        if ((dead && !machine_said(machine, text)) || waited > machine_timeout_ms()) {
             show_log(machine);
             fail_msg("the daemon %s before it said '%s'", dead ? "ended" : "waited",
                      text);
@@ -182,7 +189,7 @@ machine_wait(struct machine *machine)
 {
     int status = 0;
     for (int waited = 0; waitpid(machine->pid, &status, WNOHANG) == 0; waited += 10) {
-        if (waited > MACHINE_TIMEOUT_MS) {
+        if (waited > machine_timeout_ms()) {
             show_log(machine);
             fail_msg("the daemon does not end");
         }

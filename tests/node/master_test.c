@@ -59,7 +59,7 @@ static void
 wait_for_runs(unsigned count)
 {
     for (int i = 0; count_runs() < count; i++) {
-        assert_true(i < MACHINE_TIMEOUT_MS / 10);
+        assert_true(i < machine_timeout_ms() / 10);
         flow_sleep_ms(10);
     }
 }

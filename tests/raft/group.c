@@ -101,8 +101,9 @@ remove_folder(const char *path)
 void
 group_end(struct group *group)
 {
-    for (unsigned i = 0; i < group->count; i++) {
+    for (unsigned i = 0; i < group->count; i++)
         group_close(group, i + 1);
+    for (unsigned i = 0; i < group->count; i++) {
         counters_free(&group->members[i].counters);
         secret_wipe(&group->members[i].key);
         remove_folder(group->members[i].dir);

@@ -26,7 +26,7 @@ const char *group_await_fatal(void);
 
 struct group {
     struct ca ca;
-    struct cert crl;
+    struct crl crl;
     unsigned count;
     struct group_member members[GROUP_MAX]; /* ids 1 to count */
 };
