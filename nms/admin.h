@@ -49,6 +49,9 @@ void admin_say(const struct admin_pending *pending, const char *word,
 /* A master may go without force: those that are left and answer are a majority of those
  * that are left.  ST_FAILED_PRECONDITION. */
 enum st_code admin_leave_check(struct nms *nms, uint64_t id, struct st_err *err);
+/* This master was told already that it is the one: the others do not talk to it any more,
+ * so it can only say that. */
+bool admin_leaves_itself(struct nms *nms, uint64_t id);
 /* await_member(AWAIT_GONE) for a call; takes pending. */
 void admin_await_gone(struct admin_pending *pending, uint64_t id, nms_done done);
 

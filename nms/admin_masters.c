@@ -196,6 +196,14 @@ admin_leave_check(struct nms *nms, uint64_t id, struct st_err *err)
                                status.leader_id == nms->member_id, id, err);
 }
 
+bool
+admin_leaves_itself(struct nms *nms, uint64_t id)
+{
+    AUTO(state_member_freep) State__Member *member = NULL;
+    return id == nms->member_id && !state_member(nms->state, id, &member, NULL) &&
+           member->phase == STATE__PHASE__LEAVING;
+}
+
 /* Who is removed is told that it is leaving, but not that it is gone. */
 void
 admin_await_gone(struct admin_pending *pending, uint64_t id, nms_done done)
@@ -205,9 +213,9 @@ admin_await_gone(struct admin_pending *pending, uint64_t id, nms_done done)
         await_member(pending->nms, id, AWAIT_GONE, done, pending);
         return;
     }
-    (void)st_fail(&err, ST_UNAVAILABLE,
-                  "this is recorded, and is carried on without you: this very master "
-                  "is leaving and will not hear the end of it; ask another one");
+    (void)st_fail_for(&err, ST_UNAVAILABLE, ST_REASON_RECORDED,
+                      "this is recorded, and is carried on without you: this very master "
+                      "is leaving, and will not hear the end of it");
     done(pending, &err);
 }
 
@@ -251,6 +259,10 @@ admin_handle_remove_master(struct rpc_call *call, enum rpc_event what,
     if (!pending)
         return;
     pending->member_id = request->id;
+    if (admin_leaves_itself(pending->nms, request->id)) {
+        admin_await_gone(pending, request->id, removed);
+        return;
+    }
     State__RemoveMaster remove_master = STATE__REMOVE_MASTER__INIT;
     remove_master.id = request->id;
     State__Command command = STATE__COMMAND__INIT;

@@ -147,6 +147,17 @@ remove_recorded(void *arg, const struct st_err *err)
     admin_await_gone(pending, member->id, removed);
 }
 
+/* A second time at the master that is being removed. */
+static bool
+is_own_removal(struct admin_pending *pending, uint64_t *out_id)
+{
+    AUTO(state_member_freep) State__Member *member = NULL;
+    if (state_member_of_node(pending->nms->state, pending->name, &member, NULL))
+        return false;
+    *out_id = member->id;
+    return admin_leaves_itself(pending->nms, member->id);
+}
+
 static enum st_code
 remove_check(struct nms *nms, const Api__RemoveNodeRequest *request, struct st_err *err)
 {
@@ -164,6 +175,7 @@ admin_handle_remove_node(struct rpc_call *call, enum rpc_event what,
 {
     const Api__RemoveNodeRequest *request = (const Api__RemoveNodeRequest *)message;
     struct st_err err = {0};
+    uint64_t id;
     if (what != RPC_MESSAGE)
         return;
     if (remove_check(rpc_call_context(call), request, &err)) {
@@ -173,6 +185,10 @@ admin_handle_remove_node(struct rpc_call *call, enum rpc_event what,
     struct admin_pending *pending = admin_pending_new(call, request->node_id);
     if (!pending)
         return;
+    if (is_own_removal(pending, &id)) {
+        admin_await_gone(pending, id, removed);
+        return;
+    }
     State__RemoveNode remove_node = STATE__REMOVE_NODE__INIT;
     remove_node.node_id = request->node_id;
     State__Command command = STATE__COMMAND__INIT;

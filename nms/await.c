@@ -97,12 +97,12 @@ limit_passed(void *arg, bool stopping)
     struct st_err err = {0};
     if (await_take(await->nms->awaits, await)) {
         members_read(await->nms->state, &members);
-        (void)st_fail(&err, ST_UNAVAILABLE,
-                      "this is recorded, and is carried on without you (master "
-                      "%" PRIu64 "): %s; ask again to see the end of it",
-                      await->id,
-                      stopping ? "this master is shutting down"
-                               : missing(await, &members));
+        (void)st_fail_for(&err, ST_UNAVAILABLE, ST_REASON_RECORDED,
+                          "this is recorded, and is carried on without you (master "
+                          "%" PRIu64 "): %s",
+                          await->id,
+                          stopping ? "this master is shutting down"
+                                   : missing(await, &members));
         await->done(await->arg, &err);
     }
     free(await);

@@ -14,7 +14,7 @@ enum await_what {
 };
 
 enum {
-    AWAIT_MS = 45000, /* then UNAVAILABLE, and a sentence that says what is missing */
+    AWAIT_MS = 45000, /* then UNAVAILABLE for ST_REASON_RECORDED, and what is missing */
 };
 
 struct awaits;

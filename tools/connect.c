@@ -104,20 +104,18 @@ connect_insist(struct connection *connection, const char *method,
                ProtobufCMessage **out, struct st_err *err)
 {
     enum st_code code = connect_call(connection, method, request, answer, out, err);
-    const size_t count = connection->context.address_count;
-    for (size_t i = 0; code == ST_UNAVAILABLE && count > 1 && i < count; i++) {
+    if (!code || err->reason != ST_REASON_RECORDED)
+        return code;
+    for (size_t i = 0; i < connection->context.address_count; i++) {
         AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
         struct st_err other = {0};
         if (connect_to(connection, i, &channel, &other))
             continue;
-        enum st_code again =
-            call(connection, channel, method, request, answer, out, &other);
-        if (again == ST_UNAVAILABLE)
-            continue;
-        *err = other;
-        code = again;
+        code = call(connection, channel, method, request, answer, out, &other);
+        if (!code || code == ST_NOT_FOUND)
+            return ST_OK;
     }
-    return code;
+    return err->code;
 }
 
 void

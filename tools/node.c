@@ -282,8 +282,7 @@ stctl_node_remove(const struct invocation *in, struct st_err *err)
         be_patient(in, &connection, "it leaves the other masters");
     code = connect_insist(&connection, "RemoveNode", &request.base,
                           &api__remove_node_request__descriptor, &answer, err);
-    /* It was there a moment ago: then it is gone, and only the answer was lost. */
-    if (code && code != ST_NOT_FOUND)
+    if (code)
         return code;
     if (in->json)
         return json_print(json_pack("{s:s}", "removed", node->node_id), err);
