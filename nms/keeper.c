@@ -26,6 +26,7 @@ struct keeper {
     pthread_cond_t changed;
     bool woken, stopping;
     /* The thread's own. */
+    bool said_leaving;
     uint64_t crl_number;
     struct pause crl;
     struct pause members[REPLICA_MEMBERS_MAX];
@@ -162,7 +163,7 @@ say(const struct member *member, enum members_step step, const struct st_err *er
     const unsigned long long id = member->id;
     const char *word = members_step_word(step);
     if (err->code)
-        event("master", "member=%llu step=%s decision=%s reason=\"%s\" hint=\"%s?\"", id,
+        event("master", "member=%llu step=%s decision=%s reason=\"%s\" hint=\"%s\"", id,
               word, st_code_name(err->code), err->text, members_step_hint(step));
     else
         event("master", "member=%llu step=%s decision=OK", id, word);
@@ -220,12 +221,29 @@ pass_list_on(struct keeper *keeper, int64_t *soonest)
     (void)is_paused(&keeper->crl, soonest);
 }
 
+/* It may be the last that this master hears of the others. */
+static void
+say_leaving(struct keeper *keeper)
+{
+    AUTO(state_member_freep) State__Member *member = NULL;
+    const unsigned long long id = keeper->nms->member_id;
+    if (keeper->said_leaving || state_member(keeper->nms->state, id, &member, NULL) ||
+        member->phase != STATE__PHASE__LEAVING)
+        return;
+    keeper->said_leaving = true;
+    event("leaving",
+          "member=%llu reason=\"an administrator removed this master\" "
+          "hint=\"stop it once `stctl master list` does not show it\"",
+          id);
+}
+
 static void *
 run(void *arg)
 {
     struct keeper *keeper = arg;
     int64_t soonest = 0;
     while (wait_until(keeper, soonest)) {
+        say_leaving(keeper);
         do {
             soonest = 0;
             pass_list_on(keeper, &soonest);
