@@ -24,7 +24,7 @@ answer(struct supervise_answer *out, enum st_code code, const char *text)
 {
     memset(out, 0, sizeof(*out));
     out->code = code;
-    snprintf(out->text, sizeof(out->text), "%s", text);
+    snprintf(out->text, sizeof(out->text), "%.*s", (int)sizeof(out->text) - 1, text);
 }
 
 static int64_t

@@ -356,8 +356,7 @@ on_ask(struct replica *replica, uint64_t from, const Forward__Ask *ask)
 {
     struct st_err err = {0};
     if (raft_state(&replica->raft) != RAFT_LEADER || replica->ending ||
-        !replica_server(&replica->raft, from) ||
-        ask->command.len > REPLICA_COMMAND_MAX) {
+        !replica_server(&replica->raft, from) || ask->command.len > REPLICA_COMMAND_MAX) {
         if (st_fail(&err, ST_FAILED_PRECONDITION, "this member does not lead"))
             send_answer(replica, from, ask->number, &err, NULL);
         return;

@@ -1,5 +1,4 @@
 """etcd as Debian has it: as many members as asked for, TLS with certificates everywhere."""
-import ipaddress
 import json
 import os
 import subprocess
@@ -12,7 +11,8 @@ CLIENT_PORT, PEER_PORT = 2379, 2380
 def make_certificate(folder, addresses):
     """One Ed25519 certificate for all members, self-signed, as our masters have; its files."""
     key, cert = folder / "etcd-key.pem", folder / "etcd.pem"
-    names = ",".join(f"IP:{ipaddress.ip_address(address)}" for address in addresses)
+    # A member looks at where another one calls from, too: on loopback that is 127.0.0.1.
+    names = ",".join(f"IP:{address}" for address in [*addresses, "127.0.0.1"])
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ed25519", "-noenc", "-keyout", key, "-out", cert,
          "-subj", "/CN=etcd", "-days", "3650", "-addext", f"subjectAltName={names}",

@@ -8,6 +8,7 @@
 #include "tests/cmocka.h"
 #include "tests/nms/forge.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,14 +32,15 @@ enum act {
     ACT_NOTHING,
 };
 static struct {
-    enum act act[3]; /* of the first calls, and the last of all that follow */
+    pthread_mutex_t lock; /* around every call, on both sides */
+    enum act act[3];      /* of the first calls, and the last of all that follow */
     unsigned calls;
     uint8_t key[ED25519_PUBLIC_LEN]; /* of the last call */
     struct secret seed;
     struct cert cert;
     struct rpc_server *server;
     uint8_t secret[32];
-} masters;
+} masters = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static struct ca authority;
 static struct crl list;
 
@@ -73,7 +75,7 @@ issue(struct rpc_call *call, enum act act)
 }
 
 static void
-on_join(struct rpc_call *call, enum rpc_event event, const ProtobufCMessage *message)
+decide(struct rpc_call *call, const Api__JoinMastersRequest *request)
 {
     static const enum st_code codes[] = {
         [ACT_LOSE] = ST_INTERNAL,
@@ -83,11 +85,8 @@ on_join(struct rpc_call *call, enum rpc_event event, const ProtobufCMessage *mes
         [ACT_FULL] = ST_FAILED_PRECONDITION,
         [ACT_NO_TICKETS] = ST_UNIMPLEMENTED,
     };
-    const Api__JoinMastersRequest *request = (const Api__JoinMastersRequest *)message;
     uint8_t signed_bytes[19 + 32];
     struct st_err err = {0};
-    if (event != RPC_MESSAGE)
-        return;
     const unsigned n = masters.calls++;
     const enum act act = masters.act[n < 3 ? n : 2];
     assert_int_equal(request->secret.len, 32);
@@ -109,6 +108,16 @@ on_join(struct rpc_call *call, enum rpc_event event, const ProtobufCMessage *mes
         rpc_call_finish(call, &err);
     } else
         issue(call, act);
+}
+
+static void
+on_join(struct rpc_call *call, enum rpc_event event, const ProtobufCMessage *message)
+{
+    if (event != RPC_MESSAGE)
+        return;
+    pthread_mutex_lock(&masters.lock);
+    decide(call, (const Api__JoinMastersRequest *)message);
+    pthread_mutex_unlock(&masters.lock);
 }
 
 static const struct rpc_method methods[] = {
@@ -223,15 +232,31 @@ acts(enum act first, enum act then)
     masters.act[1] = masters.act[2] = then;
 }
 
+/* What this thread wrote is seen by the masters, and the other way round. */
+static void
+meet(void)
+{
+    pthread_mutex_lock(&masters.lock);
+    pthread_mutex_unlock(&masters.lock);
+}
+
+static enum st_code
+join_as(const struct join_config *how, struct st_err *err)
+{
+    uint64_t id = 0;
+    *err = (struct st_err){0};
+    meet();
+    enum st_code code = join_with_ticket(how, ticket_file, &id, err);
+    meet();
+    assert_int_equal(id, code ? 0 : 4);
+    return code;
+}
+
 static enum st_code
 join(struct st_err *err)
 {
     const struct join_config how = config();
-    uint64_t id = 0;
-    *err = (struct st_err){0};
-    enum st_code code = join_with_ticket(&how, ticket_file, &id, err);
-    assert_int_equal(id, code ? 0 : 4);
-    return code;
+    return join_as(&how, err);
 }
 
 static bool
@@ -346,14 +371,12 @@ another_address_with_the_same_ticket_is_refused(void **state)
 {
     (void)state;
     struct st_err err;
-    uint64_t id;
     struct join_config elsewhere = config();
     elsewhere.address.bytes[3] = 8;
     for (int joined = 0; joined <= 1; joined++) {
         acts(joined ? ACT_ISSUE : ACT_LOSE, ACT_ISSUE);
         assert_code(join(&err), joined ? ST_OK : ST_INTERNAL);
-        assert_code(join_with_ticket(&elsewhere, ticket_file, &id, &err),
-                    ST_FAILED_PRECONDITION);
+        assert_code(join_as(&elsewhere, &err), ST_FAILED_PRECONDITION);
         assert_said(&err, "--address 192.0.2.7");
         assert_int_equal(masters.calls, 1);
     }
@@ -385,12 +408,11 @@ what_the_masters_say_is_explained(void **state)
         {ACT_ELECT, ST_UNAVAILABLE, "no majority: run the same command again"},
     };
     struct join_config how = config();
-    uint64_t id;
     how.wait_ms = 100;
     for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
         struct st_err err = {0};
         acts(ends[i].act, ends[i].act);
-        assert_code(join_with_ticket(&how, ticket_file, &id, &err), ends[i].code);
+        assert_code(join_as(&how, &err), ends[i].code);
         assert_said(&err, ends[i].words);
         assert_false(is_there("member.pb"));
     }
