@@ -98,7 +98,7 @@ joined_already(const struct state *state, const ProtobufCBinaryData *secret_hash
         State__Member *member = record_unpack(record, &state__member__descriptor);
         const bool same_secret = bytes_equal(&member->ticket_hash, secret_hash);
         const bool same_key = bytes_equal(&member->public_key, public_key);
-        if (same_secret && !REFUSES(0x291, !same_key) &&
+        if (same_secret && !REFUSES(0x312, !same_key) &&
             member->phase != STATE__PHASE__LEAVING)
             match = member->id;
         record_free_unpacked(member);

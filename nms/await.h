@@ -1,7 +1,7 @@
 /* await.h - calls of administrators that end when a master has come, or has gone.
  *
- * Somebody else carries the intention on (keeper.h, on whichever master leads); here only
- * the records are watched.
+ * Somebody else carries the intention on (carrier.h, on whichever master leads); here
+ * only the records are watched.
  */
 #ifndef NMS_AWAIT_H
 #define NMS_AWAIT_H

@@ -1,6 +1,6 @@
 #include "nms/begin.h"
 #include "nms/await.h"
-#include "nms/keeper.h"
+#include "nms/carrier.h"
 #include "proto/event.h"
 #include "proto/scope.h"
 
@@ -17,7 +17,7 @@ static void
 moved(void *arg)
 {
     struct nms *nms = arg;
-    keeper_wake(nms->keeper);
+    carrier_wake(nms->carrier);
 }
 
 /* Their records, or the list of revoked certificates. */
@@ -25,7 +25,7 @@ static void
 members_changed(void *arg)
 {
     struct nms *nms = arg;
-    keeper_wake(nms->keeper);
+    carrier_wake(nms->carrier);
     awaits_check(nms);
 }
 
@@ -132,7 +132,7 @@ begin_replica(struct nms *nms, const struct nms_config *config, struct self *sel
     if (self->crl.len > 0 &&
         (code = ca_crl_number(self->crl.der, self->crl.len, &crl_number, err)))
         return st_wrap(err, "member.pb");
-    if ((code = keeper_new(nms, crl_number, &nms->keeper, err)))
+    if ((code = carrier_new(nms, crl_number, &nms->carrier, err)))
         return code;
     state_watch_members(nms->state, members_changed, nms);
     if (self->joining)

@@ -5,7 +5,7 @@
 #include "nms/nms.h"
 #include "nms/self.h"
 
-/* Opens the replica, with the keeper that it wakes.  A member that joins returns when it
+/* Opens the replica, with the carrier that it wakes.  A member that joins returns when it
  * was sent the state, however long that takes. */
 enum st_code begin_replica(struct nms *nms, const struct nms_config *config,
                            struct self *self, struct st_err *err);

@@ -114,18 +114,18 @@ static const struct {
 } steps[] = {
     [MEMBERS_NOTHING] = {"nothing", ""},
     [MEMBERS_ADD] = {"add", "the group takes one change at a time"},
-    [MEMBERS_HAND_OVER] = {"hand-over", "is smalltown-node running there, unlocked, and "
-                                        "its port 7835 open to the masters"},
-    [MEMBERS_CATCH_UP] = {"catch-up", "do enough masters run"},
+    [MEMBERS_HAND_OVER] = {"hand-over",
+                           "does smalltown-node run there, unlocked, with "
+                           "--master-data and port 7835 open to the masters?"},
+    [MEMBERS_CATCH_UP] = {"catch-up", "do enough masters run?"},
     [MEMBERS_MEET] = {"meet",
-                      "is smalltown-nms running there, and port 7834 open between "
-                      "the masters"},
-    [MEMBERS_PROMOTE] = {"promote", "is smalltown-nms running there, and its port 7834 "
-                                    "open to the masters"},
-    [MEMBERS_VOTE] = {"vote", "do enough masters run"},
+                      "does smalltown-nms run there, and is port 7834 open between "
+                      "the masters?"},
+    [MEMBERS_PROMOTE] = {"promote", "is the connection to it fast enough to catch up?"},
+    [MEMBERS_VOTE] = {"vote", "do enough masters run?"},
     [MEMBERS_YIELD] = {"yield", "another master has to run and to have caught up"},
     [MEMBERS_REMOVE] = {"remove", "the group takes one change at a time"},
-    [MEMBERS_FORGET] = {"forget", "do enough masters run"},
+    [MEMBERS_FORGET] = {"forget", "do enough masters run?"},
 };
 
 const char *

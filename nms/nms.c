@@ -2,7 +2,7 @@
 #include "nms/admin.h"
 #include "nms/await.h"
 #include "nms/begin.h"
-#include "nms/keeper.h"
+#include "nms/carrier.h"
 #include "nms/later.h"
 #include "proto/scope.h"
 
@@ -101,7 +101,7 @@ nms_open(struct nms *nms, const struct nms_config *config, struct self *self,
         (code = nodes_serve(nms, config->node_port, err)) ||
         (code = admins_serve(nms, config->admin_port, err)))
         return code;
-    return keeper_start(nms->keeper, err);
+    return carrier_start(nms->carrier, err);
 }
 
 enum st_code
@@ -136,8 +136,8 @@ nms_stop(struct nms *nms)
         rpc_server_stop(nms->admins, NMS_STOP_GRACE_MS);
     if (nms->nodes)
         rpc_server_stop(nms->nodes, NMS_STOP_GRACE_MS);
-    if (nms->keeper)
-        keeper_stop(nms->keeper);
+    if (nms->carrier)
+        carrier_stop(nms->carrier);
     if (nms->later)
         later_stop(nms->later);
     begin_undo(nms);
@@ -145,7 +145,7 @@ nms_stop(struct nms *nms)
     rpc_server_free(nms->admins);
     awaits_free(nms->awaits);
     later_free(nms->later);
-    keeper_free(nms->keeper);
+    carrier_free(nms->carrier);
     state_free(nms->state);
     secret_wipe(&nms->masters_seed);
     free(nms);

@@ -31,9 +31,9 @@ enum {
 struct nms {
     struct state *state;
     struct replica *replica;
-    struct later *later;   /* for pauses: nms/later.h */
-    struct keeper *keeper; /* carries on what is intended for the masters */
-    struct awaits *awaits; /* who waits for that */
+    struct later *later;     /* for pauses: nms/later.h */
+    struct carrier *carrier; /* carries on what is intended for the masters */
+    struct awaits *awaits;   /* who waits for that */
     struct rpc_method node_methods[3];
     struct rpc_server *nodes;  /* 7833 */
     struct rpc_server *admins; /* 7836 */

@@ -1,6 +1,6 @@
 /* What each step of members_next() does. */
 #include "nms/issue.h"
-#include "nms/keeper_internal.h"
+#include "nms/carrier_internal.h"
 #include "nms/self.h"
 #include "proto/event.h"
 #include "proto/rpc_client.h"
@@ -14,7 +14,7 @@ group_step(struct nms *nms, enum replica_step step, const struct member *member,
 {
     char address[ADDRESS_TEXT_MAX];
     address_format_port(&member->address, PORT_CONSENSUS, address);
-    return replica_step_wait(nms->replica, step, member->id, address, KEEPER_STEP_MS,
+    return replica_step_wait(nms->replica, step, member->id, address, CARRIER_STEP_MS,
                              err);
 }
 
@@ -29,7 +29,7 @@ phase_set(struct nms *nms, uint64_t id, State__Phase from, State__Phase to,
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_MEMBER_PHASE;
     command.member_phase = &member_phase;
-    return nms_propose_wait(nms, &command, KEEPER_STEP_MS, err);
+    return nms_propose_wait(nms, &command, CARRIER_STEP_MS, err);
 }
 
 /* The node is whoever presents its id_cert; we are the masters. */
@@ -56,7 +56,7 @@ node_call(struct nms *nms, const State__Node *node,
         return code;
     code =
         rpc_unary(channel, "/api.NodeService/JoinCluster", &request->base,
-                  &api__join_cluster_response__descriptor, KEEPER_CALL_MS, &answer, err);
+                  &api__join_cluster_response__descriptor, CARRIER_CALL_MS, &answer, err);
     if (!code)
         protobuf_c_message_free_unpacked(answer, &secret_allocator);
     /* It has them already, and our record of that was lost. */
@@ -114,12 +114,12 @@ forget(struct nms *nms, const struct member *member, struct st_err *err)
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_MEMBER_GONE;
     command.member_gone = &member_gone;
-    return nms_propose_wait(nms, &command, KEEPER_STEP_MS, err);
+    return nms_propose_wait(nms, &command, CARRIER_STEP_MS, err);
 }
 
 enum st_code
-keeper_take(struct nms *nms, const struct member *member, enum members_step step,
-            struct st_err *err)
+carrier_take(struct nms *nms, const struct member *member, enum members_step step,
+             struct st_err *err)
 {
     switch (step) {
     case MEMBERS_NOTHING:
@@ -139,7 +139,7 @@ keeper_take(struct nms *nms, const struct member *member, enum members_step step
         return phase_set(nms, member->id, STATE__PHASE__CATCHING_UP, STATE__PHASE__VOTER,
                          err);
     case MEMBERS_YIELD:
-        return replica_transfer_wait(nms->replica, 0, KEEPER_STEP_MS, err);
+        return replica_transfer_wait(nms->replica, 0, CARRIER_STEP_MS, err);
     case MEMBERS_REMOVE:
         return group_step(nms, REPLICA_STEP_REMOVE, member, err);
     case MEMBERS_FORGET:
@@ -167,7 +167,7 @@ self_keep_crl(const char *dir, const State__Cluster *cluster, struct st_err *err
 }
 
 enum st_code
-keeper_crl(struct nms *nms, uint64_t *known, struct st_err *err)
+carrier_crl(struct nms *nms, uint64_t *known, struct st_err *err)
 {
     AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
     enum st_code code;

@@ -1,4 +1,4 @@
-#include "nms/keeper_internal.h"
+#include "nms/carrier_internal.h"
 #include "nms/later.h"
 #include "proto/event.h"
 
@@ -18,7 +18,7 @@ struct pause {
     enum members_step taken; /* the last one, where it was well */
 };
 
-struct keeper {
+struct carrier {
     struct nms *nms;
     pthread_t thread;
     bool started;
@@ -26,72 +26,75 @@ struct keeper {
     pthread_cond_t changed;
     bool woken, stopping;
     /* The thread's own. */
+    bool said_leaving;
     uint64_t crl_number;
     struct pause crl;
     struct pause members[REPLICA_MEMBERS_MAX];
 };
 
 enum st_code
-keeper_new(struct nms *nms, uint64_t crl_number, struct keeper **out, struct st_err *err)
+carrier_new(struct nms *nms, uint64_t crl_number, struct carrier **out,
+            struct st_err *err)
 {
     pthread_condattr_t clock;
-    struct keeper *keeper = calloc(1, sizeof(*keeper));
-    if (!keeper)
+    struct carrier *carrier = calloc(1, sizeof(*carrier));
+    if (!carrier)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
-    keeper->nms = nms;
-    keeper->crl_number = crl_number;
-    keeper->woken = true;
-    pthread_mutex_init(&keeper->lock, NULL);
+    carrier->nms = nms;
+    carrier->crl_number = crl_number;
+    carrier->woken = true;
+    pthread_mutex_init(&carrier->lock, NULL);
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&keeper->changed, &clock);
+    pthread_cond_init(&carrier->changed, &clock);
     pthread_condattr_destroy(&clock);
-    *out = keeper;
+    *out = carrier;
     return ST_OK;
 }
 
 void
-keeper_free(struct keeper *keeper)
+carrier_free(struct carrier *carrier)
 {
-    if (!keeper)
+    if (!carrier)
         return;
-    pthread_cond_destroy(&keeper->changed);
-    pthread_mutex_destroy(&keeper->lock);
-    free(keeper);
+    pthread_cond_destroy(&carrier->changed);
+    pthread_mutex_destroy(&carrier->lock);
+    free(carrier);
 }
 
 void
-keeper_wake(struct keeper *keeper)
+carrier_wake(struct carrier *carrier)
 {
-    pthread_mutex_lock(&keeper->lock);
-    keeper->woken = true;
-    pthread_cond_signal(&keeper->changed);
-    pthread_mutex_unlock(&keeper->lock);
+    pthread_mutex_lock(&carrier->lock);
+    carrier->woken = true;
+    pthread_cond_signal(&carrier->changed);
+    pthread_mutex_unlock(&carrier->lock);
 }
 
 static bool
-is_stopping(struct keeper *keeper)
+is_stopping(struct carrier *carrier)
 {
-    pthread_mutex_lock(&keeper->lock);
-    const bool stopping = keeper->stopping;
-    pthread_mutex_unlock(&keeper->lock);
+    pthread_mutex_lock(&carrier->lock);
+    const bool stopping = carrier->stopping;
+    pthread_mutex_unlock(&carrier->lock);
     return stopping;
 }
 
 /* Until somebody wakes it or `until_ms` has come (0: never); false where it is to stop.
  */
 static bool
-wait_until(struct keeper *keeper, int64_t until_ms)
+wait_until(struct carrier *carrier, int64_t until_ms)
 {
     const struct timespec until = {until_ms / 1000, until_ms % 1000 * 1000000};
     int late = 0;
-    pthread_mutex_lock(&keeper->lock);
-    while (!keeper->woken && !keeper->stopping && !late)
-        late = until_ms ? pthread_cond_timedwait(&keeper->changed, &keeper->lock, &until)
-                        : pthread_cond_wait(&keeper->changed, &keeper->lock);
-    keeper->woken = false;
-    const bool going = !keeper->stopping;
-    pthread_mutex_unlock(&keeper->lock);
+    pthread_mutex_lock(&carrier->lock);
+    while (!carrier->woken && !carrier->stopping && !late)
+        late = until_ms
+                   ? pthread_cond_timedwait(&carrier->changed, &carrier->lock, &until)
+                   : pthread_cond_wait(&carrier->changed, &carrier->lock);
+    carrier->woken = false;
+    const bool going = !carrier->stopping;
+    pthread_mutex_unlock(&carrier->lock);
     return going;
 }
 
@@ -123,11 +126,11 @@ is_paused(const struct pause *pause, int64_t *soonest)
 /* The place of this member: there are as many as members, and ids come only once, so
  * that of one that is gone is taken over. */
 static struct pause *
-pause_of(struct keeper *keeper, const struct members *members, uint64_t id)
+pause_of(struct carrier *carrier, const struct members *members, uint64_t id)
 {
     struct pause *free_place = NULL;
     for (size_t i = 0; i < REPLICA_MEMBERS_MAX; i++) {
-        struct pause *pause = &keeper->members[i];
+        struct pause *pause = &carrier->members[i];
         if (pause->id == id)
             return pause;
         if (!members_find(members, pause->id))
@@ -162,7 +165,7 @@ say(const struct member *member, enum members_step step, const struct st_err *er
     const unsigned long long id = member->id;
     const char *word = members_step_word(step);
     if (err->code)
-        event("master", "member=%llu step=%s decision=%s reason=\"%s\" hint=\"%s?\"", id,
+        event("master", "member=%llu step=%s decision=%s reason=\"%s\" hint=\"%s\"", id,
               word, st_code_name(err->code), err->text, members_step_hint(step));
     else
         event("master", "member=%llu step=%s decision=OK", id, word);
@@ -170,16 +173,16 @@ say(const struct member *member, enum members_step step, const struct st_err *er
 
 /* True where a step was taken, so that there may be another. */
 static bool
-carry_on(struct keeper *keeper, const struct members *members,
+carry_on(struct carrier *carrier, const struct members *members,
          const struct member *member, int64_t *soonest)
 {
     struct st_err err = {0};
-    const struct members_facts facts = facts_of(keeper->nms, member);
+    const struct members_facts facts = facts_of(carrier->nms, member);
     const enum members_step step = members_next(&facts);
-    struct pause *pause = pause_of(keeper, members, member->id);
+    struct pause *pause = pause_of(carrier, members, member->id);
     if (step == MEMBERS_NOTHING || is_paused(pause, soonest))
         return false;
-    if (!keeper_take(keeper->nms, member, step, &err))
+    if (!carrier_take(carrier->nms, member, step, &err))
         err.code = ST_OK;
     say(member, step, &err);
     /* What was well and is wanted again is not visible yet: no reason to be in a hurry.
@@ -191,67 +194,84 @@ carry_on(struct keeper *keeper, const struct members *members,
 
 /* One step for each member that has one. */
 static bool
-carry_all_on(struct keeper *keeper, int64_t *soonest)
+carry_all_on(struct carrier *carrier, int64_t *soonest)
 {
     struct members members;
     bool any = false;
-    members_read(keeper->nms->state, &members);
+    members_read(carrier->nms->state, &members);
     for (size_t i = 0; i < members.count; i++) {
         struct replica_status status;
-        replica_status(keeper->nms->replica, &status);
-        if (!status.serving || is_stopping(keeper))
+        replica_status(carrier->nms->replica, &status);
+        if (!status.serving || is_stopping(carrier))
             return false;
-        any |= carry_on(keeper, &members, &members.at[i], soonest);
+        any |= carry_on(carrier, &members, &members.at[i], soonest);
     }
     return any;
 }
 
 static void
-pass_list_on(struct keeper *keeper, int64_t *soonest)
+pass_list_on(struct carrier *carrier, int64_t *soonest)
 {
     struct st_err err = {0};
-    if (is_paused(&keeper->crl, soonest))
+    if (is_paused(&carrier->crl, soonest))
         return;
-    if (keeper_crl(keeper->nms, &keeper->crl_number, &err))
+    if (carrier_crl(carrier->nms, &carrier->crl_number, &err))
         event("crl", "decision=%s reason=\"%s\"", st_code_name(err.code), err.text);
     else
         err.code = ST_OK;
-    pause_set(&keeper->crl, err.code != ST_OK);
-    (void)is_paused(&keeper->crl, soonest);
+    pause_set(&carrier->crl, err.code != ST_OK);
+    (void)is_paused(&carrier->crl, soonest);
+}
+
+/* It may be the last that this master hears of the others. */
+static void
+say_leaving(struct carrier *carrier)
+{
+    AUTO(state_member_freep) State__Member *member = NULL;
+    const unsigned long long id = carrier->nms->member_id;
+    if (carrier->said_leaving || state_member(carrier->nms->state, id, &member, NULL) ||
+        member->phase != STATE__PHASE__LEAVING)
+        return;
+    carrier->said_leaving = true;
+    event("leaving",
+          "member=%llu reason=\"an administrator removed this master\" "
+          "hint=\"stop it once `stctl master list` does not show it\"",
+          id);
 }
 
 static void *
 run(void *arg)
 {
-    struct keeper *keeper = arg;
+    struct carrier *carrier = arg;
     int64_t soonest = 0;
-    while (wait_until(keeper, soonest)) {
+    while (wait_until(carrier, soonest)) {
+        say_leaving(carrier);
         do {
             soonest = 0;
-            pass_list_on(keeper, &soonest);
-        } while (carry_all_on(keeper, &soonest));
+            pass_list_on(carrier, &soonest);
+        } while (carry_all_on(carrier, &soonest));
     }
     return NULL;
 }
 
 enum st_code
-keeper_start(struct keeper *keeper, struct st_err *err)
+carrier_start(struct carrier *carrier, struct st_err *err)
 {
-    if (pthread_create(&keeper->thread, NULL, run, keeper))
+    if (pthread_create(&carrier->thread, NULL, run, carrier))
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no thread for the members");
-    keeper->started = true;
+    carrier->started = true;
     return ST_OK;
 }
 
 void
-keeper_stop(struct keeper *keeper)
+carrier_stop(struct carrier *carrier)
 {
-    if (!keeper->started)
+    if (!carrier->started)
         return;
-    pthread_mutex_lock(&keeper->lock);
-    keeper->stopping = true;
-    pthread_cond_signal(&keeper->changed);
-    pthread_mutex_unlock(&keeper->lock);
-    pthread_join(keeper->thread, NULL);
-    keeper->started = false;
+    pthread_mutex_lock(&carrier->lock);
+    carrier->stopping = true;
+    pthread_cond_signal(&carrier->changed);
+    pthread_mutex_unlock(&carrier->lock);
+    pthread_join(carrier->thread, NULL);
+    carrier->started = false;
 }
