@@ -10,7 +10,7 @@
  * this is (`boot`).  A member whose folder is an older one starts with a number that its
  * peers have seen; they refuse it, and say why.
  *
- * Loop thread only, but mesh_set_crl().
+ * Loop thread only, but mesh_set_crl().  That thread has SIGPIPE blocked or ignored.
  */
 #ifndef RAFT_MESH_H
 #define RAFT_MESH_H

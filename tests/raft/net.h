@@ -74,6 +74,10 @@ void net_begin(struct net *net);
 
 /* Runs the loop while work(arg) runs on a thread of its own. */
 void net_meanwhile(struct net *net, void (*work)(void *arg), void *arg);
+/* The same in two steps. */
+struct net_work;
+struct net_work *net_work_begin(struct net *net, void (*work)(void *arg), void *arg);
+void net_work_end(struct net *net, struct net_work *work);
 
 /* From a member to another; counted in sent or failed when it calls back. */
 int net_send(struct net_member *from, uint64_t to, struct raft_message message);
