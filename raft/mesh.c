@@ -79,7 +79,7 @@ on_connection(uv_stream_t *listener, int status)
 {
     struct mesh *mesh = listener->data;
     if (status == 0 && !mesh->closing)
-        mesh_conn_accept(mesh);
+        mesh_accept(mesh);
 }
 
 static void

@@ -137,9 +137,14 @@ void mesh_handle_closed(struct mesh *mesh);
 
 /* mesh_conn.c */
 void mesh_conn_dial(struct mesh *mesh, struct mesh_peer *peer);
-void mesh_conn_accept(struct mesh *mesh);
-/* Why, in the words of err; later calls change nothing. */
+/* Not yet of a socket; NULL without memory. */
+struct mesh_conn *mesh_conn_new(struct mesh *mesh, bool dialled);
+/* It has a socket: TLS begins. */
+void mesh_conn_begin(struct mesh_conn *conn);
+/* `why` becomes mesh_trouble(), with the name of who it was; later calls change
+ * nothing. */
 void mesh_conn_close(struct mesh_conn *conn, const struct st_err *why);
+void mesh_conn_close_for(struct mesh_conn *conn, enum st_code code, const char *text);
 /* Tells the other side, too. */
 void mesh_conn_refuse(struct mesh_conn *conn, const struct st_err *why);
 /* Where it is leaving and has said why: no more is written. */
@@ -152,6 +157,9 @@ void mesh_conn_judge(struct mesh *mesh);
 struct mesh_conn *mesh_conn_to(const struct mesh *mesh, uint64_t id);
 /* Handshake and Hello are over. */
 void mesh_conn_up(struct mesh_conn *conn);
+
+/* mesh_accept.c */
+void mesh_accept(struct mesh *mesh);
 
 /* mesh_receive.c: takes all that is in the session. */
 void mesh_receive(struct mesh_conn *conn);
