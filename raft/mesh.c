@@ -91,7 +91,10 @@ on_listed(uv_async_t *handle)
 static void
 on_watch(uv_timer_t *timer)
 {
-    mesh_conn_watch(timer->data);
+    struct mesh *mesh = timer->data;
+    mesh_conn_watch(mesh);
+    if (mesh->unaccepted)
+        mesh_accept(mesh);
 }
 
 static enum st_code

@@ -51,8 +51,9 @@ mesh_accept(struct mesh *mesh)
 {
     struct mesh_conn *conn = mesh_conn_new(mesh, false);
     int len = sizeof(conn->source);
+    mesh->unaccepted = conn == NULL;
     if (!conn)
-        return;
+        return; /* libuv listens on when it is accepted: on_watch() tries again */
     conn->state = MESH_SHAKING;
     if (uv_accept((uv_stream_t *)&mesh->listener, (uv_stream_t *)&conn->tcp) ||
         uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&conn->source, &len)) {

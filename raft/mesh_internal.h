@@ -123,6 +123,7 @@ struct mesh {
     struct mesh_conn *conns;
     struct mesh_peer *peers;
     struct st_err trouble;
+    bool unaccepted;  /* somebody waits to be accepted, for there was no memory */
     unsigned handles; /* open ones, with those of connections */
     bool closing;
     void (*closed)(void *arg);
