@@ -271,7 +271,9 @@ watch(struct mesh_conn *conn, uint64_t now)
     if (left != conn->wire_left)
         conn->moved = now;
     conn->wire_left = left;
-    if (conn->state < MESH_UP && now - conn->since > MESH_GREET_MS)
+    if (conn->state == MESH_CONNECTING && now - conn->since > MESH_CONNECT_MS)
+        mesh_conn_close_for(conn, ST_DEADLINE_EXCEEDED, "no connection in time");
+    else if (conn->state < MESH_UP && now - conn->since > MESH_GREET_MS)
         mesh_conn_close_for(conn, ST_DEADLINE_EXCEEDED, "no Hello in time");
     else if (conn->state == MESH_LEAVING && now - conn->since > MESH_LEAVE_MS)
         mesh_conn_close_for(conn, ST_DEADLINE_EXCEEDED, "it does not leave");

@@ -6,63 +6,74 @@
 
 /* ---- out ---- */
 
-/* How many of the entries go into one frame. */
-static unsigned
-entries_that_fit(const struct raft_append_entries *args, size_t *out_len)
+static size_t
+bytes_of(const struct raft_append_entries *args)
 {
     size_t len = 0;
+    for (unsigned i = 0; i < args->n_entries; i++)
+        len += args->entries[i].buf.len;
+    return len;
+}
+
+/* A follower commits up to the smaller of leader_commit and the end of its log, which may
+ * go on behind the entries that it was sent, with others than the leader's. */
+struct raft_append_entries
+mesh_entries_cut(const struct raft_append_entries *args, unsigned most)
+{
+    struct raft_append_entries cut = *args;
+    size_t len = 0;
     unsigned n = 0;
-    for (; n < args->n_entries && n < MESH_ENTRIES_MAX; n++) {
+    for (; n < args->n_entries && n < most; n++) {
         size_t more = args->entries[n].buf.len;
         if (n > 0 && (more > MESH_APPEND_MAX || len + more > MESH_APPEND_MAX))
             break;
         len += more;
     }
-    *out_len = len;
-    return n;
+    if (n == args->n_entries)
+        return cut;
+    cut.n_entries = n;
+    if (cut.leader_commit > args->prev_log_index + n)
+        cut.leader_commit = args->prev_log_index + n;
+    return cut;
 }
 
-/* A follower takes the smaller of this and of the end of its log, which may go beyond the
- * entries that it was sent: what was left out of the message must not be committed by
- * it. */
-static raft_index
-commit_of(const struct raft_append_entries *args, unsigned n)
+/* The three columns, in one piece of memory. */
+static uint8_t *
+fill_columns(Peer__AppendEntries *message, const struct raft_append_entries *args)
 {
-    raft_index end = args->prev_log_index + n;
-    return n < args->n_entries && end < args->leader_commit ? end : args->leader_commit;
+    size_t n = args->n_entries;
+    uint8_t *columns = malloc(n * (8 + 4 + 1) + 1);
+    if (!columns)
+        return NULL;
+    message->n_entry_term = message->n_entry_len = n;
+    message->entry_term = (uint64_t *)columns;
+    message->entry_len = (uint32_t *)(columns + n * 8);
+    message->entry_type = (ProtobufCBinaryData){n, columns + n * (8 + 4)};
+    for (size_t i = 0; i < n; i++) {
+        message->entry_term[i] = args->entries[i].term;
+        message->entry_len[i] = (uint32_t)args->entries[i].buf.len;
+        message->entry_type.data[i] = (uint8_t)args->entries[i].type;
+    }
+    return columns;
 }
 
 struct mesh_item *
-mesh_entries_pack(const struct raft_append_entries *args)
+mesh_entries_pack(const struct raft_append_entries *all)
 {
-    size_t len;
-    unsigned n = entries_that_fit(args, &len);
-    if (n && args->entries[0].buf.len > MESH_FRAME_MAX)
-        return NULL;
-    AUTO(st_freep) uint8_t *columns = malloc(n * (8 + 4 + 1) + 1);
-    if (!columns)
-        return NULL;
-    uint64_t *terms = (uint64_t *)columns;
-    uint32_t *lens = (uint32_t *)(columns + (size_t)n * 8);
-    uint8_t *types = columns + (size_t)n * (8 + 4);
-    for (unsigned i = 0; i < n; i++) {
-        terms[i] = args->entries[i].term;
-        lens[i] = (uint32_t)args->entries[i].buf.len;
-        types[i] = (uint8_t)args->entries[i].type;
-    }
+    const struct raft_append_entries args = mesh_entries_cut(all, MESH_ENTRIES_MAX);
+    size_t len = bytes_of(&args);
     Peer__AppendEntries message = PEER__APPEND_ENTRIES__INIT;
-    message.term = args->term;
-    message.prev_index = args->prev_log_index;
-    message.prev_term = args->prev_log_term;
-    message.commit = commit_of(args, n);
-    message.n_entry_term = message.n_entry_len = n;
-    message.entry_term = terms;
-    message.entry_len = lens;
-    message.entry_type = (ProtobufCBinaryData){n, types};
-    struct mesh_item *item =
-        mesh_frame_of(PEER__FRAME__KIND_APPEND_ENTRIES, &message.base, 8, len, n);
-    for (unsigned i = 0; item && i < n; i++)
-        mesh_frame_borrow(item, args->entries[i].buf.base, args->entries[i].buf.len);
+    message.term = args.term;
+    message.prev_index = args.prev_log_index;
+    message.prev_term = args.prev_log_term;
+    message.commit = args.leader_commit;
+    AUTO(st_freep) uint8_t *columns = NULL;
+    if (len > MESH_FRAME_MAX || !(columns = fill_columns(&message, &args)))
+        return NULL;
+    struct mesh_item *item = mesh_frame_of(PEER__FRAME__KIND_APPEND_ENTRIES,
+                                           &message.base, 8, len, args.n_entries);
+    for (unsigned i = 0; item && i < args.n_entries; i++)
+        mesh_frame_borrow(item, args.entries[i].buf.base, args.entries[i].buf.len);
     return item;
 }
 

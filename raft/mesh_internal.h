@@ -23,8 +23,9 @@
 #include "raft/mesh_tls.h"
 
 enum {
-    MESH_GREET_MS = 5000, /* from TCP's first packet to Hello */
-    MESH_STALL_MS = 5000, /* a write that does not move at all */
+    MESH_CONNECT_MS = 1500, /* one lost packet may be sent again */
+    MESH_GREET_MS = 5000,   /* from TCP's first packet to Hello */
+    MESH_STALL_MS = 5000,   /* a write that does not move at all */
     MESH_LEAVE_MS = 1000,
     MESH_WATCH_MS = 500,
     MESH_REDIAL_MIN_MS = 50,

@@ -18,8 +18,12 @@ struct mesh_item *mesh_frame_of(unsigned field, const ProtobufCMessage *message,
                                 unsigned last, size_t len, unsigned pieces);
 void mesh_frame_borrow(struct mesh_item *item, const void *bytes, size_t len);
 
-/* AppendEntries */
-struct mesh_item *mesh_entries_pack(const struct raft_append_entries *args);
+/* AppendEntries as it goes into one frame: at most `most` entries and MESH_APPEND_MAX
+ * bytes of them, but one.  Where some are left out, the commit index ends with the
+ * others: as if the leader's log did. */
+struct raft_append_entries mesh_entries_cut(const struct raft_append_entries *args,
+                                            unsigned most);
+struct mesh_item *mesh_entries_pack(const struct raft_append_entries *all);
 
 /* ---- in ---- */
 
