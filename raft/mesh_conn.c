@@ -141,9 +141,6 @@ on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
     conn->session.in_len = (size_t)len;
     mesh_receive(conn);
     conn->session.in_len = 0;
-    conn->early += conn->state < MESH_UP ? (size_t)len : 0;
-    if (REFUSES(0x564, conn->early > MESH_EARLY_MAX))
-        mesh_conn_close_for(conn, ST_RESOURCE_EXHAUSTED, "too much came before Hello");
 }
 
 /* ---- the beginning ---- */

@@ -32,7 +32,6 @@ enum {
     MESH_REDIAL_MAX_MS = 1000,
     MESH_UNKNOWN_MAX = 64,         /* accepted connections that have not said Hello ... */
     MESH_UNKNOWN_SOURCE_MAX = 16,  /* ... and of one address */
-    MESH_EARLY_MAX = 64 * 1024,    /* bytes that one may send before that */
     MESH_READ_MAX = 64 * 1024,     /* bytes of one read */
     MESH_WRITE_MAX = 256 * 1024,   /* bytes of one write, about */
     MESH_SNAPSHOT_WAITING_MAX = 2, /* the one under way, and a newer one */
@@ -84,7 +83,6 @@ struct mesh_conn {
     bool dialled;
 
     /* What is read. */
-    size_t early;
     uint8_t length[MESH_LENGTH_LEN];
     uint8_t *body;
     size_t have, body_room; /* have counts the length's bytes, too */

@@ -478,6 +478,42 @@ an_address_that_nobody_can_dial_does_no_harm(void **state)
     net_end(net);
 }
 
+static void
+N50_a_listener_of_another_authority_is_not_spoken_to(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2);
+    struct net_member *a = &net->members[0], *b = &net->members[1];
+    struct authority other; /* of the same name */
+    struct cert list;
+    const uint64_t two = 2;
+    authority_new(&other);
+    authority_list(&other, 1, NULL, 0, &list);
+    net_close(b);
+    authority_issue(&other, 2, 102, "serverAuth,clientAuth", &b->issued);
+    net_open_as(b, &other, &list);
+    net_follow(net, a, &two, 1);
+    NET_UNTIL(net, mesh_trouble(a->mesh)->code == ST_UNAUTHENTICATED);
+    assert_int_equal(a->admitted + b->admitted, 0);
+    net_end(net);
+}
+
+static void
+N50_a_certificate_for_clients_only_does_not_listen(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2);
+    struct net_member *a = &net->members[0], *b = &net->members[1];
+    const uint64_t two = 2;
+    net_close(b);
+    authority_issue(&net->authority, 2, 102, "clientAuth", &b->issued);
+    net_open(b);
+    net_follow(net, a, &two, 1);
+    NET_UNTIL(net, mesh_trouble(a->mesh)->code == ST_UNAUTHENTICATED);
+    assert_int_equal(a->admitted + b->admitted, 0);
+    net_end(net);
+}
+
 /* ---- an old start ---- */
 
 static void
@@ -704,6 +740,8 @@ main(void)
         cmocka_unit_test(a_member_that_starts_again_is_found),
         cmocka_unit_test(a_member_at_another_ones_address_is_not_spoken_to),
         cmocka_unit_test(an_address_that_nobody_can_dial_does_no_harm),
+        cmocka_unit_test(N50_a_listener_of_another_authority_is_not_spoken_to),
+        cmocka_unit_test(N50_a_certificate_for_clients_only_does_not_listen),
         cmocka_unit_test(an_old_start_is_refused_and_told_why),
         cmocka_unit_test(N53_a_new_list_closes_the_connections_of_whom_it_names),
         cmocka_unit_test(N53_an_older_list_is_refused_and_takes_nothing_back),

@@ -103,10 +103,17 @@ on_closed(void *arg)
 void
 net_open(struct net_member *member)
 {
+    net_open_as(member, &member->net->authority, &member->net->list);
+}
+
+void
+net_open_as(struct net_member *member, const struct authority *authority,
+            const struct cert *list)
+{
     struct net *net = member->net;
     struct st_err err = {0};
     struct replica_credentials credentials =
-        authority_credentials(&net->authority, &member->issued, &net->list);
+        authority_credentials(authority, &member->issued, list);
     struct mesh_config config = {.loop = &net->loop,
                                  .id = member->id,
                                  .address = member->address,

@@ -59,6 +59,9 @@ void net_follow(struct net *net, struct net_member *member, const uint64_t *ids,
                 size_t count);
 
 void net_open(struct net_member *member);
+/* The same with what another authority issued. */
+void net_open_as(struct net_member *member, const struct authority *authority,
+                 const struct cert *list);
 void net_close(struct net_member *member);
 
 /* Runs the loop until the condition holds; a minute without is a failure. */
