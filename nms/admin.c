@@ -9,17 +9,22 @@
 #include <string.h>
 
 #define MANAGEMENT "/api.ClusterManagement/"
-#define METHOD(name, in_type, out_type, handler)                                         \
+#define METHOD_WITHIN(ms, name, in_type, out_type, handler)                              \
     {                                                                                    \
         .path = MANAGEMENT name, .in = &api__##in_type##__descriptor,                    \
-        .out = &api__##out_type##__descriptor, .deadline_ms = NMS_ADMIN_MS,              \
+        .out = &api__##out_type##__descriptor, .deadline_ms = ms,                        \
         .handle = admin_handle_##handler                                                 \
     }
+#define METHOD(name, in_type, out_type, handler)                                         \
+    METHOD_WITHIN(NMS_ADMIN_MS, name, in_type, out_type, handler)
+/* It waits until a master has come, or has gone. */
+#define MASTER_METHOD(name, in_type, out_type, handler)                                  \
+    METHOD_WITHIN(NMS_MASTER_MS, name, in_type, out_type, handler)
 
 const struct rpc_method admin_methods[] = {
-    METHOD("AddNode", add_node_request, add_node_response, add_node),
+    MASTER_METHOD("AddNode", add_node_request, add_node_response, add_node),
     /* The answer's type is the contract's. */
-    METHOD("RemoveNode", remove_node_request, remove_node_request, remove_node),
+    MASTER_METHOD("RemoveNode", remove_node_request, remove_node_request, remove_node),
     METHOD("ListNodes", list_nodes_request, list_nodes_response, list_nodes),
     METHOD("NewEnrolmentConfig", new_enrolment_config_request,
            new_enrolment_config_response, new_enrolment),
@@ -27,6 +32,10 @@ const struct rpc_method admin_methods[] = {
            list_enrolment_configs_response, list_enrolments),
     METHOD("RemoveEnrolmentConfig", remove_enrolment_config_request,
            remove_enrolment_config_response, remove_enrolment),
+    METHOD("InviteMaster", invite_master_request, invite_master_response, invite_master),
+    METHOD("ListMasters", list_masters_request, list_masters_response, list_masters),
+    MASTER_METHOD("RemoveMaster", remove_master_request, remove_master_response,
+                  remove_master),
     METHOD("GetStatus", get_status_request, get_status_response, status),
 };
 const size_t admin_method_count = sizeof(admin_methods) / sizeof(*admin_methods);
@@ -41,6 +50,9 @@ static const struct {
     {MANAGEMENT "NewEnrolmentConfig", STATE__ADMIN_ROLE__ADMIN},
     {MANAGEMENT "ListEnrolmentConfigs", STATE__ADMIN_ROLE__VIEWER},
     {MANAGEMENT "RemoveEnrolmentConfig", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "InviteMaster", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "ListMasters", STATE__ADMIN_ROLE__VIEWER},
+    {MANAGEMENT "RemoveMaster", STATE__ADMIN_ROLE__ADMIN},
     {MANAGEMENT "GetStatus", STATE__ADMIN_ROLE__VIEWER},
     {"/grpc.health.v1.Health/Check", STATE__ADMIN_ROLE__VIEWER},
     {"/grpc.health.v1.Health/Watch", STATE__ADMIN_ROLE__VIEWER},

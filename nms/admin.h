@@ -28,12 +28,14 @@ extern const size_t admin_method_count;
 struct admin_pending {
     struct nms *nms;
     struct rpc_call *call;        /* held */
-    char name[NAME_MAX_LEN + 1];  /* of the node or enrolment, for the log */
+    char name[NAME_MAX_LEN + 1];  /* of the node, enrolment, master, for the log */
     char who[2 * SHA256_LEN + 1]; /* fingerprint of the administrator */
     struct secret secret;         /* of a new enrolment */
     uint8_t secret_hash[SHA256_LEN];
     uint32_t uses;
     int64_t expires_at;
+    uint64_t member_id; /* of a master that is removed */
+    unsigned tries;     /* of a master that is adopted */
 };
 /* NULL after the call was ended for want of memory. */
 struct admin_pending *admin_pending_new(struct rpc_call *call, const char *name);
@@ -44,7 +46,16 @@ AUTO_DEFINE(struct admin_pending *, admin_pending_freep, admin_pending_free)
 void admin_say(const struct admin_pending *pending, const char *word,
                const struct st_err *err);
 
-/* The handlers of the methods, admin_nodes.c, admin_enrolments.c and admin_status.c. */
+/* A master may go without force: those that are left and answer are a majority of those
+ * that are left.  ST_FAILED_PRECONDITION. */
+enum st_code admin_leave_check(struct nms *nms, uint64_t id, struct st_err *err);
+/* This master was told already that it is the one: the others do not talk to it any more,
+ * so it can only say that. */
+bool admin_leaves_itself(struct nms *nms, uint64_t id);
+/* await_member(AWAIT_GONE) for a call; takes pending. */
+void admin_await_gone(struct admin_pending *pending, uint64_t id, nms_done done);
+
+/* The handlers of the methods, admin_*.c. */
 void admin_handle_add_node(struct rpc_call *call, enum rpc_event what,
                            const ProtobufCMessage *message);
 void admin_handle_remove_node(struct rpc_call *call, enum rpc_event what,
@@ -57,6 +68,12 @@ void admin_handle_list_enrolments(struct rpc_call *call, enum rpc_event what,
                                   const ProtobufCMessage *message);
 void admin_handle_remove_enrolment(struct rpc_call *call, enum rpc_event what,
                                    const ProtobufCMessage *message);
+void admin_handle_invite_master(struct rpc_call *call, enum rpc_event what,
+                                const ProtobufCMessage *message);
+void admin_handle_list_masters(struct rpc_call *call, enum rpc_event what,
+                               const ProtobufCMessage *message);
+void admin_handle_remove_master(struct rpc_call *call, enum rpc_event what,
+                                const ProtobufCMessage *message);
 void admin_handle_status(struct rpc_call *call, enum rpc_event what,
                          const ProtobufCMessage *message);
 

@@ -1,7 +1,7 @@
 /* NewEnrolmentConfig, ListEnrolmentConfigs, RemoveEnrolmentConfig. */
 #include "nms/admin.h"
 #include "nms/digest.h"
-#include "proto/mutant.h"
+#include "nms/members.h"
 #include "proto/secret.h"
 
 #include <stdlib.h>
@@ -12,43 +12,12 @@ enum {
     ENROLMENT_EXPIRES_DEFAULT_S = 24 * 3600,
 };
 
-/* Whether the record is what this very call made.  A request id that was used before
- * makes the machine repeat an old OK, but the secret of then is stored nowhere. */
-static enum st_code
-made_check(const struct admin_pending *pending, struct st_err *err)
-{
-    AUTO(state_enrolment_freep) State__Enrolment *enrolment = NULL;
-    if (state_enrolment(pending->nms->state, pending->name, &enrolment, NULL) ||
-        REFUSES(0x31e, !secret_equal_bytes(enrolment->secret_hash.data,
-                                           pending->secret_hash, SHA256_LEN)))
-        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
-                           "this request was answered before, and its secret is not "
-                           "kept: remove the enrolment and make another");
-    return ST_OK;
-}
-
-static enum st_code
-address_add(void *arg, const State__Member *member, struct st_err *err)
-{
-    Api__EnrolmentConfig *config = arg;
-    if (config->n_master_ips == ADDRESSES_MAX)
-        return ST_OK;
-    ProtobufCBinaryData *ip = &config->master_ips[config->n_master_ips];
-    ip->data = malloc(member->address.len);
-    if (!ip->data)
-        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for an address");
-    memcpy(ip->data, member->address.data, member->address.len);
-    ip->len = member->address.len;
-    config->n_master_ips++;
-    return ST_OK;
-}
-
 static void
 new_send(struct admin_pending *pending)
 {
     struct nms *nms = pending->nms;
-    struct st_err err = {0};
-    ProtobufCBinaryData ips[ADDRESSES_MAX];
+    struct st_address masters[REPLICA_MEMBERS_MAX];
+    ProtobufCBinaryData ips[REPLICA_MEMBERS_MAX];
     Api__EnrolmentConfig config = API__ENROLMENT_CONFIG__INIT;
     config.enrolment_secret.data = pending->secret.bytes;
     config.enrolment_secret.len = pending->secret.len;
@@ -58,28 +27,20 @@ new_send(struct admin_pending *pending)
     config.uses_left = pending->uses;
     config.expires_at = pending->expires_at;
     config.master_ips = ips;
-    enum st_code code = state_each_member(nms->state, address_add, &config, &err);
+    config.n_master_ips = members_ips(nms->state, masters, ips);
 
     Api__NewEnrolmentConfigResponse response = API__NEW_ENROLMENT_CONFIG_RESPONSE__INIT;
     response.enrolment_config = &config;
-    if (code)
-        rpc_call_finish(pending->call, &err);
-    else
-        rpc_call_reply(pending->call, &response.base);
-    for (size_t i = 0; i < config.n_master_ips; i++)
-        free(ips[i].data);
+    rpc_call_reply(pending->call, &response.base);
 }
 
 static void
 made(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
-    struct st_err outcome = *err;
-    if (!outcome.code && !made_check(pending, &outcome))
-        outcome.code = ST_OK;
-    admin_say(pending, "new-enrolment", &outcome);
-    if (outcome.code)
-        rpc_call_finish(pending->call, &outcome);
+    admin_say(pending, "new-enrolment", err);
+    if (err->code)
+        rpc_call_finish(pending->call, err);
     else
         new_send(pending);
 }
@@ -236,13 +197,11 @@ enrolment_list_add(void *arg, const State__Enrolment *enrolment, struct st_err *
 }
 
 static void
-list_barrier_passed(void *arg, const struct st_err *barrier,
-                    const struct replica_result *result)
+list_barrier_passed(void *arg, const struct st_err *barrier)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     AUTO(enrolment_list_free) struct enrolment_list list = {0};
     struct st_err err = *barrier;
-    (void)result;
     if (err.code ||
         state_each_enrolment(pending->nms->state, enrolment_list_add, &list, &err)) {
         rpc_call_finish(pending->call, &err);
@@ -264,6 +223,5 @@ admin_handle_list_enrolments(struct rpc_call *call, enum rpc_event what,
         return;
     struct admin_pending *pending = admin_pending_new(call, "");
     if (pending)
-        replica_barrier(pending->nms->replica, NMS_COMMIT_MS, list_barrier_passed,
-                        pending);
+        nms_barrier(pending->nms, list_barrier_passed, pending);
 }

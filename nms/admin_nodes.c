@@ -1,10 +1,15 @@
-/* AddNode, RemoveNode, ListNodes. */
+/* AddNode, RemoveNode.  What makes or ends a master is answered when it is done: the
+ * intention is committed first, and whichever master leads carries it on. */
 #include "nms/admin.h"
-#include "proto/mutant.h"
-#include "proto/secret.h"
+#include "nms/await.h"
+#include "nms/issue.h"
+#include "nms/members.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+enum {
+    ISSUES_MAX = 10, /* where other masters come at the same time */
+};
 
 static void
 adopted(void *arg, const struct st_err *err)
@@ -27,15 +32,68 @@ add_check(const Api__AddNodeRequest *request, struct st_err *err)
     switch (request->role) {
     case API__NODE__STATE__UNININITALIZED: /* left out */
     case API__NODE__STATE__WORKER:
-        return ST_OK;
     case API__NODE__STATE__MASTER:
-        return st_fail(err, ST_UNIMPLEMENTED,
-                       "this version cannot make a node a master: adopt it as a worker");
+        return ST_OK;
     case _API__NODE__STATE_IS_INT_SIZE:
         break;
     }
     return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED, "no such role: %d",
                        (int)request->role);
+}
+
+static void
+worker_propose(struct admin_pending *pending)
+{
+    State__Adopt adopt = STATE__ADOPT__INIT;
+    adopt.node_id = pending->name;
+    adopt.role = STATE__ROLE__WORKER;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_ADOPT;
+    command.adopt = &adopt;
+    nms_propose(pending->nms, &command, adopted, pending);
+}
+
+static void master_propose(struct admin_pending *pending);
+
+static void
+master_recorded(void *arg, const struct st_err *err)
+{
+    AUTO(state_member_freep) State__Member *member = NULL;
+    struct admin_pending *pending = arg;
+    struct st_err outcome = *err;
+    if (err->code == ST_ABORTED && ++pending->tries < ISSUES_MAX) {
+        master_propose(pending); /* another was given this id a moment ago */
+        return;
+    }
+    if (err->code ||
+        state_member_of_node(pending->nms->state, pending->name, &member, &outcome)) {
+        adopted(pending, &outcome);
+        return;
+    }
+    admin_say(pending, "adopt-master", err);
+    await_member(pending->nms, member->id, AWAIT_VOTER, adopted, pending);
+}
+
+static void
+master_propose(struct admin_pending *pending)
+{
+    AUTO(issued_wipe) struct issued issued = {0};
+    struct st_err err = {0};
+    if (issue_next(pending->nms->state, NULL, &issued, &err)) {
+        adopted(pending, &err);
+        return;
+    }
+    State__Member member = STATE__MEMBER__INIT;
+    member.id = issued.id;
+    member.cert = (ProtobufCBinaryData){issued.cert.len, issued.cert.der};
+    member.key = (ProtobufCBinaryData){issued.key.len, issued.key.bytes};
+    State__AdoptMaster adopt_master = STATE__ADOPT_MASTER__INIT;
+    adopt_master.node_id = pending->name;
+    adopt_master.member = &member;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_ADOPT_MASTER;
+    command.adopt_master = &adopt_master;
+    nms_propose(pending->nms, &command, master_recorded, pending);
 }
 
 void
@@ -53,13 +111,10 @@ admin_handle_add_node(struct rpc_call *call, enum rpc_event what,
     struct admin_pending *pending = admin_pending_new(call, request->node_id);
     if (!pending)
         return;
-    State__Adopt adopt = STATE__ADOPT__INIT;
-    adopt.node_id = request->node_id;
-    adopt.role = STATE__ROLE__WORKER;
-    State__Command command = STATE__COMMAND__INIT;
-    command.change_case = STATE__COMMAND__CHANGE_ADOPT;
-    command.adopt = &adopt;
-    nms_propose(pending->nms, &command, adopted, pending);
+    if (request->role == API__NODE__STATE__MASTER)
+        master_propose(pending);
+    else
+        worker_propose(pending);
 }
 
 static void
@@ -76,171 +131,68 @@ removed(void *arg, const struct st_err *err)
     rpc_call_reply(pending->call, &response.base);
 }
 
+/* The record is gone, and with it the half of the disk key.  The master that it was is
+ * leaving: its certificate is good until it is gone. */
+static void
+remove_recorded(void *arg, const struct st_err *err)
+{
+    AUTO(state_member_freep) State__Member *member = NULL;
+    struct admin_pending *pending = arg;
+    if (err->code ||
+        state_member_of_node(pending->nms->state, pending->name, &member, NULL)) {
+        removed(pending, err);
+        return;
+    }
+    admin_say(pending, "remove-master", err);
+    admin_await_gone(pending, member->id, removed);
+}
+
+/* A second time at the master that is being removed. */
+static bool
+is_own_removal(struct admin_pending *pending, uint64_t *out_id)
+{
+    AUTO(state_member_freep) State__Member *member = NULL;
+    if (state_member_of_node(pending->nms->state, pending->name, &member, NULL))
+        return false;
+    *out_id = member->id;
+    return admin_leaves_itself(pending->nms, member->id);
+}
+
+static enum st_code
+remove_check(struct nms *nms, const Api__RemoveNodeRequest *request, struct st_err *err)
+{
+    AUTO(state_member_freep) State__Member *member = NULL;
+    enum st_code code = node_id_check(request->node_id, err);
+    if (code || request->force ||
+        state_member_of_node(nms->state, request->node_id, &member, NULL))
+        return code;
+    return admin_leave_check(nms, member->id, err);
+}
+
 void
 admin_handle_remove_node(struct rpc_call *call, enum rpc_event what,
                          const ProtobufCMessage *message)
 {
     const Api__RemoveNodeRequest *request = (const Api__RemoveNodeRequest *)message;
     struct st_err err = {0};
+    uint64_t id;
     if (what != RPC_MESSAGE)
         return;
-    if (node_id_check(request->node_id, &err)) {
+    if (remove_check(rpc_call_context(call), request, &err)) {
         rpc_call_finish(call, &err);
         return;
     }
     struct admin_pending *pending = admin_pending_new(call, request->node_id);
     if (!pending)
         return;
+    if (is_own_removal(pending, &id)) {
+        admin_await_gone(pending, id, removed);
+        return;
+    }
     State__RemoveNode remove_node = STATE__REMOVE_NODE__INIT;
     remove_node.node_id = request->node_id;
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_REMOVE_NODE;
     command.remove_node = &remove_node;
-    nms_propose(pending->nms, &command, removed, pending);
-}
-
-/* A list that is being made; its messages are from secret_allocator. */
-struct node_list {
-    Api__Node **nodes;
-    size_t count, room;
-};
-
-static void
-node_list_free(struct node_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        api__node__free_unpacked(list->nodes[i], &secret_allocator);
-    free(list->nodes);
-}
-
-static bool
-bytes_copy(ProtobufCBinaryData *out, const ProtobufCBinaryData *bytes)
-{
-    if (bytes->len == 0)
-        return true;
-    out->data = secret_allocator.alloc(NULL, bytes->len);
-    if (!out->data)
-        return false;
-    memcpy(out->data, bytes->data, bytes->len);
-    out->len = bytes->len;
-    return true;
-}
-
-static bool
-text_copy(char **out, const char *text)
-{
-    const size_t len = strlen(text) + 1;
-    char *copy = secret_allocator.alloc(NULL, len);
-    if (!copy)
-        return false;
-    memcpy(copy, text, len);
-    *out = copy;
-    return true;
-}
-
-static bool
-tpm_copy(Api__Node *out, const State__Node *node)
-{
-    Api__NodeTPM2 *tpm = secret_allocator.alloc(NULL, sizeof(*tpm));
-    if (!tpm)
-        return false;
-    api__node_tpm2__init(tpm);
-    out->integrity_case = API__NODE__INTEGRITY_TPM2;
-    out->tpm2 = tpm;
-    return bytes_copy(&tpm->ak_pub, &node->ak_public) &&
-           bytes_copy(&tpm->ek_pubkey, &node->ek_pubkey) &&
-           bytes_copy(&tpm->ek_cert, &node->ek_cert);
-}
-
-static Api__Node__State
-state_of(const State__Node *node)
-{
-    switch (node->role) {
-    case STATE__ROLE__MASTER:
-        return API__NODE__STATE__MASTER;
-    case STATE__ROLE__WORKER:
-        return API__NODE__STATE__WORKER;
-    case STATE__ROLE__REGISTERED:
-    case _STATE__ROLE_IS_INT_SIZE:
-        break;
-    }
-    return API__NODE__STATE__UNININITALIZED;
-}
-
-/* Everything but the half of the disk key (N47). */
-static bool
-node_copy(Api__Node *out, const State__Node *node, int64_t seen)
-{
-    out->state = state_of(node);
-    out->enrolled_at = node->enrolled_at;
-    out->last_unlock_at = seen;
-    if (!REFUSES(0x47a, true) &&
-        !bytes_copy(&out->global_unlock_key, &node->global_unlock_key))
-        return false;
-    return text_copy(&out->node_id, node->node_id) &&
-           text_copy(&out->enrolment, node->enrolment) &&
-           bytes_copy(&out->id_cert, &node->id_cert) &&
-           bytes_copy(&out->address, &node->address) && tpm_copy(out, node);
-}
-
-static enum st_code
-node_list_add(void *arg, const State__Node *node, int64_t seen, struct st_err *err)
-{
-    struct node_list *list = arg;
-    if (list->count == list->room) {
-        size_t room = list->room ? 2 * list->room : 64;
-        Api__Node **nodes = realloc(list->nodes, room * sizeof(*nodes));
-        if (!nodes)
-            return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
-        list->nodes = nodes;
-        list->room = room;
-    }
-    Api__Node *copy = secret_allocator.alloc(NULL, sizeof(*copy));
-    if (!copy)
-        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
-    api__node__init(copy);
-    list->nodes[list->count++] = copy;
-    if (!node_copy(copy, node, seen))
-        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
-    return ST_OK;
-}
-
-static void
-list_send(struct admin_pending *pending)
-{
-    AUTO(node_list_free) struct node_list list = {0};
-    struct st_err err = {0};
-    if (state_each_node(pending->nms->state, node_list_add, &list, &err)) {
-        rpc_call_finish(pending->call, &err);
-        return;
-    }
-    Api__ListNodesResponse response = API__LIST_NODES_RESPONSE__INIT;
-    response.nodes = list.nodes;
-    response.n_nodes = list.count;
-    rpc_call_reply(pending->call, &response.base);
-}
-
-static void
-list_barrier_passed(void *arg, const struct st_err *err,
-                    const struct replica_result *result)
-{
-    AUTO(admin_pending_freep) struct admin_pending *pending = arg;
-    (void)result;
-    if (err->code)
-        rpc_call_finish(pending->call, err);
-    else
-        list_send(pending);
-}
-
-void
-admin_handle_list_nodes(struct rpc_call *call, enum rpc_event what,
-                        const ProtobufCMessage *message)
-{
-    (void)message;
-    if (what != RPC_MESSAGE)
-        return;
-    struct admin_pending *pending = admin_pending_new(call, "");
-    if (pending)
-        replica_barrier(pending->nms->replica, NMS_COMMIT_MS, list_barrier_passed,
-                        pending);
+    nms_propose(pending->nms, &command, remove_recorded, pending);
 }

@@ -9,11 +9,13 @@ admin_handle_status(struct rpc_call *call, enum rpc_event what,
     struct replica_status replica;
     struct state_counts counts;
     struct st_err err = {0};
-    (void)message;
+    const Api__GetStatusRequest *request = (const Api__GetStatusRequest *)message;
+    uint8_t digest[SHA256_LEN];
     if (what != RPC_MESSAGE)
         return;
     replica_status(nms->replica, &replica);
-    if (state_count(nms->state, nms_now(), &counts, &err)) {
+    if (state_count(nms->state, nms_now(), &counts, &err) ||
+        (request->with_digest && state_digest(nms->state, digest, &err))) {
         rpc_call_finish(call, &err);
         return;
     }
@@ -31,5 +33,9 @@ admin_handle_status(struct rpc_call *call, enum rpc_event what,
     status.enrolments = counts.enrolments;
     status.role =
         (char *)(admin_role_of(call) == STATE__ADMIN_ROLE__ADMIN ? "admin" : "viewer");
+    if (request->with_digest) {
+        status.state_digest.data = digest;
+        status.state_digest.len = sizeof(digest);
+    }
     rpc_call_reply(call, &status.base);
 }

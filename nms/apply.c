@@ -1,6 +1,9 @@
 /* One command of the log: known already, or done now and remembered. */
+#include "nms/digest.h"
 #include "nms/state_internal.h"
+#include "proto/mutant.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static enum st_code
@@ -19,6 +22,18 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_new_enrolment(applying, command->new_enrolment, err);
     case STATE__COMMAND__CHANGE_REMOVE_ENROLMENT:
         return apply_remove_enrolment(applying, command->remove_enrolment, err);
+    case STATE__COMMAND__CHANGE_ADOPT_MASTER:
+        return apply_adopt_master(applying, command->adopt_master, err);
+    case STATE__COMMAND__CHANGE_INVITE_MASTER:
+        return apply_invite_master(applying, command->invite_master, err);
+    case STATE__COMMAND__CHANGE_JOIN_MASTER:
+        return apply_join_master(applying, command->join_master, err);
+    case STATE__COMMAND__CHANGE_MEMBER_PHASE:
+        return apply_member_phase(applying, command->member_phase, err);
+    case STATE__COMMAND__CHANGE_REMOVE_MASTER:
+        return apply_remove_master(applying, command->remove_master, err);
+    case STATE__COMMAND__CHANGE_MEMBER_GONE:
+        return apply_member_gone(applying, command->member_gone, err);
     case STATE__COMMAND__CHANGE__NOT_SET:
     case _STATE__COMMAND__CHANGE__CASE_IS_INT_SIZE:
         break;
@@ -36,15 +51,30 @@ answer(const State__Result *said, struct replica_result *result)
         state__result__pack(said, result->bytes);
 }
 
+/* Not the command that was carried out, but another one for the same request, so with
+ * another secret: the OK of then is not for it. */
+static bool
+is_another(const State__Request *request, const uint8_t hash[SHA256_LEN])
+{
+    return request->result->code == ST_OK &&
+           (request->command_hash.len != SHA256_LEN ||
+            memcmp(request->command_hash.data, hash, SHA256_LEN) != 0);
+}
+
 static bool
 answer_again(const struct applying *applying, const uint8_t alias[RECORD_ALIAS_LEN],
-             struct replica_result *result)
+             const uint8_t hash[SHA256_LEN], struct replica_result *result)
 {
+    State__Result other = STATE__RESULT__INIT;
     const struct record *record = records_find_request(&applying->state->records, alias);
     if (!record)
         return false;
+    other.code = ST_ALREADY_EXISTS;
+    other.reason = ST_REASON_EXISTS;
+    other.text = (char *)"this request was answered before, and a secret is told once: "
+                         "remove what was made, and make another";
     State__Request *request = record_unpack(record, &state__request__descriptor);
-    answer(request->result, result);
+    answer(REFUSES(0x31e, is_another(request, hash)) ? &other : request->result, result);
     record_free_unpacked(request);
     return true;
 }
@@ -52,12 +82,15 @@ answer_again(const struct applying *applying, const uint8_t alias[RECORD_ALIAS_L
 /* The oldest makes room: by log index, so every master forgets the same one. */
 static void
 remember(struct applying *applying, const State__Command *command,
-         const uint8_t alias[RECORD_ALIAS_LEN], State__Result *said)
+         const uint8_t alias[RECORD_ALIAS_LEN], uint8_t hash[SHA256_LEN],
+         State__Result *said)
 {
     char key[STATE_KEY_MAX];
     State__Request request = STATE__REQUEST__INIT;
     request.request_id = command->request_id;
     request.result = said;
+    request.command_hash.data = hash;
+    request.command_hash.len = SHA256_LEN;
     key_of_request(applying->index, key);
     applying_put(applying, key, alias, &request.base);
 
@@ -71,7 +104,7 @@ remember(struct applying *applying, const State__Command *command,
 
 static void
 apply_unpacked(struct applying *applying, const State__Command *command,
-               struct replica_result *result)
+               uint8_t hash[SHA256_LEN], struct replica_result *result)
 {
     uint8_t alias[RECORD_ALIAS_LEN] = {0};
     struct st_err err = {0};
@@ -83,7 +116,7 @@ apply_unpacked(struct applying *applying, const State__Command *command,
         return;
     }
     memcpy(alias, command->request_id.data, REQUEST_ID_LEN);
-    if (answer_again(applying, alias, result))
+    if (answer_again(applying, alias, hash, result))
         return;
     applying->now = command->time;
     if (apply_change(applying, command, &err)) {
@@ -91,7 +124,7 @@ apply_unpacked(struct applying *applying, const State__Command *command,
         said.reason = err.reason;
         said.text = err.text;
     }
-    remember(applying, command, alias, &said);
+    remember(applying, command, alias, hash, &said);
     answer(&said, result);
 }
 
@@ -99,7 +132,11 @@ void
 apply_command(struct applying *applying, const void *bytes, size_t len,
               struct replica_result *result)
 {
+    uint8_t hash[SHA256_LEN];
     State__Command *command = state__command__unpack(&state_allocator, len, bytes);
+    /* Cannot fail, and must not on one master alone. */
+    if (digest_labelled("command", bytes, len, hash, NULL))
+        abort();
     if (!command) {
         State__Result said = STATE__RESULT__INIT;
         said.code = ST_INVALID_ARGUMENT;
@@ -107,6 +144,6 @@ apply_command(struct applying *applying, const void *bytes, size_t len,
         answer(&said, result);
         return;
     }
-    apply_unpacked(applying, command, result);
+    apply_unpacked(applying, command, hash, result);
     state__command__free_unpacked(command, &state_allocator);
 }

@@ -3,17 +3,30 @@
 
 #include <string.h>
 
-struct record *
-enrolment_of_secret(const struct state *state, const ProtobufCBinaryData *secret_hash)
+static struct record *
+record_of_secret(const struct state *state, const char *prefix,
+                 const ProtobufCBinaryData *secret_hash)
 {
     struct record *record, *match = NULL;
     if (secret_hash->len != RECORD_ALIAS_LEN)
         return NULL;
-    size_t at = records_begin(&state->records, "enrolment/");
-    while ((record = records_next(&state->records, "enrolment/", &at)))
+    size_t at = records_begin(&state->records, prefix);
+    while ((record = records_next(&state->records, prefix, &at)))
         if (secret_equal_bytes(record->alias, secret_hash->data, RECORD_ALIAS_LEN))
             match = record;
     return match;
+}
+
+struct record *
+enrolment_of_secret(const struct state *state, const ProtobufCBinaryData *secret_hash)
+{
+    return record_of_secret(state, "enrolment/", secret_hash);
+}
+
+struct record *
+ticket_of_secret(const struct state *state, const ProtobufCBinaryData *secret_hash)
+{
+    return record_of_secret(state, "ticket/", secret_hash);
 }
 
 static enum st_code

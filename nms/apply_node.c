@@ -142,7 +142,7 @@ apply_adopt(struct applying *applying, const State__Adopt *adopt, struct st_err 
     struct record *record;
     enum st_code code;
     if (adopt->role != STATE__ROLE__WORKER)
-        return st_fail(err, ST_UNIMPLEMENTED, "nodes can be adopted as workers only");
+        return st_fail(err, ST_INVALID_ARGUMENT, "Adopt is for workers");
     if ((code = node_find(applying, adopt->node_id, key, &record, err)))
         return code;
     memcpy(alias, record->alias, sizeof(alias));
@@ -159,14 +159,52 @@ apply_adopt(struct applying *applying, const State__Adopt *adopt, struct st_err 
 }
 
 enum st_code
+apply_adopt_master(struct applying *applying, const State__AdoptMaster *adopt_master,
+                   struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    uint8_t alias[RECORD_ALIAS_LEN];
+    struct record *record;
+    State__Member *member = adopt_master->member;
+    enum st_code code;
+    if (!member || member->key.len == 0)
+        return st_fail(err, ST_INVALID_ARGUMENT, "a master without all its parts");
+    if ((code = node_find(applying, adopt_master->node_id, key, &record, err)))
+        return code;
+    memcpy(alias, record->alias, sizeof(alias));
+    State__Node *node = record_unpack(record, &state__node__descriptor);
+    if (node->role != STATE__ROLE__MASTER) {
+        State__Member made = STATE__MEMBER__INIT;
+        made.id = member->id;
+        made.cert = member->cert;
+        made.key = member->key;
+        made.address = node->address;
+        made.node_id = node->node_id;
+        made.name = node->node_id;
+        code = member_admit(applying, &made, err);
+        node->role = STATE__ROLE__MASTER;
+        if (!code)
+            applying_put(applying, key, alias, &node->base);
+    }
+    record_free_unpacked(node);
+    return code;
+}
+
+/* The record with its half of the disk key, and where it is a master, that too, at once.
+ * Who did not hear the answer asks again while the master is leaving. */
+enum st_code
 apply_remove_node(struct applying *applying, const State__RemoveNode *remove_node,
                   struct st_err *err)
 {
     char key[STATE_KEY_MAX];
     struct record *record;
+    State__Member *member = member_of_node(applying->state, remove_node->node_id);
+    const bool leaving = member && member->phase == STATE__PHASE__LEAVING;
     enum st_code code = node_find(applying, remove_node->node_id, key, &record, err);
-    if (code)
-        return code;
-    applying_delete(applying, key);
-    return ST_OK;
+    if (code == ST_NOT_FOUND && leaving)
+        code = ST_OK;
+    else if (!code && (!member || !(code = member_leave(applying, member, err))))
+        applying_delete(applying, key);
+    record_free_unpacked(member);
+    return code;
 }

@@ -7,6 +7,7 @@
  *   yes         no group        begins, with new keys
  *   yes         no cluster      goes on: new keys, member.pb anew, the first command
  *   yes         a cluster       refuses
+ *   joining     either          refuses: it is a member of another cluster
  *   no          a group         refuses: this is not ours to guess
  */
 #include "nms/init.h"
@@ -32,7 +33,6 @@ struct making {
     struct secret masters_seed;
     struct cert masters_cert;
     struct ca ca;
-    struct cert crl;
     struct self self;
 };
 
@@ -78,10 +78,11 @@ keys_make(const struct init_config *config, struct making *making, struct st_err
         (code = cert_self_sign(&making->masters_seed, "smalltown-master",
                                &making->masters_cert, err)) ||
         (code = ca_new(config->name, &making->ca, err)) ||
-        (code = ca_crl_empty(&making->ca, 1, &making->crl, err)) ||
+        (code = ca_crl_empty(&making->ca, 1, &making->self.crl, err)) ||
         (code = ca_issue_member(&making->ca, FIRST_MEMBER, 2, &making->self.cert,
                                 &making->self.key, err)))
         return code;
+    making->self.ca = making->ca.cert;
     return self_write(config->dir, &making->self, err);
 }
 
@@ -168,7 +169,7 @@ found(const struct init_config *config, const struct making *making,
     bytes_of(&cluster.masters_cert, making->masters_cert.der, making->masters_cert.len);
     bytes_of(&cluster.ca_cert, making->ca.cert.der, making->ca.cert.len);
     bytes_of(&cluster.ca_key, making->ca.key.bytes, making->ca.key.len);
-    bytes_of(&cluster.crl, making->crl.der, making->crl.len);
+    bytes_of(&cluster.crl, making->self.crl.der, making->self.crl.len);
     State__Member member = STATE__MEMBER__INIT;
     member.id = FIRST_MEMBER;
     bytes_of(&member.address, config->address.bytes, config->address.len);
@@ -204,6 +205,22 @@ refuse_stray_store(const struct init_config *config, struct st_err *err)
                        "%s holds a member's store, but no member.pb", config->dir);
 }
 
+/* What a join left or began is a member's identity that the masters count on. */
+static enum st_code
+refuse_joined(const char *dir, const struct self *there, struct st_err *err)
+{
+    AUTO(self_wipep) struct self begun = {0};
+    if (there->joining)
+        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
+                           "%s holds member %llu of another cluster: start it with run",
+                           dir, (unsigned long long)there->id);
+    if (self_begun_read(dir, &begun, NULL) != ST_NOT_FOUND)
+        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
+                           "a join was begun in %s: run it again, or remove the folder",
+                           dir);
+    return ST_OK;
+}
+
 enum st_code
 init_cluster(const struct init_config *config, struct cert *out_masters,
              struct st_err *err)
@@ -218,7 +235,8 @@ init_cluster(const struct init_config *config, struct cert *out_masters,
         return code;
     const bool first = self_read(config->dir, &begun, NULL) == ST_NOT_FOUND;
     secret_wipe(&begun.key);
-    if (first && (code = keys_make(config, &making, err)))
+    if ((code = refuse_joined(config->dir, &begun, err)) ||
+        (first && (code = keys_make(config, &making, err))))
         return code;
     code = replica_begin(config, state, true, &replica, err);
     if (code == ST_ALREADY_EXISTS && first)

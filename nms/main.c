@@ -1,10 +1,12 @@
 /* smalltown-nms: the master daemon. */
+#include "nms/arguments.h"
 #include "nms/digest.h"
-#include "nms/init.h"
+#include "nms/join.h"
 #include "nms/nms.h"
 #include "proto/event.h"
 #include "proto/scope.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,76 +14,11 @@
 #include <unistd.h>
 
 enum {
-    EXIT_FAILED = 1, /* what was asked for could not be done */
-    EXIT_USAGE = 2,  /* what was asked for is not clear */
+    EXIT_FAILED = 1,      /* what was asked for could not be done */
+    EXIT_USAGE = 2,       /* what was asked for is not clear */
+    EXIT_MALFORMED = 3,   /* join: ST_INVALID_ARGUMENT */
+    EXIT_WRONG_STATE = 4, /* join: ST_FAILED_PRECONDITION */
 };
-
-static const char usage[] =
-    "smalltown-nms " ST_VERSION ", the master of a Smalltown cluster\n"
-    "\n"
-    "  smalltown-nms init --data DIR --name NAME --address IP [--admin-cert FILE]...\n"
-    "      makes a new cluster in DIR and writes DIR/masters.pem\n"
-    "  smalltown-nms run --data DIR\n"
-    "      serves it, in the foreground, until SIGTERM or SIGINT\n"
-    "  smalltown-nms --help | --version\n"
-    "\n"
-    "Ports: 7833 nodes, 7834 masters, 7836 administrators.\n";
-
-struct arguments {
-    struct init_config init; /* dir is for both commands */
-    const char *address;
-};
-
-static int
-wrong(const char *sentence, const char *word)
-{
-    fprintf(stderr, "smalltown-nms: %s%s%s\n", sentence, *word ? " " : "", word);
-    return EXIT_USAGE;
-}
-
-/* Where the value of this option goes; NULL for an unknown option. */
-static const char **
-place_of(struct arguments *arguments, const char *option, bool is_init)
-{
-    struct init_config *init = &arguments->init;
-    if (strcmp(option, "--data") == 0)
-        return &init->dir;
-    if (!is_init)
-        return NULL;
-    if (strcmp(option, "--name") == 0)
-        return &init->name;
-    if (strcmp(option, "--address") == 0)
-        return &arguments->address;
-    if (strcmp(option, "--admin-cert") == 0 && init->admin_count < INIT_ADMINS_MAX) {
-        struct init_admin *admin = &init->admins[init->admin_count++];
-        admin->role = STATE__ADMIN_ROLE__ADMIN;
-        return &admin->file;
-    }
-    return NULL;
-}
-
-/* 0, or the exit code after one sentence. */
-static int
-arguments_read(int argc, char **argv, bool is_init, struct arguments *out)
-{
-    for (int i = 2; i < argc; i += 2) {
-        const char **place = place_of(out, argv[i], is_init);
-        if (!place)
-            return wrong(is_init ? "init does not know" : "run does not know", argv[i]);
-        if (*place)
-            return wrong("this option was given twice:", argv[i]);
-        if (i + 1 == argc || !*argv[i + 1])
-            return wrong("this option wants a value:", argv[i]);
-        *place = argv[i + 1];
-    }
-    if (!out->init.dir)
-        return wrong("--data is missing: the folder of this master", "");
-    if (is_init && !out->init.name)
-        return wrong("--name is missing: what the cluster is called", "");
-    if (is_init && !out->address)
-        return wrong("--address is missing: the IP address of this master", "");
-    return 0;
-}
 
 static int
 failed(const struct st_err *err)
@@ -98,11 +35,6 @@ init_main(struct arguments *arguments)
     struct cert masters;
     uint8_t fingerprint[SHA256_LEN];
     char hex[SHA256_HEX_LEN + 1];
-    if (address_parse(arguments->address, &init->address, &err) ||
-        name_check("a cluster", init->name, &err)) {
-        fprintf(stderr, "smalltown-nms: %s\n", err.text);
-        return EXIT_USAGE;
-    }
     if (init_cluster(init, &masters, &err))
         return failed(&err);
     cert_fingerprint(masters.der, masters.len, fingerprint);
@@ -119,6 +51,35 @@ init_main(struct arguments *arguments)
     else
         printf("note: no --admin-cert was given, so nobody can administer it\n");
     return fflush(stdout) ? EXIT_FAILED : 0;
+}
+
+/* All of standard input; more than there may be counts as too much by one byte. */
+static enum st_code
+stdin_read(uint8_t out[JOIN_REQUEST_MAX + 1], size_t *out_len, struct st_err *err)
+{
+    size_t len = 0;
+    ssize_t n = 1;
+    while (n != 0 && len <= JOIN_REQUEST_MAX) {
+        n = read(STDIN_FILENO, out + len, JOIN_REQUEST_MAX + 1 - len);
+        if (n < 0 && errno != EINTR)
+            return st_fail(err, ST_INTERNAL, "cannot read standard input: %s",
+                           strerror(errno));
+        len += n > 0 ? (size_t)n : 0;
+    }
+    *out_len = len;
+    return ST_OK;
+}
+
+static enum st_code
+join_from_stdin(const struct join_config *config, uint64_t *out_id, struct st_err *err)
+{
+    uint8_t request[JOIN_REQUEST_MAX + 1];
+    size_t len;
+    enum st_code code = stdin_read(request, &len, err);
+    if (!code)
+        code = join_with_certificates(config, request, len, out_id, err);
+    explicit_bzero(request, sizeof(request));
+    return code;
 }
 
 static void
@@ -148,6 +109,57 @@ say_listening(const struct nms *nms)
           nms->cluster, (unsigned long long)nms->member_id, nodes, admins, hex);
 }
 
+/* What node/join.c turns into a status again. */
+static int
+exit_of_join(enum st_code code)
+{
+    return code == ST_INVALID_ARGUMENT      ? EXIT_MALFORMED
+           : code == ST_FAILED_PRECONDITION ? EXIT_WRONG_STATE
+                                            : EXIT_FAILED;
+}
+
+static int
+join_main(const struct arguments *arguments)
+{
+    const struct join_config config = {
+        .dir = arguments->init.dir,
+        .address = arguments->init.address,
+        .port = PORT_NODE_MANAGEMENT,
+        .wait_ms = JOIN_WAIT_MS,
+    };
+    struct st_err err = {0};
+    uint64_t id;
+    enum st_code code;
+    if (arguments->certificates)
+        code = join_from_stdin(&config, &id, &err);
+    else {
+        rpc_init(NULL);
+        code = join_with_ticket(&config, arguments->ticket, &id, &err);
+        rpc_shutdown();
+    }
+    if (code) {
+        (void)failed(&err);
+        return exit_of_join(code);
+    }
+    if (arguments->certificates)
+        return 0; /* smalltown-node knows what comes next */
+    printf("this machine is member %llu of the masters\n"
+           "start it: smalltown-nms run --data %s\n"
+           "the masters give it a vote by themselves, once it has caught up; see `stctl "
+           "master list`\n",
+           (unsigned long long)id, config.dir);
+    return fflush(stdout) ? EXIT_FAILED : 0;
+}
+
+/* A signal that ends us is waiting to be taken. */
+static bool
+is_stopping(void)
+{
+    sigset_t waiting;
+    sigpending(&waiting);
+    return sigismember(&waiting, SIGTERM) == 1 || sigismember(&waiting, SIGINT) == 1;
+}
+
 static int
 run_main(const struct arguments *arguments, const sigset_t *ends)
 {
@@ -156,14 +168,16 @@ run_main(const struct arguments *arguments, const sigset_t *ends)
         .node_port = PORT_NODE_MANAGEMENT,
         .admin_port = PORT_CLUSTER_MANAGEMENT,
         .fatal = store_failed,
+        .stopping = is_stopping,
     };
     struct nms *nms;
     struct st_err err = {0};
     int number = 0;
     rpc_init(rpc_log);
-    if (nms_start(&config, &nms, &err)) {
+    const enum st_code code = nms_start(&config, &nms, &err);
+    if (code) {
         rpc_shutdown();
-        return failed(&err);
+        return code == ST_CANCELLED ? 0 : failed(&err);
     }
     say_listening(nms);
     sigwait(ends, &number);
@@ -187,28 +201,37 @@ signals_block(void)
     return ends;
 }
 
+static int
+print(const char *text)
+{
+    fputs(text, stdout);
+    return fflush(stdout) ? EXIT_FAILED : 0;
+}
+
 int
 main(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    struct arguments arguments;
+    struct st_err err = {0};
     secret_harden_process();
-    const char *command = argc > 1 ? argv[1] : "";
-    if (strcmp(command, "--help") == 0 || strcmp(command, "--version") == 0) {
-        fputs(command[2] == 'h' ? usage : "smalltown-nms " ST_VERSION "\n", stdout);
-        return 0;
+    if (arguments_read(argc, argv, &arguments, &err)) {
+        (void)failed(&err);
+        return EXIT_USAGE;
     }
-    const bool is_init = strcmp(command, "init") == 0;
-    if (!*command)
-        return wrong("say init or run, or --help", "");
-    if (!is_init && strcmp(command, "run") != 0)
-        return wrong("there is no such command:", command);
-    if (argc > 2 && strcmp(argv[2], "--help") == 0) {
-        fputs(usage, stdout);
-        return 0;
+    switch (arguments.command) {
+    case COMMAND_HELP:
+        return print(arguments_usage);
+    case COMMAND_VERSION:
+        return print("smalltown-nms " ST_VERSION "\n");
+    case COMMAND_INIT:
+        (void)signals_block();
+        return init_main(&arguments);
+    case COMMAND_JOIN:
+        return join_main(&arguments);
+    case COMMAND_RUN: {
+        const sigset_t ends = signals_block();
+        return run_main(&arguments, &ends);
     }
-    int code = arguments_read(argc, argv, is_init, &arguments);
-    if (code)
-        return code;
-    const sigset_t ends = signals_block();
-    return is_init ? init_main(&arguments) : run_main(&arguments, &ends);
+    }
+    return EXIT_USAGE;
 }

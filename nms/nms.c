@@ -1,28 +1,21 @@
 #include "nms/nms.h"
 #include "nms/admin.h"
-#include "nms/self.h"
+#include "nms/await.h"
+#include "nms/begin.h"
+#include "nms/keeper.h"
+#include "nms/later.h"
 #include "proto/scope.h"
 
-#include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 AUTO_DEFINE(struct nms *, nms_stopp, nms_stop)
 
-static enum st_code
-replica_begin(struct nms *nms, const struct nms_config *config, const struct self *self,
-              struct st_err *err)
+static void
+self_wipe(struct self *self)
 {
-    char address[ADDRESS_TEXT_MAX];
-    address_format_port(&self->address, PORT_CONSENSUS, address);
-    const struct replica_config replica = {
-        .dir = config->dir,
-        .id = self->id,
-        .address = address,
-        .machine = state_machine(nms->state),
-        .fatal = config->fatal,
-    };
-    return replica_open(&replica, &nms->replica, err);
+    secret_wipe(&self->key);
 }
 
 /* What the doors need of the cluster's record.  Right after init it may still be in the
@@ -54,6 +47,7 @@ nodes_serve(struct nms *nms, uint16_t port, struct st_err *err)
 {
     nms->node_methods[0] = register_method;
     nms->node_methods[1] = unlock_method;
+    nms->node_methods[2] = join_masters_method;
     const struct rpc_server_config config = {
         .addresses = &nms->address,
         .address_count = 1,
@@ -61,7 +55,7 @@ nodes_serve(struct nms *nms, uint16_t port, struct st_err *err)
         .cert = &nms->masters_cert,
         .seed = &nms->masters_seed,
         .methods = nms->node_methods,
-        .method_count = 2,
+        .method_count = 3,
         .context = nms,
     };
     return rpc_server_start(&config, &nms->nodes, err);
@@ -87,37 +81,52 @@ admins_serve(struct nms *nms, uint16_t port, struct st_err *err)
     return rpc_server_start(&config, &nms->admins, err);
 }
 
+static enum st_code
+nms_open(struct nms *nms, const struct nms_config *config, struct self *self,
+         struct st_err *err)
+{
+    enum st_code code;
+    nms->address = self->address;
+    nms->member_id = self->id;
+    if (snprintf(nms->dir, sizeof(nms->dir), "%s", config->dir) >= (int)sizeof(nms->dir))
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "the path of the data folder is too long");
+    if ((code = state_new(&nms->state, err)) || (code = later_start(&nms->later, err)) ||
+        (code = awaits_new(&nms->awaits, err)) ||
+        (code = begin_replica(nms, config, self, err)) ||
+        (code = cluster_learn(nms, err)) ||
+        (code = begin_complete(nms, config, self, err)) ||
+        (code = masters_pem_write(config->dir, nms->masters_cert.der,
+                                  nms->masters_cert.len, err)) ||
+        (code = nodes_serve(nms, config->node_port, err)) ||
+        (code = admins_serve(nms, config->admin_port, err)))
+        return code;
+    return keeper_start(nms->keeper, err);
+}
+
 enum st_code
 nms_start(const struct nms_config *config, struct nms **out, struct st_err *err)
 {
-    struct self self = {0};
+    AUTO(self_wipe) struct self self = {0};
     enum st_code code;
     if ((code = self_read(config->dir, &self, err)))
         return code == ST_NOT_FOUND
                    ? st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
                                  "%s holds no cluster: make one with init", config->dir)
                    : code;
-    secret_wipe(&self.key); /* for peers, of whom there are none */
     AUTO(nms_stopp) struct nms *nms = calloc(1, sizeof(*nms));
     if (!nms)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
-    nms->address = self.address;
-    nms->member_id = self.id;
-    if ((code = state_new(&nms->state, err)) ||
-        (code = replica_begin(nms, config, &self, err)) ||
-        (code = cluster_learn(nms, err)) ||
-        (code = masters_pem_write(config->dir, nms->masters_cert.der,
-                                  nms->masters_cert.len, err)) ||
-        (code = nodes_serve(nms, config->node_port, err)) ||
-        (code = admins_serve(nms, config->admin_port, err)))
+    if ((code = nms_open(nms, config, &self, err)))
         return code;
-    malloc_trim(0); /* loading took more than is kept */
+    secret_trim_process(); /* loading took more than is kept */
     *out = TAKE(nms);
     return ST_OK;
 }
 
-/* First the doors, so that nobody waits for the replica; then the replica, whose last
- * callbacks still let go of calls; then the doors' memory. */
+/* First the doors, so that nobody new waits for the replica; then who works with it;
+ * then the replica, whose last callbacks still let go of calls; then the doors' memory.
+ */
 void
 nms_stop(struct nms *nms)
 {
@@ -127,9 +136,16 @@ nms_stop(struct nms *nms)
         rpc_server_stop(nms->admins, NMS_STOP_GRACE_MS);
     if (nms->nodes)
         rpc_server_stop(nms->nodes, NMS_STOP_GRACE_MS);
-    replica_close(nms->replica);
+    if (nms->keeper)
+        keeper_stop(nms->keeper);
+    if (nms->later)
+        later_stop(nms->later);
+    begin_undo(nms);
     rpc_server_free(nms->nodes);
     rpc_server_free(nms->admins);
+    awaits_free(nms->awaits);
+    later_free(nms->later);
+    keeper_free(nms->keeper);
     state_free(nms->state);
     secret_wipe(&nms->masters_seed);
     free(nms);

@@ -2,8 +2,8 @@
  * steps that all flows share.
  *
  * The flows (register.c, unlock.c, admin_*.c) run on the threads of the servers, what
- * they wait for (a commit, a barrier) calls back on the replica's.  A handler never
- * blocks.
+ * they wait for (a commit, a barrier) calls back on the replica's or that of later.h.  A
+ * handler never blocks.
  */
 #ifndef NMS_NMS_H
 #define NMS_NMS_H
@@ -16,18 +16,25 @@
 #include <stdint.h>
 
 enum {
-    NMS_COMMIT_MS = 10000, /* a proposal or a barrier that takes longer is UNAVAILABLE */
+    /* A proposal or a barrier that takes longer, asked again until then, is UNAVAILABLE
+     */
+    NMS_COMMIT_MS = 10000,
     NMS_REGISTER_MS = 60000, /* of a whole enrolment */
     NMS_UNLOCK_MS = 30000,
     NMS_ADMIN_MS = 20000,
-    NMS_RETRY_MS = 1000, /* the hint beside UNAVAILABLE */
+    NMS_MASTER_MS = 60000, /* of a call that waits for a master to come or to go */
+    NMS_RETRY_MS = 1000,   /* the hint beside UNAVAILABLE */
     NMS_STOP_GRACE_MS = 2000,
+    NMS_DIR_MAX = 4096,
 };
 
 struct nms {
     struct state *state;
     struct replica *replica;
-    struct rpc_method node_methods[2];
+    struct later *later;   /* for pauses: nms/later.h */
+    struct keeper *keeper; /* carries on what is intended for the masters */
+    struct awaits *awaits; /* who waits for that */
+    struct rpc_method node_methods[3];
     struct rpc_server *nodes;  /* 7833 */
     struct rpc_server *admins; /* 7836 */
     /* Constant while the servers run. */
@@ -36,6 +43,7 @@ struct nms {
     struct st_address address;
     char cluster[NAME_MAX_LEN + 1];
     uint64_t member_id;
+    char dir[NMS_DIR_MAX];
 };
 
 struct nms_config {
@@ -43,10 +51,14 @@ struct nms_config {
     uint16_t node_port;                  /* PORT_NODE_MANAGEMENT; 0: any, for tests */
     uint16_t admin_port;                 /* PORT_CLUSTER_MANAGEMENT; 0: any, for tests */
     void (*fatal)(const char *sentence); /* replica_config.fatal */
+    /* Whether to give up waiting; a member that joins waits for the others without end.
+     * NULL: never. */
+    bool (*stopping)(void);
 };
 
-/* Serving when it returns.  ST_NOT_FOUND where dir holds no cluster; ST_UNAVAILABLE where
- * a port or the store is in use; ST_DATA_LOSS. */
+/* Serving when it returns; a member that joins serves once it was sent the state.
+ * ST_CANCELLED where it was told to stop before that.  ST_NOT_FOUND where dir holds no
+ * cluster; ST_UNAVAILABLE where a port or the store is in use; ST_DATA_LOSS. */
 enum st_code nms_start(const struct nms_config *config, struct nms **out,
                        struct st_err *err);
 /* Owns: ends open calls within NMS_STOP_GRACE_MS.  Not from a server or replica thread.
@@ -58,6 +70,11 @@ void nms_stop(struct nms *nms);
  * before it returns. */
 typedef void (*nms_done)(void *arg, const struct st_err *err);
 void nms_propose(struct nms *nms, State__Command *command, nms_done done, void *arg);
+/* The same for a thread that may wait; not asked again where nobody leads. */
+enum st_code nms_propose_wait(struct nms *nms, State__Command *command,
+                              uint32_t timeout_ms, struct st_err *err);
+/* err->code 0: everything that was committed before is applied here. */
+void nms_barrier(struct nms *nms, nms_done done, void *arg);
 
 /* What 7833 tells: the code and one fixed word.  The sentence is for our log. */
 void stranger_finish(struct rpc_call *call, const struct st_err *err);
@@ -66,5 +83,6 @@ int64_t nms_now(void); /* seconds since 1970 */
 
 extern const struct rpc_method register_method; /* register.c */
 extern const struct rpc_method unlock_method;   /* unlock.c */
+extern const struct rpc_method join_masters_method;
 
 #endif

@@ -249,18 +249,52 @@ info_check(const struct nms *nms, const struct enrolling *enrolling,
 
 /* What the commit needs; the call's own state belongs to the server's threads. */
 struct committing {
+    struct nms *nms;
     struct rpc_call *call;
-    char node[NODE_ID_LEN + 1];
+    State__Node *node;
 };
+
+static void
+committing_free(struct committing *committing)
+{
+    if (committing->call)
+        rpc_call_release(committing->call);
+    if (committing->node)
+        state__node__free_unpacked(committing->node, &secret_allocator);
+    free(committing);
+}
+AUTO_DEFINE(struct committing *, committing_freep, committing_free)
 
 static void
 committed(void *arg, const struct st_err *err)
 {
     struct committing *committing = arg;
-    say(committing->node, rpc_call_peer(committing->call), err);
+    say(committing->node->node_id, rpc_call_peer(committing->call), err);
     stranger_finish(committing->call, err);
-    rpc_call_release(committing->call);
-    free(committing);
+    committing_free(committing);
+}
+
+static void
+commit(struct committing *committing)
+{
+    State__Enrol enrol = STATE__ENROL__INIT;
+    State__Command command = STATE__COMMAND__INIT;
+    enrol.node = committing->node;
+    command.change_case = STATE__COMMAND__CHANGE_ENROL;
+    command.enrol = &enrol;
+    nms_propose(committing->nms, &command, committed, committing);
+}
+
+static void
+check_again(void *arg, const struct st_err *barrier)
+{
+    struct committing *committing = arg;
+    struct st_err err = *barrier;
+    if (err.code ||
+        state_enrol_check(committing->nms->state, committing->node, nms_now(), &err))
+        committed(committing, &err);
+    else
+        commit(committing);
 }
 
 static void
@@ -282,24 +316,36 @@ node_fill(const struct enrolling *enrolling, const Api__NewNodeInfo *info, char 
     out->secret_hash.len = SHA256_LEN;
 }
 
+static State__Node *
+node_copy(const State__Node *node)
+{
+    const size_t len = state__node__get_packed_size(node);
+    uint8_t *packed = secret_allocator.alloc(NULL, len);
+    if (!packed)
+        return NULL;
+    state__node__pack(node, packed);
+    State__Node *copy = state__node__unpack(&secret_allocator, len, packed);
+    secret_allocator.free(NULL, packed);
+    return copy;
+}
+
+/* What this master would refuse costs no entry in the log; but it may not have heard yet
+ * of an enrolment that another one made, so it asks before it says so. */
 static enum st_code
-node_propose(struct rpc_call *call, State__Node *node, struct st_err *err)
+node_propose(struct rpc_call *call, const State__Node *node, struct st_err *err)
 {
     struct nms *nms = rpc_call_context(call);
     struct enrolling *enrolling = rpc_call_state(call);
-    struct committing *committing = calloc(1, sizeof(*committing));
-    if (!committing)
+    AUTO(committing_freep) struct committing *committing = calloc(1, sizeof(*committing));
+    if (!committing || !(committing->node = node_copy(node)))
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for an enrolment");
+    committing->nms = nms;
     committing->call = rpc_call_hold(call);
-    strcpy(committing->node, node->node_id);
-
-    State__Enrol enrol = STATE__ENROL__INIT;
-    enrol.node = node;
-    State__Command command = STATE__COMMAND__INIT;
-    command.change_case = STATE__COMMAND__CHANGE_ENROL;
-    command.enrol = &enrol;
     enrolling->stage = AWAIT_COMMIT;
-    nms_propose(nms, &command, committed, committing);
+    if (state_enrol_check(nms->state, committing->node, nms_now(), NULL))
+        nms_barrier(nms, check_again, TAKE(committing));
+    else
+        commit(TAKE(committing));
     return ST_OK;
 }
 
@@ -321,8 +367,6 @@ step_info(struct rpc_call *call, const Api__NewNodeInfo *info,
     if ((code = digest_enrolment_secret(secret->data, secret->len, secret_hash, err)))
         return code;
     node_fill(enrolling, info, id, secret_hash, &node);
-    if ((code = state_enrol_check(nms->state, &node, nms_now(), err)))
-        return code;
     return node_propose(call, &node, err);
 }
 

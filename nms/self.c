@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MEMBER "member.pb"
+#define BEGUN "joining.pb"
+
 enum {
     PATH_LEN = 4096,
-    SELF_MAX_LEN = 8192,
+    SELF_MAX_LEN = CRL_MAX_LEN + 8192, /* the rest are two certificates and a key */
 };
 
 static enum st_code
@@ -21,32 +24,49 @@ path_of(const char *dir, const char *name, char out[PATH_LEN], struct st_err *er
     return ST_OK;
 }
 
-static enum st_code
-self_unpack(const State__Self *packed, struct self *out, struct st_err *err)
+/* False where it has more than max bytes. */
+static bool
+take(const ProtobufCBinaryData *packed, uint8_t *out, size_t max, size_t *out_len)
 {
-    struct self self = {.id = packed->id};
-    enum st_code code;
-    if (packed->id == 0 || packed->cert.len == 0 ||
-        packed->cert.len > sizeof(self.cert.der))
+    if (packed->len > max)
+        return false;
+    if (packed->len > 0)
+        memcpy(out, packed->data, packed->len);
+    *out_len = packed->len;
+    return true;
+}
+
+static enum st_code
+self_unpack(const State__Self *packed, bool begun, struct self *out, struct st_err *err)
+{
+    struct self self = {.id = packed->id, .joining = packed->joining};
+    enum st_code code = ST_OK;
+    size_t ticket_len;
+    if (!take(&packed->cert, self.cert.der, sizeof(self.cert.der), &self.cert.len) ||
+        !take(&packed->ca, self.ca.der, sizeof(self.ca.der), &self.ca.len) ||
+        !take(&packed->crl, self.crl.der, sizeof(self.crl.der), &self.crl.len) ||
+        !take(&packed->ticket, self.ticket, sizeof(self.ticket), &ticket_len) ||
+        (ticket_len > 0 && ticket_len < sizeof(self.ticket)) ||
+        (self.ca.len > 0) != (self.crl.len > 0))
+        return st_fail(err, ST_DATA_LOSS, "its certificates are damaged");
+    if (!begun && (self.id == 0 || self.cert.len == 0))
         return st_fail(err, ST_DATA_LOSS, "it names no member");
     if ((code = address_unpack(&packed->address, &self.address, err)) ||
         (code = secret_set(&self.key, packed->key.data, packed->key.len, err)))
         return st_fail(err, ST_DATA_LOSS, "its address or key is damaged");
-    memcpy(self.cert.der, packed->cert.data, packed->cert.len);
-    self.cert.len = packed->cert.len;
     *out = self;
     secret_wipe(&self.key);
     return ST_OK;
 }
 
-enum st_code
-self_read(const char *dir, struct self *out, struct st_err *err)
+static enum st_code
+read_from(const char *dir, const char *name, struct self *out, struct st_err *err)
 {
     char path[PATH_LEN];
     uint8_t *bytes;
     size_t len;
     enum st_code code;
-    if ((code = path_of(dir, "member.pb", path, err)) ||
+    if ((code = path_of(dir, name, path, err)) ||
         (code = file_read(path, SELF_MAX_LEN, &bytes, &len, err)))
         return code;
     State__Self *packed = state__self__unpack(&secret_allocator, len, bytes);
@@ -54,25 +74,35 @@ self_read(const char *dir, struct self *out, struct st_err *err)
     free(bytes);
     if (!packed)
         return st_fail(err, ST_DATA_LOSS, "%s is damaged", path);
-    code = self_unpack(packed, out, err);
+    code = self_unpack(packed, strcmp(name, BEGUN) == 0, out, err);
     state__self__free_unpacked(packed, &secret_allocator);
     return code ? st_wrap(err, "%s", path) : ST_OK;
 }
 
-enum st_code
-self_write(const char *dir, const struct self *self, struct st_err *err)
+static void
+bytes_of(ProtobufCBinaryData *out, const void *bytes, size_t len)
 {
+    out->data = (uint8_t *)bytes;
+    out->len = len;
+}
+
+static enum st_code
+write_to(const char *dir, const char *name, const struct self *self, struct st_err *err)
+{
+    static const uint8_t no_ticket[SHA256_LEN];
     char path[PATH_LEN];
     uint8_t bytes[SELF_MAX_LEN];
     State__Self packed = STATE__SELF__INIT;
     packed.id = self->id;
-    packed.address.data = (uint8_t *)self->address.bytes;
-    packed.address.len = self->address.len;
-    packed.cert.data = (uint8_t *)self->cert.der;
-    packed.cert.len = self->cert.len;
-    packed.key.data = (uint8_t *)self->key.bytes;
-    packed.key.len = self->key.len;
-    enum st_code code = path_of(dir, "member.pb", path, err);
+    packed.joining = self->joining;
+    bytes_of(&packed.address, self->address.bytes, self->address.len);
+    bytes_of(&packed.cert, self->cert.der, self->cert.len);
+    bytes_of(&packed.key, self->key.bytes, self->key.len);
+    bytes_of(&packed.ca, self->ca.der, self->ca.len);
+    bytes_of(&packed.crl, self->crl.der, self->crl.len);
+    if (memcmp(self->ticket, no_ticket, SHA256_LEN) != 0)
+        bytes_of(&packed.ticket, self->ticket, SHA256_LEN);
+    enum st_code code = path_of(dir, name, path, err);
     if (code)
         return code;
     const size_t len = state__self__pack(&packed, bytes);
@@ -81,12 +111,48 @@ self_write(const char *dir, const struct self *self, struct st_err *err)
     return code;
 }
 
+static enum st_code
+erase(const char *dir, const char *name, struct st_err *err)
+{
+    char path[PATH_LEN];
+    enum st_code code = path_of(dir, name, path, err);
+    return code ? code : file_erase(path, err);
+}
+
+enum st_code
+self_read(const char *dir, struct self *out, struct st_err *err)
+{
+    return read_from(dir, MEMBER, out, err);
+}
+
+enum st_code
+self_write(const char *dir, const struct self *self, struct st_err *err)
+{
+    return write_to(dir, MEMBER, self, err);
+}
+
 enum st_code
 self_erase(const char *dir, struct st_err *err)
 {
-    char path[PATH_LEN];
-    enum st_code code = path_of(dir, "member.pb", path, err);
-    return code ? code : file_erase(path, err);
+    return erase(dir, MEMBER, err);
+}
+
+enum st_code
+self_begun_read(const char *dir, struct self *out, struct st_err *err)
+{
+    return read_from(dir, BEGUN, out, err);
+}
+
+enum st_code
+self_begun_write(const char *dir, const struct self *self, struct st_err *err)
+{
+    return write_to(dir, BEGUN, self, err);
+}
+
+enum st_code
+self_begun_erase(const char *dir, struct st_err *err)
+{
+    return erase(dir, BEGUN, err);
 }
 
 enum st_code

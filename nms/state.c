@@ -88,8 +88,12 @@ machine_apply(void *self, uint64_t index, const void *command, size_t command_le
 {
     struct state *state = self;
     struct applying applying = {.state = state, .change = change, .index = index};
-    WRITING(state);
-    apply_command(&applying, command, command_len, result);
+    {
+        WRITING(state);
+        apply_command(&applying, command, command_len, result);
+    }
+    if (applying.members && state->members_changed)
+        state->members_changed(state->members_changed_arg);
 }
 
 struct replica_machine
@@ -101,6 +105,13 @@ state_machine(struct state *state)
         .load = machine_load,
         .apply = machine_apply,
     };
+}
+
+void
+state_watch_members(struct state *state, void (*changed)(void *arg), void *arg)
+{
+    state->members_changed = changed;
+    state->members_changed_arg = arg;
 }
 
 /* A copy of the record of this key, ST_NOT_FOUND with `what` and `name`. */
@@ -146,6 +157,58 @@ state_enrolment(struct state *state, const char *name, State__Enrolment **out,
     key_of_enrolment(name, key);
     return state_get(state, key, &state__enrolment__descriptor, "enrolment", name, out,
                      err);
+}
+
+bool
+state_has_ticket(struct state *state, const uint8_t secret_hash[SHA256_LEN])
+{
+    const ProtobufCBinaryData hash = {SHA256_LEN, (uint8_t *)secret_hash};
+    READING(state);
+    return ticket_of_secret(state, &hash) != NULL;
+}
+
+enum st_code
+state_member(struct state *state, uint64_t id, State__Member **out, struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    key_of_member(id, key);
+    return state_get(state, key, &state__member__descriptor, "master",
+                     strchr(key, '/') + 1, out, err);
+}
+
+enum st_code
+state_member_of_node(struct state *state, const char *node_id, State__Member **out,
+                     struct st_err *err)
+{
+    READING(state);
+    State__Member *member = member_of_node(state, node_id);
+    if (!member)
+        return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND, "%s is no master",
+                           node_id);
+    *out = member;
+    return ST_OK;
+}
+
+struct master_list {
+    struct st_address *at;
+    size_t count;
+};
+
+static enum st_code
+add_master(void *arg, const State__Member *member, struct st_err *err)
+{
+    struct master_list *list = arg;
+    if (member->phase != STATE__PHASE__VOTER || list->count == REPLICA_MEMBERS_MAX)
+        return ST_OK;
+    return address_unpack(&member->address, &list->at[list->count++], err);
+}
+
+size_t
+state_masters(struct state *state, struct st_address out[REPLICA_MEMBERS_MAX])
+{
+    struct master_list list = {.at = out};
+    /* A record's address was checked when the record came in. */
+    return state_each_member(state, add_master, &list, NULL) ? 0 : list.count;
 }
 
 State__AdminRole
@@ -308,6 +371,16 @@ state_enrol_check(struct state *state, const State__Node *node, int64_t now,
     return enrol_judge(state, node, now, &enrolment, err);
 }
 
+enum st_code
+state_join_check(struct state *state, const ProtobufCBinaryData *secret_hash,
+                 const ProtobufCBinaryData *public_key, int64_t now, uint64_t *out_member,
+                 struct st_err *err)
+{
+    struct record *ticket;
+    READING(state);
+    return join_judge(state, secret_hash, public_key, now, &ticket, out_member, err);
+}
+
 void
 state_node_seen(struct state *state, const char *id, int64_t now)
 {
@@ -368,4 +441,10 @@ void
 state_enrolment_free(State__Enrolment *enrolment)
 {
     record_free_unpacked(enrolment);
+}
+
+void
+state_member_free(State__Member *member)
+{
+    record_free_unpacked(member);
 }

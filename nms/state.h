@@ -10,6 +10,7 @@
 #define NMS_STATE_H
 
 #include "nms/state.pb-c.h"
+#include "proto/address.h"
 #include "proto/ident.h"
 #include "proto/scope.h"
 #include "raft/replica.h"
@@ -23,8 +24,10 @@ enum {
     STATE_ENROLMENTS_MAX = 10000,
     STATE_ADMINS_MAX = 256,
     STATE_ID_CERT_MAX = 2048, /* DER of a node's id_cert */
+    STATE_TICKETS_MAX = 64,
     ENROLMENT_USES_MAX = 10000,
     ENROLMENT_EXPIRES_MAX_S = 366 * 24 * 3600,
+    TICKET_EXPIRES_MAX_S = 7 * 24 * 3600,
 };
 
 struct state;
@@ -38,16 +41,31 @@ AUTO_DEFINE(struct state *, state_freep, state_free)
  * must not go on. */
 struct replica_machine state_machine(struct state *state);
 
+/* `changed` is told, on the replica's thread and after the command was applied, that the
+ * members or the list of revoked certificates may be others now; it must not block.
+ * Before the replica is opened. */
+void state_watch_members(struct state *state, void (*changed)(void *arg), void *arg);
+
 /* The outcome of a command, as the machine put it into its replica_result. */
 enum st_code state_result(const struct replica_result *result, struct st_err *err);
 
 /* ST_NOT_FOUND before the first command. */
 enum st_code state_cluster(struct state *state, State__Cluster **out, struct st_err *err);
+/* The id that the next master gets. */
+uint64_t state_next_member(const State__Cluster *cluster);
 /* ST_NOT_FOUND. */
 enum st_code state_node(struct state *state, const char *id, State__Node **out,
                         struct st_err *err);
 enum st_code state_enrolment(struct state *state, const char *name,
                              State__Enrolment **out, struct st_err *err);
+bool state_has_ticket(struct state *state, const uint8_t secret_hash[SHA256_LEN]);
+enum st_code state_member(struct state *state, uint64_t id, State__Member **out,
+                          struct st_err *err);
+/* The master that this node is.  ST_NOT_FOUND where it is none. */
+enum st_code state_member_of_node(struct state *state, const char *node_id,
+                                  State__Member **out, struct st_err *err);
+/* Where the masters are that answer: the voters.  Returns how many. */
+size_t state_masters(struct state *state, struct st_address out[REPLICA_MEMBERS_MAX]);
 /* STATE__ADMIN_ROLE__NOBODY for an unknown certificate. */
 State__AdminRole state_admin_role(struct state *state,
                                   const uint8_t fingerprint[SHA256_LEN]);
@@ -80,6 +98,12 @@ enum st_code state_count(struct state *state, int64_t now, struct state_counts *
 enum st_code state_enrol_check(struct state *state, const State__Node *node, int64_t now,
                                struct st_err *err);
 
+/* The same of JoinMaster.  out_member is 0, or whose id the same request was given
+ * before. */
+enum st_code state_join_check(struct state *state, const ProtobufCBinaryData *secret_hash,
+                              const ProtobufCBinaryData *public_key, int64_t now,
+                              uint64_t *out_member, struct st_err *err);
+
 /* When the node was last given its key by this master; forgotten at restart. */
 void state_node_seen(struct state *state, const char *id, int64_t now);
 
@@ -90,8 +114,10 @@ enum st_code state_digest(struct state *state, uint8_t out[SHA256_LEN],
 void state_cluster_free(State__Cluster *cluster);
 void state_node_free(State__Node *node);
 void state_enrolment_free(State__Enrolment *enrolment);
+void state_member_free(State__Member *member);
 AUTO_DEFINE(State__Cluster *, state_cluster_freep, state_cluster_free)
 AUTO_DEFINE(State__Node *, state_node_freep, state_node_free)
 AUTO_DEFINE(State__Enrolment *, state_enrolment_freep, state_enrolment_free)
+AUTO_DEFINE(State__Member *, state_member_freep, state_member_free)
 
 #endif

@@ -12,6 +12,9 @@
 struct state {
     pthread_rwlock_t lock; /* guards records */
     struct records records;
+    /* Set before the first command, called by the replica's thread. */
+    void (*members_changed)(void *arg);
+    void *members_changed_arg;
 };
 
 /* One command being applied. */
@@ -19,7 +22,8 @@ struct applying {
     struct state *state;
     struct replica_change *change;
     uint64_t index;
-    int64_t now; /* the proposer's clock */
+    int64_t now;  /* the proposer's clock */
+    bool members; /* the members, or the list of revoked certificates, are others now */
 };
 
 enum {
@@ -28,6 +32,7 @@ enum {
 void key_of_member(uint64_t id, char out[STATE_KEY_MAX]);
 void key_of_admin(const uint8_t fingerprint[SHA256_LEN], char out[STATE_KEY_MAX]);
 void key_of_enrolment(const char *name, char out[STATE_KEY_MAX]);
+void key_of_ticket(const char *name, char out[STATE_KEY_MAX]);
 void key_of_node(const char *id, char out[STATE_KEY_MAX]);
 void key_of_request(uint64_t index, char out[STATE_KEY_MAX]);
 
@@ -53,6 +58,20 @@ enum st_code record_check(const char *key, const void *value, size_t len,
 struct record *enrolment_of_secret(const struct state *state,
                                    const ProtobufCBinaryData *secret_hash);
 
+/* The ticket of this secret, in the same way; NULL. */
+struct record *ticket_of_secret(const struct state *state,
+                                const ProtobufCBinaryData *secret_hash);
+
+/* The master that this node is; NULL, and NULL for a node that is none.  Freed with
+ * record_free_unpacked(). */
+State__Member *member_of_node(const struct state *state, const char *node_id);
+/* A new member from the parts that were checked here: the rest of it is in `member`. */
+enum st_code member_admit(struct applying *applying, State__Member *member,
+                          struct st_err *err);
+/* From now on it is leaving.  ST_FAILED_PRECONDITION for the last voter. */
+enum st_code member_leave(struct applying *applying, State__Member *member,
+                          struct st_err *err);
+
 /* Each checks, and where nothing is to be said against it, changes. */
 enum st_code apply_found(struct applying *applying, const State__Found *found,
                          struct st_err *err);
@@ -68,6 +87,22 @@ enum st_code apply_new_enrolment(struct applying *applying,
 enum st_code apply_remove_enrolment(struct applying *applying,
                                     const State__RemoveEnrolment *remove_enrolment,
                                     struct st_err *err);
+enum st_code apply_adopt_master(struct applying *applying,
+                                const State__AdoptMaster *adopt_master,
+                                struct st_err *err);
+enum st_code apply_invite_master(struct applying *applying,
+                                 const State__InviteMaster *invite_master,
+                                 struct st_err *err);
+enum st_code apply_join_master(struct applying *applying,
+                               const State__JoinMaster *join_master, struct st_err *err);
+enum st_code apply_member_phase(struct applying *applying,
+                                const State__MemberPhase *member_phase,
+                                struct st_err *err);
+enum st_code apply_remove_master(struct applying *applying,
+                                 const State__RemoveMaster *remove_master,
+                                 struct st_err *err);
+enum st_code apply_member_gone(struct applying *applying,
+                               const State__MemberGone *member_gone, struct st_err *err);
 /* The whole of Command, with its request id. */
 void apply_command(struct applying *applying, const void *bytes, size_t len,
                    struct replica_result *result);
@@ -76,5 +111,12 @@ void apply_command(struct applying *applying, const void *bytes, size_t len,
  * same. */
 enum st_code enrol_judge(const struct state *state, const State__Node *node, int64_t now,
                          struct record **out_enrolment, struct st_err *err);
+
+/* What a JoinMaster is judged by; out_ticket is NULL where the secret was used already,
+ * with the same key: out_member is whose. */
+enum st_code join_judge(const struct state *state, const ProtobufCBinaryData *secret_hash,
+                        const ProtobufCBinaryData *public_key, int64_t now,
+                        struct record **out_ticket, uint64_t *out_member,
+                        struct st_err *err);
 
 #endif

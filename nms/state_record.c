@@ -30,6 +30,12 @@ key_of_enrolment(const char *name, char out[STATE_KEY_MAX])
 }
 
 void
+key_of_ticket(const char *name, char out[STATE_KEY_MAX])
+{
+    snprintf(out, STATE_KEY_MAX, "ticket/%s", name);
+}
+
+void
 key_of_node(const char *id, char out[STATE_KEY_MAX])
 {
     snprintf(out, STATE_KEY_MAX, "node/%s", id);
@@ -87,7 +93,8 @@ is_cluster(const char *key, const void *message, uint8_t *alias)
     (void)alias;
     const State__Cluster *cluster = message;
     return strcmp(key, "cluster") == 0 && cluster->masters_seed.len == ED25519_SEED_LEN &&
-           cluster->masters_cert.len > 0 && !name_check("", cluster->name, NULL);
+           cluster->masters_cert.len > 0 && cluster->crl.len <= CRL_MAX_LEN &&
+           !name_check("", cluster->name, NULL);
 }
 
 static bool
@@ -98,7 +105,8 @@ is_member(const char *key, const void *message, uint8_t *alias)
     char own[STATE_KEY_MAX];
     key_of_member(member->id, own);
     return strcmp(key, own) == 0 &&
-           (member->address.len == 4 || member->address.len == 16);
+           (member->address.len == 4 || member->address.len == 16) &&
+           (!*member->node_id || !node_id_check(member->node_id, NULL));
 }
 
 static bool
@@ -123,6 +131,18 @@ is_enrolment(const char *key, const void *message, uint8_t *alias)
         return false;
     key_of_enrolment(enrolment->name, own);
     memcpy(alias, enrolment->secret_hash.data, RECORD_ALIAS_LEN);
+    return strcmp(key, own) == 0;
+}
+
+static bool
+is_ticket(const char *key, const void *message, uint8_t *alias)
+{
+    const State__Ticket *ticket = message;
+    char own[STATE_KEY_MAX];
+    if (name_check("", ticket->name, NULL) || ticket->secret_hash.len != RECORD_ALIAS_LEN)
+        return false;
+    key_of_ticket(ticket->name, own);
+    memcpy(alias, ticket->secret_hash.data, RECORD_ALIAS_LEN);
     return strcmp(key, own) == 0;
 }
 
@@ -160,6 +180,7 @@ static const struct record_kind {
     {"member/", &state__member__descriptor, is_member},
     {"admin/", &state__admin__descriptor, is_admin},
     {"enrolment/", &state__enrolment__descriptor, is_enrolment},
+    {"ticket/", &state__ticket__descriptor, is_ticket},
     {"node/", &state__node__descriptor, is_node},
     {"request/", &state__request__descriptor, is_request},
 };

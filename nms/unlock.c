@@ -1,12 +1,13 @@
 /* TPM2Unlock: a node that restarted gets back the half of its disk key.
  *
  *   OPEN --nonce--> AWAIT_REQUEST --unlock_request--> AWAIT_BARRIER --key or refused
- *                                 quote by the AK in the   the record again, as of now
- *                                 record, over this nonce
+ *                                 quote by the AK in the   the record again, as of now,
+ *                                 record, over this nonce  also for a refusal
  *
  * Whether a node exists is not for strangers: an unknown id is judged against a key that
  * nobody holds, and is refused with the same words after the same work.
  */
+#include "nms/members.h"
 #include "nms/nms.h"
 #include "nms/pcrs.h"
 #include "proto/event.h"
@@ -55,6 +56,7 @@ struct releasing {
     char node[NODE_ID_LEN + 1];
     size_t ak_len;
     uint8_t ak[TPM_PUBLIC_MAX]; /* the AK that the quote was judged by */
+    struct st_err judgement;    /* code 0: a good proof */
 };
 
 static void
@@ -135,42 +137,36 @@ proof_check(struct nms *nms, const struct unlocking *unlocking,
     return ST_OK;
 }
 
-static enum st_code
-address_add(void *arg, const State__Member *member, struct st_err *err)
-{
-    Api__TPM2UnlockResponse *response = arg;
-    (void)err;
-    if (response->n_master_ips == ADDRESSES_MAX)
-        return ST_OK;
-    ProtobufCBinaryData *ip = &response->master_ips[response->n_master_ips];
-    ip->data = malloc(member->address.len);
-    if (!ip->data)
-        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for an address");
-    memcpy(ip->data, member->address.data, member->address.len);
-    ip->len = member->address.len;
-    response->n_master_ips++;
-    return ST_OK;
-}
-
 static void
 key_send(struct releasing *releasing, const State__Node *node)
 {
-    ProtobufCBinaryData ips[ADDRESSES_MAX];
+    struct st_address masters[REPLICA_MEMBERS_MAX];
+    ProtobufCBinaryData ips[REPLICA_MEMBERS_MAX];
     Api__TPM2UnlockResponse unlock = API__TPM2_UNLOCK_RESPONSE__INIT;
     unlock.global_unlock_key = node->global_unlock_key;
     unlock.role = node->role == STATE__ROLE__MASTER ? API__NODE__STATE__MASTER
                                                     : API__NODE__STATE__WORKER;
     unlock.master_ips = ips;
-    /* Addresses are a help for next time: a node must not stay locked for want of them.
-     */
-    (void)!state_each_member(releasing->nms->state, address_add, &unlock, NULL);
+    unlock.n_master_ips = members_ips(releasing->nms->state, masters, ips);
 
     Api__TPM2UnlockFlowResponse response = API__TPM2_UNLOCK_FLOW_RESPONSE__INIT;
     response.stage_case = API__TPM2_UNLOCK_FLOW_RESPONSE__STAGE_UNLOCK_RESPONSE;
     response.unlock_response = &unlock;
     rpc_call_send(releasing->call, &response.base);
-    for (size_t i = 0; i < unlock.n_master_ips; i++)
-        free(ips[i].data);
+}
+
+/* After the barrier: a refusal is right only where nothing was changed by another master
+ * that this one had not heard of. */
+static enum st_code
+refuse_again(const struct releasing *releasing, struct st_err *err)
+{
+    struct releasing now = {0};
+    (void)ak_find(releasing->nms, releasing->node, &now);
+    if (now.ak_len != releasing->ak_len || memcmp(now.ak, releasing->ak, now.ak_len) != 0)
+        return st_fail(err, ST_UNAVAILABLE,
+                       "the node was enrolled or removed a moment ago: it may ask again");
+    *err = releasing->judgement;
+    return err->code;
 }
 
 /* After the barrier: the record as it is now, which need not be the one that the quote
@@ -196,13 +192,13 @@ release(struct releasing *releasing, struct st_err *err)
 }
 
 static void
-barrier_passed(void *arg, const struct st_err *barrier,
-               const struct replica_result *result)
+barrier_passed(void *arg, const struct st_err *barrier)
 {
     struct releasing *releasing = arg;
     struct st_err err = *barrier;
-    (void)result;
-    if (!REFUSES(0x43a, err.code) && !release(releasing, &err))
+    if (!REFUSES(0x43a, err.code) &&
+        !(releasing->judgement.code ? refuse_again(releasing, &err)
+                                    : release(releasing, &err)))
         err.code = ST_OK;
     say(releasing->node, rpc_call_peer(releasing->call), &err);
     stranger_finish(releasing->call, &err);
@@ -216,13 +212,17 @@ step_request(struct rpc_call *call, const Api__TPM2UnlockRequest *request,
 {
     struct nms *nms = rpc_call_context(call);
     struct unlocking *unlocking = rpc_call_state(call);
-    enum st_code code = proof_check(nms, unlocking, request, releasing, err);
-    if (code)
+    enum st_code code =
+        proof_check(nms, unlocking, request, releasing, &releasing->judgement);
+    if (code && code != ST_PERMISSION_DENIED) {
+        *err = releasing->judgement;
         return code;
+    }
+    releasing->judgement.code = code;
     releasing->nms = nms;
     releasing->call = rpc_call_hold(call);
     unlocking->stage = AWAIT_BARRIER;
-    replica_barrier(nms->replica, NMS_COMMIT_MS, barrier_passed, releasing);
+    nms_barrier(nms, barrier_passed, releasing);
     return ST_OK;
 }
 

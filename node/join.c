@@ -2,16 +2,30 @@
 
 #include "proto/api.pb-c.h"
 #include "proto/der.h"
+#include "node/stop.h"
 #include "proto/event.h"
 #include "proto/mutant.h"
+#include "proto/scope.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
-    DEADLINE_MS = 10000,
+    DEADLINE_MS = 20000,
     CALLS_MAX = 64,
-    MESSAGE_MAX = 64 * 1024,
+    MESSAGE_MAX = KEEPER_REQUEST_MAX,
+    BUSY_MS = 1000,
     GRACE_MS = 500
+};
+
+struct join {
+    const struct node *node;
+    struct rpc_server *server;
+    pthread_mutex_t lock;
+    struct rpc_call *asked; /* under lock, held: the call that the keeper works for */
 };
 
 /* The public half of who may call is no secret: an ordinary comparison does. */
@@ -19,7 +33,7 @@ static enum st_code
 admit(void *context, const char *path, const void *client_cert, size_t client_cert_len,
       struct st_err *err)
 {
-    const struct cert *masters = &((const struct node *)context)->config.masters;
+    const struct cert *masters = &((const struct join *)context)->node->config.masters;
     (void)path;
     if (REFUSES(0x52a, client_cert_len != masters->len ||
                            memcmp(client_cert, masters->der, masters->len) != 0))
@@ -28,13 +42,13 @@ admit(void *context, const char *path, const void *client_cert, size_t client_ce
 }
 
 static enum st_code
-check_der(const ProtobufCBinaryData *wire, bool certificate, const char *what,
+check_der(const ProtobufCBinaryData *wire, bool certificate, size_t max, const char *what,
           struct st_err *err)
 {
     struct der_certificate parsed;
     bool good = certificate ? der_certificate(wire->data, wire->len, &parsed)
                             : der_check(wire->data, wire->len, DER_SEQUENCE);
-    if (REFUSES(0x52b, wire->len == 0 || wire->len > CERT_MAX_LEN || !good))
+    if (REFUSES(0x52b, wire->len == 0 || wire->len > max || !good))
         return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
                            "certs.%s is missing or malformed", what);
     return ST_OK;
@@ -48,24 +62,71 @@ check_request(const Api__JoinClusterRequest *request, struct st_err *err)
     if (!certs)
         return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
                            "certs is missing");
-    if ((code = check_der(&certs->ca, true, "ca", err)) ||
-        (code = check_der(&certs->crl, false, "crl", err)) ||
-        (code = check_der(&certs->cert, true, "cert", err)))
+    if ((code = check_der(&certs->ca, true, CERT_MAX_LEN, "ca", err)) ||
+        (code = check_der(&certs->crl, false, CRL_MAX_LEN, "crl", err)) ||
+        (code = check_der(&certs->cert, true, CERT_MAX_LEN, "cert", err)))
         return code;
-    return check_der(&certs->key, false, "key", err);
+    return check_der(&certs->key, false, CERT_MAX_LEN, "key", err);
+}
+
+static enum st_code
+hand_on(struct keeper *keeper, const ProtobufCMessage *request, struct st_err *err)
+{
+    const size_t len = protobuf_c_message_get_packed_size(request);
+    AUTO(st_freep) uint8_t *packed = malloc(len);
+    if (!packed)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
+    protobuf_c_message_pack(request, packed);
+    enum st_code code = keeper_ask(keeper, packed, len, err);
+    explicit_bzero(packed, len);
+    return code;
+}
+
+/* The keeper takes one at a time; its answer finishes the call, see join_wait(). */
+static enum st_code
+ask(struct join *join, struct rpc_call *call, const ProtobufCMessage *request,
+    struct st_err *err)
+{
+    enum st_code code = ST_OK;
+    pthread_mutex_lock(&join->lock);
+    if (join->asked)
+        code = st_fail_for(err, ST_RESOURCE_EXHAUSTED, ST_REASON_BUSY,
+                           "another JoinCluster is under way");
+    else if (!(code = hand_on(join->node->keeper, request, err)))
+        join->asked = rpc_call_hold(call);
+    pthread_mutex_unlock(&join->lock);
+    if (code == ST_RESOURCE_EXHAUSTED)
+        err->retry_ms = BUSY_MS;
+    return code;
+}
+
+static void
+finish(struct rpc_call *call, const struct st_err *err)
+{
+    const Api__JoinClusterResponse response = API__JOIN_CLUSTER_RESPONSE__INIT;
+    event("join", "peer=%s decision=%s%s%s%s", rpc_call_peer(call),
+          st_code_name(err->code), err->code ? " reason=\"" : "",
+          err->code ? err->text : "", err->code ? "\"" : "");
+    if (err->code)
+        rpc_call_finish(call, err);
+    else
+        rpc_call_reply(call, &response.base);
 }
 
 static void
 handle_join(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *message)
 {
+    struct join *join = rpc_call_context(call);
     struct st_err err = {0};
     if (what != RPC_MESSAGE)
         return;
-    if (!check_request((const Api__JoinClusterRequest *)message, &err))
-        (void)st_fail(&err, ST_UNIMPLEMENTED,
-                      "this node was not adopted as a master, and cannot become one");
-    event("join", "peer=%s decision=%s", rpc_call_peer(call), st_code_name(err.code));
-    rpc_call_finish(call, &err);
+    enum st_code code = check_request((const Api__JoinClusterRequest *)message, &err);
+    if (!code && !join->node->keeper)
+        code = st_fail(&err, ST_FAILED_PRECONDITION,
+                       "this node cannot become a master: its smalltown-node was started "
+                       "without --master-data DIR");
+    if (code || ask(join, call, message, &err))
+        finish(call, &err);
 }
 
 static const struct rpc_method methods[] = {
@@ -76,10 +137,23 @@ static const struct rpc_method methods[] = {
      .handle = handle_join},
 };
 
-enum st_code
-join_start(const struct node *node, const struct identity *identity,
-           struct rpc_server **out, struct st_err *err)
+/* The call that waits; NULL where none does. */
+static struct rpc_call *
+take_asked(struct join *join)
 {
+    pthread_mutex_lock(&join->lock);
+    struct rpc_call *call = TAKE(join->asked);
+    pthread_mutex_unlock(&join->lock);
+    return call;
+}
+
+enum st_code
+join_start(const struct node *node, const struct identity *identity, struct join **out,
+           struct st_err *err)
+{
+    AUTO(st_freep) struct join *join = calloc(1, sizeof(*join));
+    if (!join)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
     const struct rpc_server_config config = {
         .addresses = &node->address,
         .address_count = 1,
@@ -90,16 +164,62 @@ join_start(const struct node *node, const struct identity *identity,
         .admit = admit,
         .methods = methods,
         .method_count = sizeof(methods) / sizeof(*methods),
-        .context = (void *)node,
+        .context = join,
         .max_message = MESSAGE_MAX,
         .max_calls = CALLS_MAX,
     };
-    return rpc_server_start(&config, out, err);
+    join->node = node;
+    pthread_mutex_init(&join->lock, NULL);
+    enum st_code code = rpc_server_start(&config, &join->server, err);
+    if (code)
+        return code;
+    *out = TAKE(join);
+    return ST_OK;
+}
+
+uint16_t
+join_port(const struct join *join)
+{
+    return rpc_server_port(join->server);
+}
+
+/* False where the keeper is gone. */
+static bool
+answer(struct join *join)
+{
+    struct st_err err;
+    if (!keeper_answer(join->node->keeper, &err))
+        return false;
+    struct rpc_call *call = take_asked(join);
+    if (call) {
+        finish(call, &err);
+        rpc_call_release(call);
+    }
+    return true;
 }
 
 void
-join_stop(struct rpc_server *server)
+join_wait(struct join *join)
 {
-    rpc_server_stop(server, GRACE_MS);
-    rpc_server_free(server);
+    const struct keeper *keeper = join->node->keeper;
+    struct pollfd fds[2] = {{.fd = stop_fd(), .events = POLLIN},
+                            {.fd = keeper ? keeper_fd(keeper) : -1, .events = POLLIN}};
+    do
+        while (poll(fds, 2, -1) < 0 && errno == EINTR)
+            ;
+    while (!fds[0].revents && answer(join));
+}
+
+/* First the door, which ends the calls; the one that still waits is let go of before the
+ * memory of the door goes. */
+void
+join_stop(struct join *join)
+{
+    rpc_server_stop(join->server, GRACE_MS);
+    struct rpc_call *call = take_asked(join);
+    if (call)
+        rpc_call_release(call);
+    rpc_server_free(join->server);
+    pthread_mutex_destroy(&join->lock);
+    free(join);
 }

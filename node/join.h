@@ -7,10 +7,15 @@
 #include "node/node.h"
 #include "proto/rpc_server.h"
 
+struct join;
+
 /* Serves as this identity; whoever does not present exactly masters_cert is refused
  * before anything of a call is read.  Owns: join_stop().  Borrows node. */
 enum st_code join_start(const struct node *node, const struct identity *identity,
-                        struct rpc_server **out, struct st_err *err);
-void join_stop(struct rpc_server *server);
+                        struct join **out, struct st_err *err);
+uint16_t join_port(const struct join *join);
+/* Passes on what becomes of calls, until the daemon is to stop. */
+void join_wait(struct join *join);
+void join_stop(struct join *join);
 
 #endif

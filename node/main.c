@@ -28,8 +28,10 @@ stay_small(void)
     pthread_attr_destroy(&attributes);
 }
 
+/* With a keeper, where there is a folder for a master. */
 static enum st_code
-run(const struct options *options, struct st_err *err)
+run(const struct options *options, struct keeper *keeper, const char *program,
+    struct st_err *err)
 {
     struct node node = {
         NODE_DEFAULTS,
@@ -37,24 +39,47 @@ run(const struct options *options, struct st_err *err)
         .address = options->address,
         .volume = strcmp(options->volume, "none") ? options->volume : NULL,
         .ak = options->ak,
+        .keeper = keeper,
     };
-    char program[PATH_MAX];
-    const struct supervise bootstrap = {
+    const struct bootstrap bootstrap = {
         .program = program,
         .data = options->master_data,
         .name = options->bootstrap,
         .address = options->address_text,
         .admin_certs = options->admin_certs,
         .admin_cert_count = options->admin_cert_count,
-        .retry_first_ms = node.retry_first_ms,
-        .retry_max_ms = node.retry_max_ms,
     };
     enum st_code code = stop_init(err);
-    if (!code && options->bootstrap)
-        code = supervise_find(program, err);
     if (code)
         return code;
     return run_node(&node, options->esp, options->bootstrap ? &bootstrap : NULL, err);
+}
+
+/* The keeper is forked before there is a second thread. */
+static enum st_code
+run_beside_keeper(const struct options *options, struct st_err *err)
+{
+    char program[PATH_MAX];
+    const struct node defaults = {NODE_DEFAULTS};
+    const struct keeper_config config = {
+        .program = program,
+        .data = options->master_data,
+        .address = options->address_text,
+        .retry_first_ms = defaults.retry_first_ms,
+        .retry_max_ms = defaults.retry_max_ms,
+    };
+    struct keeper *keeper = NULL;
+    enum st_code code;
+    if (!options->master_data)
+        return run(options, NULL, NULL, err);
+    if ((code = keeper_find(program, err)) ||
+        (code = keeper_start(&config, &keeper, err)))
+        return code;
+    stop_also(keeper_fd(keeper));
+    code = run(options, keeper, program, err);
+    stop_leaving();
+    keeper_end(keeper);
+    return code;
 }
 
 int
@@ -77,7 +102,7 @@ main(int argc, char **argv)
         puts("smalltown-node " ST_VERSION);
         return EXIT_SUCCESS;
     }
-    if (run(&options, &err)) {
+    if (run_beside_keeper(&options, &err)) {
         fprintf(stderr, "smalltown-node: %s\n", err.text);
         return EXIT_FAILURE;
     }

@@ -5,7 +5,8 @@
  *     enrol.c     the durable steps of an enrolment; register.c its talk with a master
  *     unlock.c    the way back to the disk key after a reboot
  *     join.c      what this node serves
- *     supervise.c the first master of a new cluster
+ *     bootstrap.c the first master of a new cluster
+ *     keeper.c    the process that runs smalltown-nms, where this machine is a master
  *
  * One thread does everything; gRPC's and the one for signals stand beside it.
  */
@@ -14,6 +15,7 @@
 
 #include "node/config.h"
 #include "node/esp.h"
+#include "node/keeper.h"
 #include "tpm/device.h"
 
 /* The order in which an enrolment becomes durable, see enrol.c. */
@@ -43,9 +45,11 @@ struct node {
     uint32_t retry_first_ms, retry_max_ms;
     const char *efivars;                  /* measure_secure_boot() */
     void (*passed)(enum enrol_step step); /* for tests; may be NULL */
+    struct keeper *keeper;                /* NULL: this machine cannot be a master */
 
     struct esp *esp;
     struct node_config config;
+    bool rpc_begun;
 };
 
 /* The rest of a node is the caller's to fill in: TCTI, address, volume, esp, config. */

@@ -35,26 +35,29 @@ static const struct option long_options[] = {
 void
 options_help(FILE *out)
 {
-    fputs("usage: smalltown-node run --esp DIR --tpm TCTI --address IP\n"
-          "                          --data-volume PATH|none [OPTION...]\n"
-          "\n"
-          "Enrols this machine with a Smalltown cluster, and opens its disk after each\n"
-          "reboot.  Stays in the foreground; one line on stderr for each event.\n"
-          "\n"
-          "  --esp DIR           where the ESP is mounted; the enrolment goes into\n"
-          "                      DIR/EFI/smalltown/enrolment.pb\n"
-          "  --tpm TCTI          the TPM, such as device:/dev/tpmrm0\n"
-          "  --address IP        of this machine, as the masters reach it\n"
-          "  --data-volume PATH  block device or image file to encrypt, or none\n"
-          "  --ak ecc|rsa        attestation key; ecc unless the TPM cannot\n"
-          "  --bootstrap NAME    without an enrolment: be the first master of a new\n"
-          "                      cluster of this name, with these:\n"
-          "  --master-data DIR   where the master keeps its records\n"
-          "  --admin-cert FILE   certificate of an administrator; may be repeated\n"
-          "  --help, --version\n"
-          "\n"
-          "Exit status: 0 told to stop, 1 failed, 2 usage.  See smalltown-node(8).\n",
-          out);
+    fputs(
+        "usage: smalltown-node run --esp DIR --tpm TCTI --address IP\n"
+        "                          --data-volume PATH|none [OPTION...]\n"
+        "\n"
+        "Enrols this machine with a Smalltown cluster, and opens its disk after each\n"
+        "reboot.  Stays in the foreground; one line on stderr for each event.\n"
+        "\n"
+        "  --esp DIR           where the ESP is mounted; the enrolment goes into\n"
+        "                      DIR/EFI/smalltown/enrolment.pb\n"
+        "  --tpm TCTI          the TPM, such as device:/dev/tpmrm0\n"
+        "  --address IP        of this machine, as the masters reach it\n"
+        "  --data-volume PATH  block device or image file to encrypt, or none\n"
+        "  --ak ecc|rsa        attestation key; ecc unless the TPM cannot\n"
+        "  --master-data DIR   where this machine keeps its records where it is a\n"
+        "                      master; without, it cannot become one\n"
+        "  --bootstrap NAME    without an enrolment: be the first master of a new\n"
+        "                      cluster of this name\n"
+        "  --admin-cert FILE   certificate of an administrator of that cluster; may be\n"
+        "                      repeated\n"
+        "  --help, --version\n"
+        "\n"
+        "Exit status: 0 told to stop, 1 failed, 2 usage.  See smalltown-node(8).\n",
+        out);
 }
 
 static enum st_code
@@ -136,9 +139,11 @@ check_bootstrap(const struct options *options, struct st_err *err)
     }
     if (options->bootstrap && !options->master_data)
         return st_fail(err, ST_INVALID_ARGUMENT, "--bootstrap needs --master-data DIR");
-    if (!options->bootstrap && (options->master_data || options->admin_cert_count))
+    if (options->master_data && !*options->master_data)
+        return st_fail(err, ST_INVALID_ARGUMENT, "--master-data needs a folder");
+    if (!options->bootstrap && options->admin_cert_count)
         return st_fail(err, ST_INVALID_ARGUMENT,
-                       "--master-data and --admin-cert go with --bootstrap NAME");
+                       "--admin-cert goes with --bootstrap NAME");
     return ST_OK;
 }
 

@@ -36,14 +36,20 @@ retry_delay(const struct retry *retry, uint32_t n, uint32_t hint_ms)
     return delay > hint_ms ? delay : hint_ms;
 }
 
+void
+retry_say(struct retry *retry, const char *word, const struct st_err *err)
+{
+    if (strcmp(retry->said, err->text) == 0)
+        return;
+    snprintf(retry->said, sizeof(retry->said), "%s", err->text);
+    event(word, "decision=retry code=%s reason=\"%s\"", st_code_name(err->code),
+          err->text);
+}
+
 bool
 retry_wait(struct retry *retry, const char *word, const struct st_err *err)
 {
     uint32_t delay = retry_delay(retry, ++retry->attempts, err->retry_ms);
-    if (strcmp(retry->said, err->text) != 0) {
-        snprintf(retry->said, sizeof(retry->said), "%s", err->text);
-        event(word, "decision=retry code=%s reason=\"%s\"", st_code_name(err->code),
-              err->text);
-    }
+    retry_say(retry, word, err);
     return !stop_wait(delay);
 }

@@ -20,8 +20,9 @@ struct retry {
  * minutes counts as ten minutes. */
 uint32_t retry_delay(const struct retry *retry, uint32_t n, uint32_t hint_ms);
 
-/* Tells the operator (once for the same failure again and again) and waits; false where
- * the daemon is to stop. */
+/* Tells the operator, once for the same failure again and again. */
+void retry_say(struct retry *retry, const char *word, const struct st_err *err);
+/* Tells, and waits; false where the daemon is to stop. */
 bool retry_wait(struct retry *retry, const char *word, const struct st_err *err);
 
 #endif

@@ -23,18 +23,18 @@ static enum st_code
 serve(const struct node *node, const struct identity *identity, struct st_err *err)
 {
     struct retry retry = {.first_ms = node->retry_first_ms, .max_ms = node->retry_max_ms};
-    struct rpc_server *server = NULL;
+    struct join *join = NULL;
     char where[ADDRESS_TEXT_MAX];
     struct st_err failure = {0};
-    while (join_start(node, identity, &server, &failure)) {
+    while (join_start(node, identity, &join, &failure)) {
         if (!retry_wait(&retry, "serve", &failure))
             return st_fail(err, ST_CANCELLED, "told to stop");
         failure = (struct st_err){0};
     }
-    address_format_port(&node->address, rpc_server_port(server), where);
+    address_format_port(&node->address, join_port(join), where);
     event("serve", "address=%s node=%s", where, identity->node_id);
-    stop_wait(UINT32_MAX);
-    join_stop(server);
+    join_wait(join);
+    join_stop(join);
     return ST_OK;
 }
 
@@ -45,7 +45,9 @@ be_node(struct node *node, const struct facts *facts, enum start_row row,
 {
     IDENTITY identity = {0};
     bool known = true;
-    rpc_init(log_library);
+    if (!node->rpc_begun)
+        rpc_init(log_library);
+    node->rpc_begun = true;
     enum st_code code = row == START_UNLOCK
                             ? unlock_run(node, &identity, &known, err)
                             : enrol_run(node, facts, row == START_RESUME, &identity, err);
@@ -59,7 +61,6 @@ be_node(struct node *node, const struct facts *facts, enum start_row row,
               node->node_port);
         stop_wait(UINT32_MAX);
     }
-    rpc_shutdown();
     return code;
 }
 
@@ -80,20 +81,36 @@ clear_pending(const struct node *node, const struct facts *facts, struct st_err 
     return esp_erase(node->esp, ESP_PENDING, err);
 }
 
+/* From here on the master is the keeper's; this process has nothing else to do. */
 static enum st_code
-do_row(struct node *node, const struct supervise *bootstrap, struct st_err *err)
+be_first_master(const struct node *node, const struct bootstrap *bootstrap,
+                struct st_err *err)
+{
+    enum st_code code =
+        bootstrap_done(bootstrap) ? ST_OK : bootstrap_cluster(bootstrap, err);
+    if (code)
+        return code;
+    keeper_look(node->keeper);
+    stop_wait(UINT32_MAX);
+    return ST_OK;
+}
+
+static enum st_code
+do_row(struct node *node, const struct bootstrap *bootstrap, struct st_err *err)
 {
     struct facts facts;
     enum st_code code;
     facts_observe(node, bootstrap != NULL, &facts);
     struct start_verdict verdict = start_decide(&facts.start);
+    if (verdict.row != START_BOOTSTRAP)
+        keeper_look(node->keeper);
     if (verdict.row == START_REFUSE)
         return refuse(&facts, verdict.sentence, err);
     event("start", "node=%s row=\"%s\"",
           *node->config.node_id ? node->config.node_id : "-", verdict.sentence);
     switch (verdict.row) {
     case START_BOOTSTRAP:
-        return supervise_run(bootstrap, err);
+        return be_first_master(node, bootstrap, err);
     case START_UNLOCK:
         if ((code = clear_pending(node, &facts, err)))
             return code;
@@ -107,9 +124,9 @@ do_row(struct node *node, const struct supervise *bootstrap, struct st_err *err)
     return st_fail(err, ST_INTERNAL, "no such row");
 }
 
-enum st_code
-run_node(struct node *node, const char *esp, const struct supervise *bootstrap,
-         struct st_err *err)
+static enum st_code
+look_and_do(struct node *node, const char *esp, const struct bootstrap *bootstrap,
+            struct st_err *err)
 {
     enum st_code code = esp_open(esp, &node->esp, err);
     if (code)
@@ -117,5 +134,47 @@ run_node(struct node *node, const char *esp, const struct supervise *bootstrap,
     code = do_row(node, bootstrap, err);
     esp_close(TAKE(node->esp));
     config_wipe(&node->config);
-    return code == ST_CANCELLED && stop_asked() ? ST_OK : code;
+    return code;
+}
+
+/* An init that did not get to its end left a member's file, too. */
+static bool
+is_master(const struct node *node, const struct bootstrap *bootstrap)
+{
+    return keeper_has_master(node->keeper) && (!bootstrap || bootstrap_done(bootstrap));
+}
+
+/* A master answers the other machines, whatever became of this one as a node: with a
+ * master beside it, the node is tried again and does not end. */
+static enum st_code
+do_until_stopped(struct node *node, const char *esp, const struct bootstrap *bootstrap,
+                 struct st_err *err)
+{
+    struct retry retry = {.first_ms = node->retry_first_ms, .max_ms = node->retry_max_ms};
+    for (;;) {
+        struct st_err failure = {0};
+        enum st_code code = look_and_do(node, esp, bootstrap, &failure);
+        if (!code || (code == ST_CANCELLED && stop_asked()))
+            return ST_OK;
+        if (!is_master(node, bootstrap)) {
+            *err = failure;
+            return code;
+        }
+        if (!retry_wait(&retry, "node", &failure))
+            return ST_OK;
+    }
+}
+
+enum st_code
+run_node(struct node *node, const char *esp, const struct bootstrap *bootstrap,
+         struct st_err *err)
+{
+    if (is_master(node, bootstrap))
+        keeper_look(node->keeper);
+    enum st_code code = do_until_stopped(node, esp, bootstrap, err);
+    if (node->rpc_begun)
+        rpc_shutdown();
+    if (!code && node->keeper && keeper_gone(node->keeper))
+        code = st_fail(err, ST_INTERNAL, "the process that runs the master ended");
+    return code;
 }

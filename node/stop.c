@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -17,6 +18,8 @@ enum {
 
 /* Signals are the process's: so is this.  Written once, before the thread begins. */
 static int asked_fd = -1;
+static int other_fd = -1;
+static atomic_bool leaving;
 
 static void
 signals_of_ours(sigset_t *out)
@@ -37,7 +40,9 @@ watch(void *argument)
         ;
     eventfd_write(asked_fd, 1);
     nanosleep(&(struct timespec){.tv_sec = GRACE_S}, NULL);
-    _exit(0);
+    if (!atomic_load(&leaving))
+        _exit(0);
+    return NULL;
 }
 
 enum st_code
@@ -62,14 +67,26 @@ stop_init(struct st_err *err)
                : ST_OK;
 }
 
+void
+stop_also(int fd)
+{
+    other_fd = fd;
+}
+
+void
+stop_leaving(void)
+{
+    atomic_store(&leaving, true);
+}
+
 bool
 stop_wait(uint32_t ms)
 {
-    struct pollfd fd = {.fd = asked_fd, .events = POLLIN};
+    struct pollfd fds[2] = {{.fd = asked_fd, .events = POLLIN}, {.fd = other_fd}};
     int timeout = ms == UINT32_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms;
-    while (poll(&fd, 1, timeout) < 0 && errno == EINTR)
+    while (poll(fds, 2, timeout) < 0 && errno == EINTR)
         ;
-    return (fd.revents & POLLIN) != 0;
+    return fds[0].revents || fds[1].revents;
 }
 
 bool

@@ -1,7 +1,8 @@
 /* stop.h - how the daemon ends: SIGTERM or SIGINT, at any moment.
  *
  * Every durable step survives a kill -9, so nothing has to be brought to an end first:
- * a wait ends at once, and what is in the middle of a call has two seconds.
+ * a wait ends at once, and what is in the middle of a call has two seconds.  So it ends
+ * where a descriptor that it cannot be without hangs up.
  */
 #ifndef NODE_STOP_H
 #define NODE_STOP_H
@@ -13,6 +14,10 @@
 
 /* Once, before any other thread: blocks both signals and waits for them in a thread. */
 enum st_code stop_init(struct st_err *err);
+/* From now on also when this hangs up.  Before any other thread. */
+void stop_also(int fd);
+/* The way out has begun and has a bound of its own: it is not cut off any more. */
+void stop_leaving(void);
 bool stop_asked(void);
 /* Waits, or less when the daemon is to stop; then true.  UINT32_MAX: for ever. */
 bool stop_wait(uint32_t ms);

@@ -1,182 +1,34 @@
 #include "node/supervise.h"
 
+#include "node/child.h"
 #include "node/retry.h"
-#include "node/stop.h"
 #include "proto/event.h"
-#include "proto/scope.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#define PROGRAM "smalltown-nms"
-
 enum {
-    ARGUMENTS_MAX = 128,
-    STOP_MS = 1500,    /* that a master has to end by itself */
+    STOP_MS = 4000,    /* that a master has to hand over and end by itself */
+    DAEMON_MS = 5000,  /* that it has to follow */
     HEALTHY_MS = 60000 /* a master that ran so long fails for the first time again */
 };
 
-static bool
-is_program(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
-}
-
-static bool
-beside_us(char out[PATH_MAX])
-{
-    char self[PATH_MAX];
-    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (len <= 0)
-        return false;
-    self[len] = 0;
-    char *slash = strrchr(self, '/');
-    int n =
-        slash ? snprintf(out, PATH_MAX, "%.*s/" PROGRAM, (int)(slash - self), self) : -1;
-    return n > 0 && n < PATH_MAX && is_program(out);
-}
-
-static bool
-in_path(char out[PATH_MAX])
-{
-    const char *path = getenv("PATH");
-    while (path && *path) {
-        size_t len = strcspn(path, ":");
-        int n = snprintf(out, PATH_MAX, "%.*s/" PROGRAM, (int)len, path);
-        if (len > 0 && n < PATH_MAX && is_program(out))
-            return true;
-        path += len + (path[len] == ':');
-    }
-    return false;
-}
-
-enum st_code
-supervise_find(char out[PATH_MAX], struct st_err *err)
-{
-    if (beside_us(out) || in_path(out))
-        return ST_OK;
-    return st_fail(err, ST_NOT_FOUND,
-                   PROGRAM " is neither beside this program nor in PATH: install it");
-}
-
-/* The child ends with us, whatever happens to us. */
-static _Noreturn void
-become(const char *const argv[], pid_t parent)
-{
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent)
-        _exit(127);
-    execv(argv[0], (char *const *)argv);
-    _exit(127);
-}
-
-static enum st_code
-spawn(const char *const argv[], pid_t *out_pid, int *out_fd, struct st_err *err)
-{
-    pid_t parent = getpid(), pid = fork();
-    if (pid < 0)
-        return st_fail(err, ST_INTERNAL, "cannot start %s: %s", argv[0], strerror(errno));
-    if (pid == 0)
-        become(argv, parent);
-    *out_fd = pidfd_open(pid, 0);
-    *out_pid = pid;
-    if (*out_fd >= 0)
-        return ST_OK;
-    int failed = errno;
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-    return st_fail(err, ST_INTERNAL, "cannot watch %s: %s", argv[0], strerror(failed));
-}
-
-/* Until the child ended, or ms passed. */
-static bool
-ended(int pidfd, int ms)
-{
-    struct pollfd fd = {.fd = pidfd, .events = POLLIN};
-    while (poll(&fd, 1, ms) < 0 && errno == EINTR)
-        ;
-    return (fd.revents & POLLIN) != 0;
-}
-
-static void
-finish(pid_t pid, int pidfd)
-{
-    kill(pid, SIGTERM);
-    if (!ended(pidfd, STOP_MS))
-        kill(pid, SIGKILL);
-}
-
-/* Runs it to its end, or ends it when the daemon is to stop: *out_status is then -1. */
-static enum st_code
-run(const char *const argv[], int *out_status, struct st_err *err)
-{
-    pid_t pid;
-    int pidfd, status;
-    enum st_code code = spawn(argv, &pid, &pidfd, err);
-    if (code)
-        return code;
-    struct pollfd fds[2] = {{.fd = pidfd, .events = POLLIN},
-                            {.fd = stop_fd(), .events = POLLIN}};
-    while (poll(fds, 2, -1) < 0 && errno == EINTR)
-        ;
-    bool stopped = fds[1].revents != 0;
-    if (stopped)
-        finish(pid, pidfd);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    close(pidfd);
-    *out_status = stopped             ? -1
-                  : WIFEXITED(status) ? WEXITSTATUS(status)
-                                      : 128 + WTERMSIG(status);
-    return ST_OK;
-}
-
-/* init writes masters.pem last: without it there is no cluster yet. */
-static bool
-has_cluster(const char *data)
-{
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof(path), "%s/masters.pem", data);
-    return n < PATH_MAX && access(path, F_OK) == 0;
-}
-
-static enum st_code
-init(const struct supervise *supervise, struct st_err *err)
-{
-    const char *argv[ARGUMENTS_MAX] = {
-        supervise->program, "init",          "--data",    supervise->data,
-        "--name",           supervise->name, "--address", supervise->address};
-    size_t count = 8;
-    int status;
-    if (supervise->admin_cert_count > (ARGUMENTS_MAX - 9) / 2)
-        return st_fail(err, ST_INVALID_ARGUMENT, "too many --admin-cert");
-    for (size_t i = 0; i < supervise->admin_cert_count; i++) {
-        argv[count++] = "--admin-cert";
-        argv[count++] = supervise->admin_certs[i];
-    }
-    enum st_code code = run(argv, &status, err);
-    if (code || status == -1)
-        return code;
-    if (status != 0)
-        return st_fail(err, ST_FAILED_PRECONDITION,
-                       "smalltown-nms init ended with status %d: no cluster was made",
-                       status);
-    event("bootstrap", "cluster=%s data=%s", supervise->name, supervise->data);
-    return ST_OK;
-}
+struct supervision {
+    const struct keeper_config *config;
+    int daemon, signals;
+    bool looking;
+    bool running;
+    struct child master;
+    uint64_t began_ms, next_ms; /* of the last start, and not before which the next */
+    struct retry retry;
+};
 
 static uint64_t
 now_ms(void)
@@ -186,30 +38,139 @@ now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-enum st_code
-supervise_run(const struct supervise *supervise, struct st_err *err)
+bool
+supervise_has_member(const struct keeper_config *config)
 {
-    const char *const argv[] = {supervise->program, "run", "--data", supervise->data,
-                                NULL};
-    struct retry retry = {.first_ms = supervise->retry_first_ms,
-                          .max_ms = supervise->retry_max_ms};
-    enum st_code code;
-    if (!has_cluster(supervise->data) && (code = init(supervise, err)))
-        return code;
-    while (!stop_asked()) {
-        struct st_err ended_with = {0};
-        uint64_t began = now_ms();
-        int status;
-        if ((code = run(argv, &status, err)))
-            return code;
-        if (status == -1)
-            break;
-        if (now_ms() - began > HEALTHY_MS)
-            retry.attempts = 0;
-        (void)st_fail(&ended_with, ST_UNAVAILABLE,
-                      "smalltown-nms ended with status %d and is started again", status);
-        if (!retry_wait(&retry, "master", &ended_with))
-            break;
+    char path[PATH_MAX];
+    return snprintf(path, sizeof(path), "%s/member.pb", config->data) < PATH_MAX &&
+           access(path, F_OK) == 0;
+}
+
+static void
+start_later(struct supervision *supervision, const struct st_err *err)
+{
+    struct retry *retry = &supervision->retry;
+    retry_say(retry, "master", err);
+    supervision->next_ms = now_ms() + retry_delay(retry, ++retry->attempts, 0);
+}
+
+static void
+start(struct supervision *supervision)
+{
+    const char *const argv[] = {supervision->config->program, "run", "--data",
+                                supervision->config->data, NULL};
+    struct st_err err = {0};
+    supervision->began_ms = now_ms();
+    if (child_start(argv, -1, -1, &supervision->master, &err))
+        start_later(supervision, &err);
+    else
+        supervision->running = true;
+}
+
+static void
+reap(struct supervision *supervision)
+{
+    struct st_err err = {0};
+    const int status = child_reap(&supervision->master);
+    supervision->running = false;
+    if (now_ms() - supervision->began_ms > HEALTHY_MS)
+        supervision->retry.attempts = 0;
+    (void)st_fail(&err, ST_UNAVAILABLE,
+                  "smalltown-nms ended with status %d and is started again", status);
+    start_later(supervision, &err);
+}
+
+static void
+look(struct supervision *supervision)
+{
+    supervision->looking = true;
+    supervision->next_ms = 0;
+    supervision->retry.attempts = 0;
+}
+
+/* One packet of the daemon; false at its end. */
+static bool
+serve(struct supervision *supervision)
+{
+    static uint8_t packet[1 + KEEPER_REQUEST_MAX];
+    struct supervise_answer answer;
+    const ssize_t n = recv(supervision->daemon, packet, sizeof(packet), 0);
+    if (n <= 0)
+        return n < 0 && errno == EINTR;
+    if (packet[0] == SUPERVISE_LOOK) {
+        if (!supervision->looking)
+            look(supervision);
+    } else {
+        supervise_join(supervision->config, packet + 1, (size_t)n - 1,
+                       supervision->daemon, supervision->signals, &answer);
+        explicit_bzero(packet, (size_t)n);
+        if (send(supervision->daemon, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
+            return false;
+        if (!answer.code && !supervision->running)
+            look(supervision);
     }
-    return ST_OK;
+    return true;
+}
+
+/* Until something happens that there is something to do about. */
+static int
+patience(const struct supervision *supervision)
+{
+    const uint64_t now = now_ms();
+    if (supervision->running || !supervision->looking ||
+        !supervise_has_member(supervision->config))
+        return -1;
+    return supervision->next_ms > now ? (int)(supervision->next_ms - now) : 0;
+}
+
+static int
+signals_take(void)
+{
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigprocmask(SIG_BLOCK, &ends, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* A signal goes to the daemon as well, mostly: it is to leave first, because a keeper
+ * that is gone before is a fault to it. */
+static void
+daemon_wait(int daemon)
+{
+    struct pollfd fd = {.fd = daemon};
+    while (poll(&fd, 1, DAEMON_MS) < 0 && errno == EINTR)
+        ;
+}
+
+void
+supervise(const struct keeper_config *config, int daemon)
+{
+    struct supervision supervision = {
+        .config = config,
+        .daemon = daemon,
+        .signals = signals_take(),
+        .retry = {.first_ms = config->retry_first_ms, .max_ms = config->retry_max_ms},
+    };
+    for (;;) {
+        if (patience(&supervision) == 0)
+            start(&supervision);
+        struct pollfd fds[3] = {
+            {.fd = daemon, .events = POLLIN},
+            {.fd = supervision.signals, .events = POLLIN},
+            {.fd = supervision.running ? supervision.master.fd : -1, .events = POLLIN}};
+        if (poll(fds, 3, patience(&supervision)) < 0)
+            continue;
+        if (fds[1].revents || (fds[0].revents && !serve(&supervision)))
+            break;
+        if (fds[2].revents)
+            reap(&supervision);
+    }
+    if (supervision.running) {
+        child_end(&supervision.master, STOP_MS);
+        (void)child_reap(&supervision.master);
+    }
+    daemon_wait(daemon);
 }

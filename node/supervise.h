@@ -1,31 +1,32 @@
-/* supervise.h - a machine that is the first master of a new cluster runs smalltown-nms.
+/* supervise.h - the keeper's own process: one thread, no gRPC, and a master.
  */
 #ifndef NODE_SUPERVISE_H
 #define NODE_SUPERVISE_H
 
-#include "proto/err.h"
+#include "node/keeper.h"
 
-#include <limits.h>
-#include <stddef.h>
-#include <stdint.h>
-
-struct supervise {
-    const char *program; /* see supervise_find() */
-    const char *data;    /* of the master */
-    const char *name;    /* of the cluster */
-    const char *address;
-    const char *const *admin_certs;
-    size_t admin_cert_count;
-    uint32_t retry_first_ms, retry_max_ms;
+/* What the daemon says is one packet, its first byte a word; a request has the packed
+ * JoinClusterRequest behind it.  What the keeper says is a struct supervise_answer. */
+enum supervise_word {
+    SUPERVISE_LOOK = 'L',
+    SUPERVISE_JOIN = 'J'
 };
 
-/* smalltown-nms beside this program, else in PATH.  ST_NOT_FOUND. */
-enum st_code supervise_find(char out[PATH_MAX], struct st_err *err);
+struct supervise_answer {
+    enum st_code code;
+    char text[sizeof(((struct st_err *)0)->text)];
+};
 
-/* `smalltown-nms init` unless there is a cluster in `data`, then `smalltown-nms run`,
- * again and again with pauses if it ends.  Returns ST_OK when the daemon is to stop, and
- * the master with it.  ST_FAILED_PRECONDITION where init failed.  Before rpc_init(): it
- * forks. */
-enum st_code supervise_run(const struct supervise *supervise, struct st_err *err);
+/* Whether this machine is a master, maybe one that does not run. */
+bool supervise_has_member(const struct keeper_config *config);
+
+/* Returns when the daemon is gone or this process was told to stop, and the master has
+ * ended. */
+void supervise(const struct keeper_config *config, int daemon);
+
+/* `smalltown-nms join` with what the masters sent, in one run: what became of it.  Ends
+ * early, with ST_UNAVAILABLE, where one of the two is readable or hangs up. */
+void supervise_join(const struct keeper_config *config, const void *request, size_t len,
+                    int daemon, int signals, struct supervise_answer *out);
 
 #endif

@@ -319,6 +319,15 @@ key_to_pkcs8(const struct secret *seed, struct secret *out_der, struct st_err *e
 }
 
 enum st_code
+key_from_pkcs8(const void *der, size_t len, struct secret *out_seed, struct st_err *err)
+{
+    if (len != PKCS8_LEN || memcmp(der, pkcs8_prefix, sizeof(pkcs8_prefix)) != 0)
+        return st_fail(err, ST_INVALID_ARGUMENT, "no Ed25519 key in PKCS#8");
+    return secret_set(out_seed, (const uint8_t *)der + sizeof(pkcs8_prefix),
+                      ED25519_SEED_LEN, err);
+}
+
+enum st_code
 key_to_pem(const struct secret *seed, struct secret *out_pem, struct st_err *err)
 {
     SECRET der = {0}, body = {.len = SECRET_MAX - 1}, pem = {0};
@@ -344,8 +353,8 @@ key_from_pem(const char *pem, struct secret *out_seed, struct st_err *err)
     SECRET der = {.len = SECRET_MAX};
     if (!pem_block(pem, "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----",
                    der.bytes, &der.len) ||
-        der.len != PKCS8_LEN || memcmp(der.bytes, pkcs8_prefix, sizeof(pkcs8_prefix)))
+        key_from_pkcs8(der.bytes, der.len, out_seed, NULL))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "no Ed25519 private key in PEM (PKCS#8, not encrypted)");
-    return secret_set(out_seed, der.bytes + sizeof(pkcs8_prefix), ED25519_SEED_LEN, err);
+    return ST_OK;
 }

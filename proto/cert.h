@@ -56,5 +56,8 @@ enum st_code key_to_pem(const struct secret *seed, struct secret *out_pem,
 enum st_code key_from_pem(const char *pem, struct secret *out_seed, struct st_err *err);
 enum st_code key_to_pkcs8(const struct secret *seed, struct secret *out_der,
                           struct st_err *err);
+/* What key_to_pkcs8() writes, and nothing else: ST_INVALID_ARGUMENT. */
+enum st_code key_from_pkcs8(const void *der, size_t len, struct secret *out_seed,
+                            struct st_err *err);
 
 #endif

@@ -36,6 +36,7 @@ static const char *const reason_words[ST_REASON_COUNT] = {
     [ST_REASON_BUSY] = "busy",
     [ST_REASON_UNREACHABLE] = "unreachable",
     [ST_REASON_OTHER_SERVER] = "other-server",
+    [ST_REASON_RECORDED] = "recorded",
 };
 
 static enum st_code

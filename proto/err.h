@@ -50,6 +50,7 @@ enum st_reason {
     ST_REASON_BUSY,         /* a limit was met; see retry_ms */
     ST_REASON_UNREACHABLE,  /* local: no answer from the other side */
     ST_REASON_OTHER_SERVER, /* local: who answered is not whom we pinned */
+    ST_REASON_RECORDED,     /* committed, and carried on without the caller */
     ST_REASON_COUNT,
 };
 

@@ -19,6 +19,9 @@ enum {
     SHA256_LEN = 32,
     NONCE_LEN = 32,
     CERT_MAX_LEN = 8192, /* DER of one certificate from outside */
+    /* DER of the masters' list of revoked certificates: about 800 of them, 40 bytes each
+     */
+    CRL_MAX_LEN = 32 * 1024,
 };
 
 /* The id of the node with this Ed25519 public key. */

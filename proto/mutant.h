@@ -2,7 +2,8 @@
  *
  * REFUSES(line, condition) is the condition, unless the build was made with
  * -DST_MUTANT=line: then this one check is gone.  The line is a row of
- * docs/refusals.md read as hex, with a letter for its part: N03, second check: 0x03b.
+ * docs/refusals.md read as hex, with a letter for its part: N03, second check: 0x03b
+ * (and two characters where a to f are taken).
  * A line names one check only; a shipped build has ST_MUTANT 0.
  */
 #ifndef PROTO_MUTANT_H

@@ -16,7 +16,7 @@ enum {
     KEEPALIVE_MS = 750,
     KEEPALIVE_WAIT_MS = 1250,
     KEEPALIVE_WAIT_ALONE_MS = 10000,
-    ANSWER_MAX = 4 * 1024 * 1024,
+    ANSWER_MAX = 64 * 1024 * 1024, /* ten thousand nodes are 20 MB */
 };
 
 static gpr_timespec

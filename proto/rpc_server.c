@@ -6,7 +6,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +110,7 @@ trim(uint64_t now)
     static _Atomic uint64_t next;
     uint64_t due = atomic_load(&next);
     if (now >= due && atomic_compare_exchange_strong(&next, &due, now + TRIM_MS))
-        malloc_trim(0);
+        secret_trim_process();
 }
 
 /* gRPC's C interface has no alarms: whoever comes by looks after the deadlines. */

@@ -73,6 +73,14 @@ secret_xor(const struct secret *a, const struct secret *b, struct secret *out)
     out->len = UNLOCK_KEY_LEN;
 }
 
+static bool locked;
+
+static bool
+mlock_all(void)
+{
+    return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+}
+
 void
 secret_harden_process(void)
 {
@@ -81,7 +89,17 @@ secret_harden_process(void)
     prctl(PR_SET_DUMPABLE, 0);
     /* Only what is touched, so that thread stacks and the store's map cost nothing. Where
      * the limit forbids it the daemon works on: swap is the operator's to encrypt. */
-    mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+    locked = mlock_all();
+}
+
+void
+secret_trim_process(void)
+{
+    if (locked)
+        munlockall();
+    malloc_trim(0);
+    if (locked)
+        mlock_all();
 }
 
 static void *

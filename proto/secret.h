@@ -47,6 +47,9 @@ void secret_xor(const struct secret *a, const struct secret *b, struct secret *o
 /* Keeps key bytes off the disk: no core files, no ptrace by others, memory locked as far
  * as the limit allows.  Called once, first thing in main() of a daemon. */
 void secret_harden_process(void);
+/* Gives what is free back to the kernel, which takes nothing back while it is locked: for
+ * that moment, some milliseconds, the memory is not. */
+void secret_trim_process(void);
 
 /* For unpacking messages that carry secrets: what it frees, it wipes first. */
 extern ProtobufCAllocator secret_allocator;

@@ -193,13 +193,10 @@ io_random(struct raft_io *face, int min, int max)
 
 enum st_code
 io_init(struct io *io, struct raft_io *face, uv_loop_t *loop, struct store *store,
-        const struct link *link, void (*fatal)(void *, const struct st_err *), void *arg,
-        struct st_err *err)
+        void (*fatal)(void *, const struct st_err *), void *arg, struct st_err *err)
 {
     *io = (struct io){
         .face = face, .loop = loop, .store = store, .fatal = fatal, .arg = arg};
-    if (link)
-        io->link = *link;
     io->last = &io->first;
     io->pending = store_batch_new();
     if (!io->pending)

@@ -46,11 +46,11 @@ struct io {
     struct st_err why;
 };
 
-/* Owns: libraft's close ends the handles, then io_free().  borrows all but io. */
+/* Owns: libraft's close ends the handles, then io_free().  borrows all but io.  A group
+ * of one has no link: io->link is set by who has one. */
 enum st_code io_init(struct io *io, struct raft_io *face, uv_loop_t *loop,
-                     struct store *store, const struct link *link,
-                     void (*fatal)(void *, const struct st_err *), void *arg,
-                     struct st_err *err);
+                     struct store *store, void (*fatal)(void *, const struct st_err *),
+                     void *arg, struct st_err *err);
 void io_free(struct io *io);
 /* The store's `failed`, from the writer thread. */
 void io_break(struct io *io, const struct st_err *why);

@@ -291,6 +291,7 @@ void
 mesh_conn_judge(struct mesh *mesh)
 {
     for (struct mesh_conn *conn = mesh->conns; conn; conn = conn->next)
-        if (conn->member.id && REFUSES(0x52e, mesh_tls_revoked(mesh->tls, &conn->member)))
+        if (conn->member.id &&
+            REFUSES(0x5245, mesh_tls_revoked(mesh->tls, &conn->member)))
             mesh_conn_close_for(conn, ST_PERMISSION_DENIED, "its certificate is revoked");
 }

@@ -17,28 +17,12 @@ replica_die(void *arg, const struct st_err *err)
 }
 
 static void
-publish_status(struct replica *replica)
-{
-    raft_id leader;
-    const char *address;
-    raft_leader(&replica->raft, &leader, &address);
-    pthread_mutex_lock(&replica->lock);
-    replica->status = (struct replica_status){
-        .id = replica->raft.id,
-        .leader_id = leader,
-        .term = replica->raft.current_term,
-        .commit_index = replica->raft.commit_index,
-        .applied_index = replica->raft.last_applied,
-        .members = replica->raft.configuration.n,
-    };
-    pthread_mutex_unlock(&replica->lock);
-}
-
-static void
 moved(void *arg)
 {
     struct replica *replica = arg;
-    publish_status(replica);
+    if (replica->mesh && !replica->ending)
+        mesh_follow(replica->mesh, &replica->raft.configuration);
+    replica_publish(replica);
     if (raft_state(&replica->raft) == RAFT_UNAVAILABLE && !replica->ending) {
         struct st_err err = {0};
         if (st_fail(&err, ST_INTERNAL, "the consensus library gave up: %s",
@@ -56,6 +40,23 @@ raft_closed(struct raft *raft)
 }
 
 static void
+mesh_closed(void *arg)
+{
+    struct replica *replica = arg;
+    raft_close(&replica->raft, raft_closed);
+}
+
+/* What was sent calls back while libraft is still there. */
+static void
+begin_close(struct replica *replica)
+{
+    if (replica->mesh)
+        mesh_close(replica->mesh, mesh_closed, replica);
+    else
+        mesh_closed(replica);
+}
+
+static void
 on_wake(uv_async_t *handle)
 {
     struct replica *replica = handle->data;
@@ -66,7 +67,7 @@ on_wake(uv_async_t *handle)
     replica->ending |= close;
     replica_pump(replica);
     if (first)
-        raft_close(&replica->raft, raft_closed);
+        begin_close(replica);
 }
 
 static void *
@@ -108,7 +109,7 @@ check_owner(struct replica *replica, const struct replica_config *config,
     enum st_code code = store_head(replica->store, &head, err);
     if (code)
         return code;
-    if (config->begin == REPLICA_BOOTSTRAP && head.member)
+    if (config->begin != REPLICA_OPEN && head.member)
         return st_fail(err, ST_ALREADY_EXISTS, "%s holds a group already", config->dir);
     if (config->begin == REPLICA_OPEN && !head.member)
         return st_fail(err, ST_NOT_FOUND, "%s holds no group", config->dir);
@@ -117,6 +118,17 @@ check_owner(struct replica *replica, const struct replica_config *config,
                        "%s belongs to member %llu, this is %llu", config->dir,
                        (unsigned long long)head.member, (unsigned long long)config->id);
     return ST_OK;
+}
+
+/* From here on the folder is not joined with again, whatever becomes of this try. */
+static enum st_code
+own(struct replica *replica, uint64_t id, struct st_err *err)
+{
+    struct store_batch *batch = store_batch_new();
+    if (!batch)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "out of memory");
+    store_put_member(batch, id);
+    return store_write(replica->store, batch, err);
 }
 
 static enum st_code
@@ -132,56 +144,34 @@ bootstrap(struct replica *replica, const struct replica_config *config,
     return status ? fail_raft(replica, status, "begin a group", err) : ST_OK;
 }
 
-/* What of the log the records have made superfluous. */
-struct superfluous {
-    uint64_t entries, bytes; /* that are left from `keep` on */
-    uint64_t keep;           /* the first index to keep */
-};
-
+/* Nobody is heard before the loop runs. */
 static enum st_code
-add_entry(void *arg, const struct store_entry *entry, struct st_err *err)
+open_mesh(struct replica *replica, const struct replica_config *config,
+          struct st_err *err)
 {
-    struct superfluous *s = arg;
-    (void)err;
-    s->entries++;
-    s->bytes += entry->len;
-    return ST_OK;
-}
-
-static enum st_code
-drop_entry(void *arg, const struct store_entry *entry, struct st_err *err)
-{
-    struct superfluous *s = arg;
-    (void)err;
-    if (s->entries <= LOG_ENTRIES_MAX && s->bytes <= LOG_BYTES_MAX)
+    if (!config->credentials)
         return ST_OK;
-    s->entries--;
-    s->bytes -= entry->len;
-    s->keep = entry->index + 1;
-    return ST_OK;
-}
-
-/* libraft counts from each start anew, so that frequent ones would keep the log for ever.
- * The entry at the applied index stays, for its term. */
-static enum st_code
-compact(struct replica *replica, struct st_err *err)
-{
-    struct store_head head;
-    enum st_code code = store_head(replica->store, &head, err);
-    if (code || head.applied <= head.first)
+    enum st_code code = replica_boot(replica, config->id, err);
+    if (code)
         return code;
-    struct superfluous s = {.keep = head.first};
-    uint64_t last = head.applied - 1;
-    code = store_each_entry(replica->store, head.first, last, add_entry, &s, err);
+    struct mesh_config mesh = {
+        .loop = &replica->loop,
+        .id = config->id,
+        .address = config->address,
+        .credentials = config->credentials,
+        .boot = replica->boot.number,
+        .arg = replica,
+        .admit = replica_admit,
+        .refused = replica_refused,
+        .receive = replica_on_message,
+        .note = replica_on_note,
+        .changed = moved,
+    };
+    memcpy(mesh.boot_nonce, replica->boot.nonce, sizeof(mesh.boot_nonce));
+    code = mesh_open(&mesh, &replica->mesh, err);
     if (!code)
-        code = store_each_entry(replica->store, head.first, last, drop_entry, &s, err);
-    if (code || s.keep == head.first)
-        return code;
-    struct store_batch *batch = store_batch_new();
-    if (!batch)
-        return st_fail(err, ST_RESOURCE_EXHAUSTED, "out of memory");
-    store_cut_head(batch, s.keep);
-    return store_write(replica->store, batch, err);
+        replica->io.link = mesh_link(replica->mesh);
+    return code;
 }
 
 static enum st_code
@@ -191,6 +181,8 @@ start(struct replica *replica, const struct replica_config *config, struct st_er
         config->begin == REPLICA_BOOTSTRAP ? bootstrap(replica, config, err) : ST_OK;
     if (code)
         return code;
+    raft_set_election_timeout(&replica->raft, ELECTION_MS);
+    raft_set_heartbeat_timeout(&replica->raft, HEARTBEAT_MS);
     raft_set_pre_vote(&replica->raft, true);
     raft_set_snapshot_threshold(&replica->raft, LOG_ENTRIES_MAX);
     raft_set_snapshot_trailing(&replica->raft, LOG_ENTRIES_MAX);
@@ -200,7 +192,9 @@ start(struct replica *replica, const struct replica_config *config, struct st_er
         return fail_raft(replica, status, "load the group", err);
     replica->started = true;
     cure_lead(&replica->cure);
-    publish_status(replica);
+    if (replica->mesh)
+        mesh_follow(replica->mesh, &replica->raft.configuration);
+    replica_publish(replica);
     return ST_OK;
 }
 
@@ -230,6 +224,7 @@ AUTO_DEFINE(struct replica *, free_allp, free_all)
 static void
 end_library(struct replica *replica)
 {
+    mesh_free(replica->mesh);
     io_free(&replica->io);
     cure_free(&replica->cure);
     uv_loop_close(&replica->loop);
@@ -249,7 +244,7 @@ begin_library(struct replica *replica, const struct replica_config *config,
     if (uv_loop_init(&replica->loop))
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "cannot make a loop");
     enum st_code code = io_init(&replica->io, &replica->inner, &replica->loop,
-                                replica->store, NULL, replica_die, replica, err);
+                                replica->store, replica_die, replica, err);
     cure_init(&replica->cure, &replica->inner, moved, replica);
     replica_machine_init(replica);
     replica->raft.data = replica;
@@ -278,12 +273,15 @@ make(const struct replica_config *config)
     }
     replica->result = result;
     replica->machine = config->machine;
+    replica->moved = config->moved;
+    replica->moved_arg = config->moved_arg;
     replica->fatal = config->fatal;
     pthread_mutex_init(&replica->lock, NULL);
     replica_list_init(&replica->waiting);
     replica_list_init(&replica->flight.proposals);
     replica_list_init(&replica->flight.barriers);
     replica_list_init(&replica->inbox);
+    replica->asked_last = &replica->asked;
     return replica;
 }
 
@@ -292,11 +290,14 @@ open_store(struct replica *replica, const struct replica_config *config,
            struct st_err *err)
 {
     struct store_config store = {.dir = config->dir,
-                                 .create = config->begin == REPLICA_BOOTSTRAP,
+                                 .create = config->begin != REPLICA_OPEN,
                                  .failed = store_broke,
                                  .arg = replica};
-    enum st_code code = store_open(&store, &replica->store, err);
-    return code ? code : check_owner(replica, config, err);
+    enum st_code code;
+    if ((code = store_open(&store, &replica->store, err)) ||
+        (code = check_owner(replica, config, err)))
+        return code;
+    return config->begin == REPLICA_JOIN ? own(replica, config->id, err) : ST_OK;
 }
 
 enum st_code
@@ -308,17 +309,19 @@ replica_open(const struct replica_config *config, struct replica **out,
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "out of memory");
     enum st_code code = open_store(replica, config, err);
     if (!code)
-        code = compact(replica, err);
+        code = replica_compact(replica, err);
     if (!code)
         code = begin_library(replica, config, err);
     if (code)
         return code;
-    code = start(replica, config, err);
+    code = open_mesh(replica, config, err);
+    if (!code)
+        code = start(replica, config, err);
     if (!code)
         code = start_thread(replica, err);
     if (code) {
         replica->ending = true;
-        raft_close(&replica->raft, raft_closed);
+        begin_close(replica);
         uv_run(&replica->loop, UV_RUN_DEFAULT);
         end_library(replica);
         return code;
@@ -341,10 +344,10 @@ replica_close(struct replica *replica)
     free_all(replica);
 }
 
-void
-replica_status(struct replica *replica, struct replica_status *out)
+enum st_code
+replica_set_crl(struct replica *replica, const void *crl, size_t len, struct st_err *err)
 {
-    pthread_mutex_lock(&replica->lock);
-    *out = replica->status;
-    pthread_mutex_unlock(&replica->lock);
+    if (!replica->mesh)
+        return st_fail(err, ST_FAILED_PRECONDITION, "this member has no peer link");
+    return mesh_set_crl(replica->mesh, crl, len, err);
 }

@@ -10,9 +10,8 @@
  * over the peer link.  A group of several needs credentials for that link.
  *
  * One loop thread per replica runs all callbacks and the machine's functions (before
- * replica_open() returns, its caller's thread does).  replica_propose(),
- * replica_barrier() and replica_status() may be called from any thread; not from two
- * threads at once with replica_close().
+ * replica_open() returns, its caller's thread does).  Everything but replica_open() and
+ * replica_close() may be called from any thread, until replica_close() is.
  */
 #ifndef RAFT_REPLICA_H
 #define RAFT_REPLICA_H
@@ -184,6 +183,13 @@ void replica_transfer(struct replica *replica, uint64_t id, uint32_t timeout_ms,
  * thread. */
 enum st_code replica_set_crl(struct replica *replica, const void *crl, size_t len,
                              struct st_err *err);
+
+/* The two for a thread that may wait. */
+enum st_code replica_step_wait(struct replica *replica, enum replica_step step,
+                               uint64_t id, const char *address, uint32_t timeout_ms,
+                               struct st_err *err);
+enum st_code replica_transfer_wait(struct replica *replica, uint64_t id,
+                                   uint32_t timeout_ms, struct st_err *err);
 
 struct replica_status {
     uint64_t id, leader_id; /* leader_id 0: none known */

@@ -1,9 +1,11 @@
 /* replica_internal.h - the inside of one member, for replica*.c alone.
  *
  * Proposals and barriers come in through `inbox` from any thread; the loop thread moves
- * them to `waiting`.  One log entry is under way at a time, the flight: all commands that
- * waited when it left, and all barriers, which its applying answers as well.  So one
- * flush of the disk serves everybody who came during the flush before.
+ * them to `waiting`.  On the member that leads, one log entry is under way at a time, the
+ * flight: all commands that waited when it left, and all barriers, which its applying
+ * answers as well.  So one flush of the disk serves everybody who came during the flush
+ * before.  On any other member they are asked of the leader (`asked`), and answered once
+ * this member has applied what the leader says.
  *
  *   entry   u8 1 | u32 count | count times: u32 len, command      (little-endian)
  */
@@ -11,7 +13,9 @@
 #define RAFT_REPLICA_INTERNAL_H
 
 #include "raft/cure.h"
+#include "raft/forward.pb-c.h"
 #include "raft/io.h"
+#include "raft/mesh.h"
 #include "raft/replica.h"
 
 enum {
@@ -22,6 +26,17 @@ enum {
     ENTRY_COMMANDS_MAX = 1 << POSITION_BITS,
     LOG_BYTES_MAX = 4 * 1024 * 1024, /* then the log is compacted ... */
     LOG_ENTRIES_MAX = 1024,          /* ... or then, and at most so much stays */
+    HEARTBEAT_MS = 50,
+    ELECTION_MS = 500, /* an election begins after this to twice as much silence */
+    ANSWERS_MS = 3 * ELECTION_MS, /* who was silent for longer does not answer */
+    PEERS_MAX = REPLICA_MEMBERS_MAX,
+};
+
+enum request_kind {
+    REQUEST_PROPOSE,
+    REQUEST_BARRIER,
+    REQUEST_STEP,
+    REQUEST_TRANSFER,
 };
 
 struct request {
@@ -29,10 +44,13 @@ struct request {
     replica_done done;
     void *arg;
     uint64_t deadline; /* uv_hrtime() in ms */
-    bool barrier;
+    enum request_kind kind;
+    uint64_t from; /* the member that asks; 0: this process */
+    enum replica_step step;
+    uint64_t id;  /* of a step or a transfer: whose */
     bool refused; /* too large; the command is not kept */
     size_t len;
-    uint8_t command[];
+    uint8_t command[]; /* or the address of a step, with its NUL */
 };
 
 struct request_list {
@@ -50,6 +68,38 @@ struct flight {
     struct request_list barriers;
 };
 
+/* What was asked of the leader. */
+struct asked {
+    struct asked *next;
+    uint64_t number;
+    uint64_t to;
+    struct request_list requests; /* one proposal, or barriers */
+    Forward__Answer *answer;      /* NULL: not yet */
+};
+
+/* What this member, while it leads, knows of another. */
+struct peer {
+    uint64_t id;     /* 0: free */
+    uint64_t stored; /* the last index that it has acknowledged in this term */
+    uint64_t heard;  /* when, uv_hrtime() in ms; 0: never */
+    uint64_t owed;   /* an index that it waits for; to be told once it is stored there */
+};
+
+/* One step of libraft's membership, or a transfer. */
+struct change {
+    struct request *request; /* NULL: none under way */
+    union {
+        struct raft_change step;
+        struct raft_transfer transfer;
+    };
+};
+
+/* The last start of another member that was seen. */
+struct boot_seen {
+    uint64_t member; /* 0: free */
+    struct store_boot boot;
+};
+
 struct replica_change {
     struct store_batch *batch;
 };
@@ -59,14 +109,18 @@ struct replica {
     uv_async_t wake;
     pthread_t thread;
     struct store *store;
+    struct mesh *mesh; /* NULL: a group of one */
     struct raft_io inner;
     struct io io;
     struct cure cure;
     struct raft_fsm fsm;
     struct raft raft;
     struct replica_machine machine;
+    void (*moved)(void *arg);
+    void *moved_arg;
     void (*fatal)(const char *sentence);
     struct st_err start_err; /* why the records could not be loaded */
+    struct store_boot boot;  /* this start */
 
     /* Of the loop thread. */
     struct request_list waiting;
@@ -75,22 +129,48 @@ struct replica {
     size_t log_bytes; /* in entries since the last compaction */
     bool started;
     bool ending;
+    uint64_t answering;       /* the index whose applying answers requests ... */
+    raft_term answering_term; /* ... and its term; 0: of some earlier term */
+    struct asked *asked, **asked_last;
+    uint64_t last_number;
+    uint64_t ask_after; /* uv_hrtime() in ms: a leader said that it is none */
+    raft_term peers_term;
+    struct peer peers[PEERS_MAX];
+    struct change stepping, handing;
+    struct boot_seen seen[2 * PEERS_MAX];
 
     pthread_mutex_t lock; /* guards what follows */
     struct request_list inbox;
     bool close;
     struct replica_status status;
+    unsigned member_count;
+    struct replica_member members[REPLICA_MEMBERS_MAX];
 };
 
+/* replica_request.c */
+uint64_t replica_now(void); /* uv_hrtime() in ms */
 void replica_list_init(struct request_list *list);
 void replica_list_push(struct request_list *list, struct request *request);
 struct request *replica_list_pop(struct request_list *list);
+void replica_list_append(struct request_list *list, struct request_list *more);
+/* NULL without memory. */
+struct request *replica_request_new(enum request_kind kind, const void *command,
+                                    size_t len, uint32_t timeout_ms, replica_done done,
+                                    void *arg);
 /* Calls back and frees. */
 void replica_request_end(struct request *request, const struct st_err *err,
                          const struct replica_result *result);
 void replica_list_fail(struct request_list *list, const struct st_err *err);
+/* Calls back with err where the deadline passed, and keeps the request: it cannot be
+ * called off any more.  True where somebody still waits. */
+bool replica_list_give_up(struct request_list *list, uint64_t now,
+                          const struct st_err *err);
+void replica_unavailable(struct st_err *err, const char *why);
 
 void replica_die(void *arg, const struct st_err *err) __attribute__((noreturn));
+
+/* replica_compact.c: at the start. */
+enum st_code replica_compact(struct replica *replica, struct st_err *err);
 
 /* replica_machine.c */
 void replica_machine_init(struct replica *replica);
@@ -99,5 +179,25 @@ int replica_encode(const struct request_list *proposals, struct raft_buffer *out
 
 /* replica_propose.c: after anything that may let requests go on. */
 void replica_pump(struct replica *replica);
+
+/* replica_forward.c */
+void replica_ask_leader(struct replica *replica); /* all that waits */
+void replica_settle_asked(struct replica *replica);
+void replica_fail_asked(struct replica *replica, const struct st_err *err);
+void replica_on_note(void *arg, uint64_t from, const void *bytes, size_t len);
+void replica_on_message(void *arg, uint64_t from, struct raft_message *message);
+
+/* replica_boot.c */
+enum st_code replica_boot(struct replica *replica, uint64_t id, struct st_err *err);
+enum st_code replica_admit(void *arg, uint64_t from, const char *address, uint64_t number,
+                           const uint8_t nonce[MESH_NONCE_LEN], struct st_err *why);
+void replica_refused(void *arg, uint64_t by, const struct st_err *why);
+
+/* replica_members.c */
+void replica_publish(struct replica *replica);
+/* Of the newest configuration known here; NULL. */
+const struct raft_server *replica_server(const struct raft *raft, uint64_t id);
+void replica_begin_change(struct replica *replica, struct request *request);
+void replica_expire_changes(struct replica *replica, uint64_t now);
 
 #endif

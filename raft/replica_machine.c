@@ -114,6 +114,8 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *entry, void **result)
     if (!well_formed(entry) && st_fail(&err, ST_DATA_LOSS, "log entry %llu is malformed",
                                        (unsigned long long)index))
         replica_die(replica, &err);
+    replica->answering = index;
+    replica->answering_term = replica->raft.current_term;
     pthread_mutex_lock(&replica->lock);
     /* Both, before anybody hears of it: what is applied is committed. */
     replica->status.commit_index = replica->raft.commit_index;

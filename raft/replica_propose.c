@@ -3,73 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t
-now_ms(void)
-{
-    return uv_hrtime() / 1000000;
-}
-
-void
-replica_list_init(struct request_list *list)
-{
-    list->first = NULL;
-    list->last = &list->first;
-}
-
-void
-replica_list_push(struct request_list *list, struct request *request)
-{
-    request->next = NULL;
-    *list->last = request;
-    list->last = &request->next;
-}
-
-struct request *
-replica_list_pop(struct request_list *list)
-{
-    struct request *request = list->first;
-    if (!request)
-        return NULL;
-    list->first = request->next;
-    if (!list->first)
-        list->last = &list->first;
-    return request;
-}
-
-static void
-list_append(struct request_list *list, struct request_list *more)
-{
-    if (!more->first)
-        return;
-    *list->last = more->first;
-    list->last = more->last;
-    replica_list_init(more);
-}
-
-void
-replica_request_end(struct request *request, const struct st_err *err,
-                    const struct replica_result *result)
-{
-    if (request->done)
-        request->done(request->arg, err, result);
-    free(request);
-}
-
-void
-replica_list_fail(struct request_list *list, const struct st_err *err)
-{
-    struct request *request;
-    while ((request = replica_list_pop(list)))
-        replica_request_end(request, err, NULL);
-}
-
-static void
-unavailable(struct st_err *err, const char *why)
-{
-    if (st_fail_for(err, ST_UNAVAILABLE, ST_REASON_NO_QUORUM, "%s", why))
-        err->retry_ms = 0;
-}
-
 /* ---- the flight ---- */
 
 static void
@@ -78,7 +11,8 @@ flight_end(struct replica *replica, int status)
     struct flight *flight = &replica->flight;
     struct st_err err = {0};
     if (status)
-        unavailable(&err, "this member no longer leads, and the outcome is not known");
+        replica_unavailable(&err,
+                            "this member no longer leads, and the outcome is not known");
     flight->under_way = false;
     replica_list_fail(&flight->proposals, &err); /* those applied were answered */
     replica_list_fail(&flight->barriers, &err);
@@ -94,7 +28,10 @@ apply_done(struct raft_apply *req, int status, void *result)
 static void
 barrier_done(struct raft_barrier *req, int status)
 {
-    flight_end(req->data, status);
+    struct replica *replica = req->data;
+    replica->answering = replica->flight.barrier.index;
+    replica->answering_term = replica->raft.current_term;
+    flight_end(replica, status);
 }
 
 /* What waits goes into the flight, as far as one entry holds it. */
@@ -107,7 +44,7 @@ board(struct replica *replica)
     size_t bytes = 0, count = 0;
     replica_list_init(&stay);
     while ((request = replica_list_pop(&replica->waiting))) {
-        if (request->barrier) {
+        if (request->kind == REQUEST_BARRIER) {
             replica_list_push(&flight->barriers, request);
             continue;
         }
@@ -117,7 +54,7 @@ board(struct replica *replica)
         count++;
         replica_list_push(fits ? &flight->proposals : &stay, request);
     }
-    list_append(&replica->waiting, &stay);
+    replica_list_append(&replica->waiting, &stay);
 }
 
 static int
@@ -152,26 +89,30 @@ alone(const struct replica *replica)
            raft->last_applied == raft->commit_index;
 }
 
-static void
+/* False where it cannot leave now. */
+static bool
 send_off(struct replica *replica)
 {
     struct flight *flight = &replica->flight;
     board(replica);
     if (!flight->proposals.first && alone(replica)) {
         const struct st_err ok = {0};
+        replica->answering = replica->raft.last_applied;
+        replica->answering_term = 0;
         replica_list_fail(&flight->barriers, &ok);
-        return;
+        return true;
     }
     int status = take_off(replica);
     if (!status)
-        return;
+        return true;
     flight->under_way = false;
     if (status == RAFT_NOMEM)
         io_die_of_memory(&replica->io);
     /* A transfer of leadership: they wait on. */
-    list_append(&flight->barriers, &flight->proposals);
-    list_append(&flight->barriers, &replica->waiting);
-    list_append(&replica->waiting, &flight->barriers);
+    replica_list_append(&flight->barriers, &flight->proposals);
+    replica_list_append(&flight->barriers, &replica->waiting);
+    replica_list_append(&replica->waiting, &flight->barriers);
+    return false;
 }
 
 /* ---- time ---- */
@@ -183,28 +124,41 @@ expire_waiting(struct replica *replica, uint64_t now)
     struct request *request;
     struct st_err err = {0};
     replica_list_init(&left);
-    unavailable(&err, "no leader was found in time");
+    replica_unavailable(&err, "no leader was found in time");
     while ((request = replica_list_pop(&replica->waiting))) {
         if (request->deadline > now)
             replica_list_push(&left, request);
         else
             replica_request_end(request, &err, NULL);
     }
-    list_append(&replica->waiting, &left);
+    replica_list_append(&replica->waiting, &left);
 }
 
-/* What is under way cannot be called back: only the answer is given up. */
 static void
-expire_list(struct request_list *list, uint64_t now)
+expire(struct replica *replica)
+{
+    uint64_t now = replica_now();
+    struct st_err err = {0};
+    expire_waiting(replica, now);
+    replica_unavailable(&err,
+                        "no majority answered in time, and the outcome is not known");
+    replica_list_give_up(&replica->flight.proposals, now, &err);
+    replica_list_give_up(&replica->flight.barriers, now, &err);
+    replica_expire_changes(replica, now);
+}
+
+static void
+sort_in(struct replica *replica, struct request *request)
 {
     struct st_err err = {0};
-    unavailable(&err, "no majority answered in time, and the outcome is not known");
-    for (struct request *r = list->first; r; r = r->next) {
-        if (r->deadline > now || !r->done)
-            continue;
-        replica_done done = r->done;
-        r->done = NULL;
-        done(r->arg, &err, NULL);
+    if (request->refused) {
+        if (st_fail(&err, ST_INVALID_ARGUMENT, "a command has more than %d bytes",
+                    REPLICA_COMMAND_MAX))
+            replica_request_end(request, &err, NULL);
+    } else if (request->kind == REQUEST_STEP || request->kind == REQUEST_TRANSFER) {
+        replica_begin_change(replica, request);
+    } else {
+        replica_list_push(&replica->waiting, request);
     }
 }
 
@@ -212,19 +166,13 @@ static void
 take_inbox(struct replica *replica)
 {
     struct request_list taken;
+    struct request *request;
     replica_list_init(&taken);
     pthread_mutex_lock(&replica->lock);
-    list_append(&taken, &replica->inbox);
+    replica_list_append(&taken, &replica->inbox);
     pthread_mutex_unlock(&replica->lock);
-    struct request *request;
-    struct st_err err = {0};
-    while ((request = replica_list_pop(&taken))) {
-        if (!request->refused)
-            replica_list_push(&replica->waiting, request);
-        else if (st_fail(&err, ST_INVALID_ARGUMENT, "a command has more than %d bytes",
-                         REPLICA_COMMAND_MAX))
-            replica_request_end(request, &err, NULL);
-    }
+    while ((request = replica_list_pop(&taken)))
+        sort_in(replica, request);
 }
 
 void
@@ -233,37 +181,28 @@ replica_pump(struct replica *replica)
     take_inbox(replica);
     if (replica->ending) {
         struct st_err err = {0};
-        unavailable(&err, "this member is stopping");
+        replica_unavailable(&err, "this member is stopping");
         replica_list_fail(&replica->waiting, &err);
+        replica_fail_asked(replica, &err);
         return;
     }
+    replica_settle_asked(replica);
+    if (raft_state(&replica->raft) != RAFT_LEADER)
+        replica_ask_leader(replica);
     while (replica->waiting.first && !replica->flight.under_way &&
            cure_serving(&replica->cure))
-        send_off(replica);
-    uint64_t now = now_ms();
-    expire_waiting(replica, now);
-    expire_list(&replica->flight.proposals, now);
-    expire_list(&replica->flight.barriers, now);
+        if (!send_off(replica))
+            break;
+    expire(replica);
 }
 
 /* ---- any thread ---- */
 
 static void
-hand_in(struct replica *replica, const void *command, size_t len, bool barrier,
-        uint32_t timeout_ms, replica_done done, void *arg)
+hand_in(struct replica *replica, struct request *request)
 {
-    bool refused = len > REPLICA_COMMAND_MAX;
-    struct request *request = calloc(1, sizeof(*request) + (refused ? 0 : len));
     if (!request)
         abort();
-    request->refused = refused;
-    request->done = done;
-    request->arg = arg;
-    request->deadline = now_ms() + timeout_ms;
-    request->barrier = barrier;
-    request->len = refused ? 0 : len;
-    if (request->len)
-        memcpy(request->command, command, len);
     pthread_mutex_lock(&replica->lock);
     replica_list_push(&replica->inbox, request);
     pthread_mutex_unlock(&replica->lock);
@@ -274,12 +213,43 @@ void
 replica_propose(struct replica *replica, const void *command, size_t len,
                 uint32_t timeout_ms, replica_done done, void *arg)
 {
-    hand_in(replica, command, len, false, timeout_ms, done, arg);
+    bool refused = len > REPLICA_COMMAND_MAX;
+    struct request *request = replica_request_new(
+        REQUEST_PROPOSE, command, refused ? 0 : len, timeout_ms, done, arg);
+    if (request)
+        request->refused = refused;
+    hand_in(replica, request);
 }
 
 void
 replica_barrier(struct replica *replica, uint32_t timeout_ms, replica_done done,
                 void *arg)
 {
-    hand_in(replica, NULL, 0, true, timeout_ms, done, arg);
+    hand_in(replica,
+            replica_request_new(REQUEST_BARRIER, NULL, 0, timeout_ms, done, arg));
+}
+
+void
+replica_step(struct replica *replica, enum replica_step step, uint64_t id,
+             const char *address, uint32_t timeout_ms, replica_done done, void *arg)
+{
+    const char *where = address ? address : "";
+    struct request *request = replica_request_new(REQUEST_STEP, where, strlen(where) + 1,
+                                                  timeout_ms, done, arg);
+    if (request) {
+        request->step = step;
+        request->id = id;
+    }
+    hand_in(replica, request);
+}
+
+void
+replica_transfer(struct replica *replica, uint64_t id, uint32_t timeout_ms,
+                 replica_done done, void *arg)
+{
+    struct request *request =
+        replica_request_new(REQUEST_TRANSFER, NULL, 0, timeout_ms, done, arg);
+    if (request)
+        request->id = id;
+    hand_in(replica, request);
 }

@@ -49,6 +49,26 @@ replica_propose_wait(struct replica *replica, const void *command, size_t len,
 }
 
 enum st_code
+replica_step_wait(struct replica *replica, enum replica_step step, uint64_t id,
+                  const char *address, uint32_t timeout_ms, struct st_err *err)
+{
+    struct waiting waiting = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                              .changed = PTHREAD_COND_INITIALIZER};
+    replica_step(replica, step, id, address, timeout_ms, wake, &waiting);
+    return wait_for(&waiting, err);
+}
+
+enum st_code
+replica_transfer_wait(struct replica *replica, uint64_t id, uint32_t timeout_ms,
+                      struct st_err *err)
+{
+    struct waiting waiting = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                              .changed = PTHREAD_COND_INITIALIZER};
+    replica_transfer(replica, id, timeout_ms, wake, &waiting);
+    return wait_for(&waiting, err);
+}
+
+enum st_code
 replica_barrier_wait(struct replica *replica, uint32_t timeout_ms, struct st_err *err)
 {
     struct waiting waiting = {.lock = PTHREAD_MUTEX_INITIALIZER,

@@ -30,6 +30,7 @@ enum {
     STORE_FORMAT = 1,    /* written into every store; a later one is refused */
     STORE_KEY_MAX = 200, /* bytes in a record's key; at least 1 */
     STORE_VALUE_MAX = 16 * 1024 * 1024,
+    STORE_NONCE_LEN = 16,
 };
 
 struct store_config {
@@ -65,6 +66,13 @@ void store_batch_join(struct store_batch *batch, struct store_batch *last);
 
 void store_put_member(struct store_batch *batch, uint64_t member);
 void store_put_hard(struct store_batch *batch, uint64_t term, uint64_t vote);
+/* Which start of a member (this one, or another) was the last that this one has seen. */
+struct store_boot {
+    uint64_t number;
+    uint8_t nonce[STORE_NONCE_LEN];
+};
+void store_put_boot(struct store_batch *batch, uint64_t member,
+                    const struct store_boot *boot);
 /* Index follows the last.  Borrows bytes until the batch is done or freed. */
 void store_append(struct store_batch *batch, uint64_t index, uint64_t term, uint16_t type,
                   const void *bytes, size_t len);
@@ -105,6 +113,10 @@ struct store_head {
     uint64_t first, last; /* of the log; empty: last is first - 1 */
 };
 enum st_code store_head(struct store *store, struct store_head *out, struct st_err *err);
+
+/* Zeros where none was seen. */
+enum st_code store_boot(struct store *store, uint64_t member, struct store_boot *out,
+                        struct st_err *err);
 
 struct store_entry {
     uint64_t index, term;

@@ -100,6 +100,16 @@ store_put_hard(struct store_batch *batch, uint64_t term, uint64_t vote)
 }
 
 void
+store_put_boot(struct store_batch *batch, uint64_t member, const struct store_boot *boot)
+{
+    add_copy(batch, (struct change){.kind = CHANGE_BOOT,
+                                    .a = member,
+                                    .b = boot->number,
+                                    .bytes = boot->nonce,
+                                    .len = sizeof(boot->nonce)});
+}
+
+void
 store_append(struct store_batch *batch, uint64_t index, uint64_t term, uint16_t type,
              const void *bytes, size_t len)
 {

@@ -7,6 +7,7 @@
 enum change_kind {
     CHANGE_MEMBER,        /* a */
     CHANGE_HARD,          /* a term, b vote */
+    CHANGE_BOOT,          /* a member, b number, bytes */
     CHANGE_APPEND,        /* a index, b term, type, bytes */
     CHANGE_CUT_TAIL,      /* a index */
     CHANGE_CUT_HEAD,      /* a index */

@@ -6,6 +6,7 @@
  *                                   "member"  u64 id
  *                                   "hard"    u64 term, u64 vote
  *                                   "base"    u64 index, u64 term
+ *                                   "boot/ID" u64 number, 16 bytes nonce
  *                                   "state"   u64 applied, u64 count, u64 sum
  *   log    u64 BE index -> row      u64 term, u16 type, the entry's bytes
  *   conf   u64 BE index -> row      the configuration's bytes
@@ -34,6 +35,8 @@ enum store_table {
 enum {
     ROW_HEAD = 4,       /* the checksum */
     ENTRY_HEAD = 8 + 2, /* term, type */
+    BOOT_LEN = 8 + STORE_NONCE_LEN,
+    BOOT_NAME_MAX = 32,
 };
 
 struct store_state {
@@ -64,6 +67,8 @@ struct store {
     bool broken;
     struct st_err why; /* it is broken */
 };
+
+void store_boot_name(uint64_t member, char out[BOOT_NAME_MAX]);
 
 uint32_t store_checksum(enum store_table table, const void *key, size_t key_len,
                         const void *rest, size_t len);

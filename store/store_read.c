@@ -104,6 +104,24 @@ store_head(struct store *store, struct store_head *out, struct st_err *err)
     return ST_OK;
 }
 
+enum st_code
+store_boot(struct store *store, uint64_t member, struct store_boot *out,
+           struct st_err *err)
+{
+    AUTO(reading_end) struct reading reading = {0};
+    char name[BOOT_NAME_MAX];
+    uint8_t bytes[BOOT_LEN];
+    store_boot_name(member, name);
+    enum st_code code = reading_begin(store, &reading, err);
+    if (!code)
+        code = store_get_meta(store, reading.txn, name, bytes, sizeof(bytes), err);
+    if (code)
+        return code;
+    out->number = store_unpack(bytes, 8);
+    memcpy(out->nonce, bytes + 8, STORE_NONCE_LEN);
+    return ST_OK;
+}
+
 static enum st_code
 parse_entry(struct store *store, const MDB_val *key, const MDB_val *row,
             struct store_entry *out, struct st_err *err)

@@ -61,6 +61,12 @@ store_unpack(const uint8_t *in, size_t bytes)
 }
 
 void
+store_boot_name(uint64_t member, char out[BOOT_NAME_MAX])
+{
+    snprintf(out, BOOT_NAME_MAX, "boot/%llu", (unsigned long long)member);
+}
+
+void
 store_index_key(uint64_t index, uint8_t out[8])
 {
     for (int i = 0; i < 8; i++)

@@ -29,6 +29,18 @@ put_meta(struct writing *w, const char *name, const uint64_t *numbers, size_t co
 }
 
 static enum st_code
+put_boot(struct writing *w, const struct change *change, struct st_err *err)
+{
+    char name[BOOT_NAME_MAX];
+    uint8_t bytes[BOOT_LEN];
+    store_boot_name(change->a, name);
+    store_pack(bytes, change->b, 8);
+    memcpy(bytes + 8, change->bytes, STORE_NONCE_LEN);
+    return store_put(w->store, w->txn, TABLE_META, name, strlen(name), bytes,
+                     sizeof(bytes), err);
+}
+
+static enum st_code
 append(struct writing *w, const struct change *change, struct st_err *err)
 {
     uint8_t key[8], *row;
@@ -175,6 +187,8 @@ make_change(struct writing *w, const struct change *change, struct st_err *err)
         return put_meta(w, "member", (uint64_t[]){change->a}, 1, err);
     case CHANGE_HARD:
         return put_meta(w, "hard", (uint64_t[]){change->a, change->b}, 2, err);
+    case CHANGE_BOOT:
+        return put_boot(w, change, err);
     case CHANGE_APPEND:
         return append(w, change, err);
     case CHANGE_CUT_TAIL:

@@ -2,6 +2,10 @@
 
 #include <stdio.h>
 
+enum {
+    PATIENT_MS = 60000,
+};
+
 enum st_code
 connect_prepare(const struct invocation *in, struct connection *out, struct st_err *err)
 {
@@ -62,21 +66,56 @@ connect_close(struct connection *connection)
     secret_wipe(&connection->seed);
 }
 
-enum st_code
-connect_call(struct connection *connection, const char *method,
-             const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
-             ProtobufCMessage **out, struct st_err *err)
+static enum st_code
+call(const struct connection *connection, struct rpc_channel *channel, const char *method,
+     const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
+     ProtobufCMessage **out, struct st_err *err)
 {
     char path[80], addresses[120];
     snprintf(path, sizeof(path), "/api.ClusterManagement/%s", method);
-    enum st_code code = rpc_unary(connection->channel, path, request, answer,
-                                  connection->timeout_ms, out, err);
+    enum st_code code =
+        rpc_unary(channel, path, request, answer, connection->timeout_ms, out, err);
     if (!code)
         return ST_OK;
     if (err->reason == ST_REASON_UNREACHABLE || err->reason == ST_REASON_OTHER_SERVER)
         return st_wrap(err, "cluster %s", connection->context.name);
     config_addresses_format(&connection->context, addresses, sizeof(addresses));
     return st_wrap(err, "cluster %s at %s", connection->context.name, addresses);
+}
+
+enum st_code
+connect_call(struct connection *connection, const char *method,
+             const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
+             ProtobufCMessage **out, struct st_err *err)
+{
+    return call(connection, connection->channel, method, request, answer, out, err);
+}
+
+void
+connect_patiently(const struct invocation *in, struct connection *connection)
+{
+    if (!in->options[OPTION_TIMEOUT])
+        connection->timeout_ms = PATIENT_MS;
+}
+
+enum st_code
+connect_insist(struct connection *connection, const char *method,
+               const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
+               ProtobufCMessage **out, struct st_err *err)
+{
+    enum st_code code = connect_call(connection, method, request, answer, out, err);
+    if (!code || err->reason != ST_REASON_RECORDED)
+        return code;
+    for (size_t i = 0; i < connection->context.address_count; i++) {
+        AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
+        struct st_err other = {0};
+        if (connect_to(connection, i, &channel, &other))
+            continue;
+        code = call(connection, channel, method, request, answer, out, &other);
+        if (!code || code == ST_NOT_FOUND)
+            return ST_OK;
+    }
+    return err->code;
 }
 
 void

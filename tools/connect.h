@@ -32,6 +32,15 @@ enum st_code connect_call(struct connection *connection, const char *method,
                           const ProtobufCMessage *request,
                           const ProtobufCMessageDescriptor *answer,
                           ProtobufCMessage **out, struct st_err *err);
+/* For what makes or ends a master, which takes longer: unless --timeout was given. */
+void connect_patiently(const struct invocation *in, struct connection *connection);
+/* connect_call() for what removes; where the master that answered has recorded that, but
+ * cannot say how it ended (it is the one that is removed, or stops), each is asked again,
+ * and to be not found is to be removed.  *out may stay NULL. */
+enum st_code connect_insist(struct connection *connection, const char *method,
+                            const ProtobufCMessage *request,
+                            const ProtobufCMessageDescriptor *answer,
+                            ProtobufCMessage **out, struct st_err *err);
 void connect_answer_free(ProtobufCMessage *answer);
 AUTO_DEFINE(ProtobufCMessage *, connect_answer_freep, connect_answer_free)
 

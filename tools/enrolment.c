@@ -1,40 +1,16 @@
 /* stctl enrolment: the files with which machines come. */
-#include "proto/file.h"
 #include "tools/connect.h"
+#include "tools/keep.h"
 #include "tools/table.h"
 #include "tools/text.h"
 
-#include <errno.h>
-#include <libgen.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 enum {
     USES_MAX = 100000,
     REQUEST_ID_LEN = 16,
 };
-
-/* Before the master makes a secret that would then have nowhere to go. */
-static enum st_code
-check_writable(const char *path, struct st_err *err)
-{
-    char copy[PATH_MAX];
-    struct stat st;
-    if (strlen(path) >= PATH_MAX)
-        return st_fail(err, ST_INVALID_ARGUMENT, "--out is too long");
-    if (lstat(path, &st) == 0)
-        return st_fail(err, ST_ALREADY_EXISTS,
-                       "%.250s is there already and is not overwritten: move it away, or "
-                       "choose another file with --out",
-                       path);
-    strcpy(copy, path);
-    if (access(dirname(copy), W_OK | X_OK))
-        return st_fail(err, ST_FAILED_PRECONDITION, "%.250s cannot be written: %s", path,
-                       strerror(errno));
-    return ST_OK;
-}
 
 static enum st_code
 make_request(const struct invocation *in, Api__NewEnrolmentConfigRequest *out,
@@ -75,14 +51,7 @@ write_config(const struct connection *connection, const Api__EnrolmentConfig *ma
     file.masters_cert = made->masters_cert;
     file.n_master_ips = made->n_master_ips;
     file.master_ips = made->master_ips;
-    size_t len = api__enrolment_config__get_packed_size(&file);
-    AUTO(st_freep) uint8_t *packed = malloc(len);
-    if (!packed)
-        return st_fail(err, ST_INTERNAL, "no memory for %.200s", path);
-    api__enrolment_config__pack(&file, packed);
-    enum st_code code = file_write(path, 0600, packed, len, err);
-    explicit_bzero(packed, len);
-    return code;
+    return keep_write(path, &file.base, err);
 }
 
 static enum st_code
@@ -115,7 +84,7 @@ stctl_enrolment_create(const struct invocation *in, struct st_err *err)
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
     enum st_code code = make_request(in, &request, &request_id, err);
     if (!code)
-        code = check_writable(path, err);
+        code = keep_check(path, err);
     if (!code)
         code = connect_open(in, &connection, err);
     if (!code)

@@ -80,6 +80,8 @@ exit_advice(const struct st_err *err)
         return "start the masters that are down (`stctl status`), then try again";
     case ST_REASON_BUSY:
         return "try again in a moment";
+    case ST_REASON_RECORDED:
+        return "see `stctl master list`";
     case ST_REASON_NOT_ADOPTED:
         return "`stctl node adopt` it first";
     case ST_REASON_NONE:

@@ -205,6 +205,16 @@ stctl_node_show(const struct invocation *in, struct st_err *err)
     return ST_OK;
 }
 
+/* A person is told why nothing happens for a while. */
+static void
+be_patient(const struct invocation *in, struct connection *connection, const char *why)
+{
+    connect_patiently(in, connection);
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "waiting up to %u s: %s ...\n", connection->timeout_ms / 1000,
+                why);
+}
+
 enum st_code
 stctl_node_adopt(const struct invocation *in, struct st_err *err)
 {
@@ -220,6 +230,8 @@ stctl_node_adopt(const struct invocation *in, struct st_err *err)
     if (code)
         return code;
     request.node_id = node->node_id;
+    if (request.role == API__NODE__STATE__MASTER)
+        be_patient(in, &connection, "it becomes a master once it has caught up");
     code = connect_call(&connection, "AddNode", &request.base,
                         &api__add_node_response__descriptor, &answer, err);
     if (code)
@@ -265,8 +277,11 @@ stctl_node_remove(const struct invocation *in, struct st_err *err)
     if (code)
         return code;
     request.node_id = node->node_id;
-    code = connect_call(&connection, "RemoveNode", &request.base,
-                        &api__remove_node_request__descriptor, &answer, err);
+    request.force = in->options[OPTION_FORCE] != NULL;
+    if (node->state == API__NODE__STATE__MASTER)
+        be_patient(in, &connection, "it leaves the other masters");
+    code = connect_insist(&connection, "RemoveNode", &request.base,
+                          &api__remove_node_request__descriptor, &answer, err);
     if (code)
         return code;
     if (in->json)

@@ -33,18 +33,20 @@ _stctl()
     if [[ $cur == -* ]]; then
         _stctl_options "$noun $verb"
     elif [[ -z $noun ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node status' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node master status' -- "$cur")
     elif [[ -z $verb ]]; then
         case $noun in
             context) mapfile -t COMPREPLY < <(compgen -W 'add use list remove' -- "$cur") ;;
             enrolment) mapfile -t COMPREPLY < <(compgen -W 'create list revoke' -- "$cur") ;;
             node) mapfile -t COMPREPLY < <(compgen -W 'list show adopt remove' -- "$cur") ;;
+            master) mapfile -t COMPREPLY < <(compgen -W 'invite list remove' -- "$cur") ;;
         esac
     elif [[ -z $argument ]]; then
         case "$noun $verb" in
             'context use' | 'context remove') _stctl_names context ;;
             'enrolment revoke') _stctl_names enrolment ;;
             'node show' | 'node adopt' | 'node remove') _stctl_names node ;;
+            'master remove') _stctl_names master ;;
         esac
     fi
 } &&
@@ -59,7 +61,8 @@ _stctl_options()
         'enrolment create') options+=' --uses --expires --out' ;;
         'node list') options+=' --state' ;;
         'node adopt') options+=' --role' ;;
-        'node remove') options+=' --yes' ;;
+        'node remove' | 'master remove') options+=' --yes --force' ;;
+        'master invite') options+=' --expires --out' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
 }
@@ -71,7 +74,7 @@ _stctl_names()
     case $1 in
         context) column=substr\(\$0,6\) ;;
         enrolment) column=\$3 ;;
-        node) column=\$1 ;;
+        node | master) column=\$1 ;;
     esac
     local names
     names=$(stctl "$1" list --timeout 1s 2>/dev/null |

@@ -46,12 +46,30 @@ const struct verb stctl_verbs[] = {
     {"node", "adopt", "ID", OPTION_BIT(OPTION_ROLE), "Lets a registered node unlock",
      "ID is the node's id or its beginning, with smalltown- or without.  Compare it "
      "with\n"
-     "what the machine itself shows: whoever has an enrolment file can register.\n",
+     "what the machine itself shows: whoever has an enrolment file can register.\n"
+     "With --role master it becomes a master, too, also if it is a worker already: that\n"
+     "is answered when it has caught up with the others.\n",
      stctl_node_adopt},
-    {"node", "remove", "ID", OPTION_BIT(OPTION_YES), "Destroys a node's half of its key",
+    {"node", "remove", "ID", OPTION_BIT(OPTION_YES) | OPTION_BIT(OPTION_FORCE),
+     "Destroys a node's half of its key",
      "ID is the node's id or its beginning, with smalltown- or without.  The node can\n"
-     "never unlock again; what is on its disk is lost.\n",
+     "never unlock again; what is on its disk is lost.  If it is a master, its\n"
+     "certificate is revoked.\n",
      stctl_node_remove},
+    {"master", "invite", "NAME", OPTION_BIT(OPTION_EXPIRES) | OPTION_BIT(OPTION_OUT),
+     "Makes a ticket with which a host becomes a master",
+     "For a host without a TPM, once.  The file (--out, by default ticket.pb here, "
+     "0600)\n"
+     "holds a secret: on the host it is what `smalltown-nms join` reads.\n",
+     stctl_master_invite},
+    {"master", "list", NULL, 0, "Lists the masters as one of them sees them", NULL,
+     stctl_master_list},
+    {"master", "remove", "ID", OPTION_BIT(OPTION_YES) | OPTION_BIT(OPTION_FORCE),
+     "Ends a master that is no node",
+     "ID is its number in `stctl master list`.  Its certificate is revoked; it can "
+     "never\n"
+     "come back under this number.  (A master that is a node: `stctl node remove`.)\n",
+     stctl_master_remove},
     {"status", NULL, NULL, 0, "Tells how the cluster and each of its masters are",
      "Asks every master of the context.  Exit status 5 where none has a leader.\n",
      stctl_status},

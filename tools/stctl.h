@@ -27,6 +27,7 @@ enum stctl_option {
     OPTION_CERT,
     OPTION_EXPIRES,
     OPTION_FINGERPRINT,
+    OPTION_FORCE,
     OPTION_KEY,
     OPTION_MASTERS_CERT,
     OPTION_NAME,
@@ -65,7 +66,7 @@ struct verb {
 extern const struct verb stctl_verbs[];
 extern const size_t stctl_verb_count;
 
-/* keygen.c, context.c, enrolment.c, node.c, status.c */
+/* keygen.c, context.c, enrolment.c, node.c, master.c, status.c */
 enum st_code stctl_keygen(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_add(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_use(const struct invocation *in, struct st_err *err);
@@ -78,6 +79,9 @@ enum st_code stctl_node_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_show(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_adopt(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_remove(const struct invocation *in, struct st_err *err);
+enum st_code stctl_master_invite(const struct invocation *in, struct st_err *err);
+enum st_code stctl_master_list(const struct invocation *in, struct st_err *err);
+enum st_code stctl_master_remove(const struct invocation *in, struct st_err *err);
 enum st_code stctl_status(const struct invocation *in, struct st_err *err);
 
 /* option.c: fills words and options.  ST_INVALID_ARGUMENT for what no verb knows. */

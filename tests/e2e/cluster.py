@@ -32,8 +32,9 @@ ENVIRONMENT = {
     **os.environ,
     "TSS2_LOG": "all+NONE",
     "ASAN_OPTIONS": f"exitcode={SANITIZER_EXIT}",
+    # In quotes: a path may hold a space or a colon.
     "LSAN_OPTIONS": f"exitcode={SANITIZER_EXIT}:print_suppressions=0:suppressions="
-                    + os.path.join(SOURCE, "tests", "lsan.supp").replace(":", "\\:"),
+                    f'"{os.path.join(SOURCE, "tests", "lsan.supp")}"',
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 

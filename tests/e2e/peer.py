@@ -21,11 +21,12 @@ ALL_PCRS = "sha256:" + ",".join(str(pcr) for pcr in range(16))
 FOR_EVER = datetime.datetime(9999, 12, 31, 23, 59, 59)
 
 
-def self_signed(key, name="peer", extensions=()):
+def self_signed(key, name="peer", extensions=(), begins=datetime.datetime(1970, 1, 1),
+                ends=FOR_EVER):
     """An Ed25519 certificate in DER, as long as time."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), 7,
-                                      datetime.datetime(1970, 1, 1), FOR_EVER)
+                                      begins, ends)
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
     return builder.sign(key, None).public_bytes(serialization.Encoding.DER)
@@ -41,13 +42,14 @@ def node_id_of(key):
     return "smalltown-" + raw[:16].hex()
 
 
-def channel_to(address, port, root_pem, key_pem=None, cert_pem=None):
+def channel_to(address, port, root_pem, key_pem=None, cert_pem=None, options=()):
     """A stock gRPC channel: masters.pem is the root, the name in it is overridden."""
     return grpc.secure_channel(
         f"{address}:{port}",
         grpc.ssl_channel_credentials(root_pem, key_pem, cert_pem),
         (("grpc.ssl_target_name_override", "smalltown-master"),
-         ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)))
+         ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1),
+         *options))
 
 
 class Machine:

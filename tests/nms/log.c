@@ -141,6 +141,60 @@ log_load(const struct log_member *member, struct state **out, struct st_err *err
     return log_load_as_is(member, out, err);
 }
 
+/* "key hex\n" becomes a record; anything else fails the test. */
+static void
+record_parse(struct log_member *member, char *line)
+{
+    char *hex = strchr(line, ' ');
+    assert_non_null(hex);
+    *hex++ = 0;
+    uint8_t value[4096];
+    size_t len = 0;
+    for (unsigned byte; len < sizeof(value) && sscanf(hex, "%2x", &byte) == 1; hex += 2)
+        value[len++] = (uint8_t)byte;
+    assert_int_equal(*hex, '\n');
+    struct replica_change change = {member};
+    replica_change_put(&change, line, strlen(line), value, len);
+}
+
+static void
+begin_from_disk(struct log_member *member, uint64_t index)
+{
+    struct st_err err = {0};
+    assert_ok(log_load(member, &member->state, &err));
+    member->machine = state_machine(member->state);
+    member->index = index;
+}
+
+void
+log_copy(const struct log_member *from, struct log_member *member)
+{
+    struct replica_change change = {member};
+    log_close(member);
+    memset(member, 0, sizeof(*member));
+    for (size_t i = 0; i < from->count; i++) {
+        const struct log_record *record = &from->records[i];
+        replica_change_put(&change, record->key, strlen(record->key), record->value,
+                           record->len);
+    }
+    begin_from_disk(member, from->index);
+}
+
+void
+log_read(struct log_member *member, const char *path)
+{
+    char line[8192];
+    log_close(member);
+    memset(member, 0, sizeof(*member));
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file))
+        if (*line != '#')
+            record_parse(member, line);
+    fclose(file);
+    begin_from_disk(member, 1000);
+}
+
 const struct log_record *
 log_find(const struct log_member *member, const char *key)
 {
@@ -181,8 +235,8 @@ log_node_make(unsigned seed, const uint8_t secret_hash[32], struct log_node *out
     bytes_of(&node->ak_public, out->ak, sizeof(out->ak));
     bytes_of(&node->ek_pubkey, out->ek, sizeof(out->ek));
     bytes_of(&node->secret_hash, out->secret_hash, sizeof(out->secret_hash));
-    node->address = node->ak_public; /* any bytes that live as long */
-    node->address.len = 4;
+    memcpy(out->address, &seed, sizeof(out->address));
+    bytes_of(&node->address, out->address, sizeof(out->address));
 }
 
 enum st_code
@@ -248,5 +302,124 @@ log_remove_node(struct log_member *member, const char *id, struct st_err *err)
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_REMOVE_NODE;
     command.remove_node = &remove_node;
+    return log_apply(member, &command, err);
+}
+
+void
+log_found(struct log_member *member)
+{
+    static uint8_t seed[ED25519_SEED_LEN], address[4] = {192, 0, 2, 1};
+    struct st_err err = {0};
+    State__Cluster cluster = STATE__CLUSTER__INIT;
+    cluster.name = (char *)"home";
+    cluster.crl_number = 1;
+    bytes_of(&cluster.masters_seed, seed, sizeof(seed));
+    bytes_of(&cluster.masters_cert, seed, 1);
+    State__Member first = STATE__MEMBER__INIT;
+    first.id = 1;
+    bytes_of(&first.address, address, sizeof(address));
+    State__Found found = STATE__FOUND__INIT;
+    found.cluster = &cluster;
+    found.member = &first;
+    State__Command command = STATE__COMMAND__INIT;
+    command.time = LOG_START;
+    command.change_case = STATE__COMMAND__CHANGE_FOUND;
+    command.found = &found;
+    assert_ok(log_apply(member, &command, &err));
+}
+
+enum st_code
+log_adopt_master(struct log_member *member, const char *node_id, uint64_t id,
+                 struct st_err *err)
+{
+    static uint8_t cert[] = "a certificate", key[] = "a key";
+    State__Member made = STATE__MEMBER__INIT;
+    made.id = id;
+    bytes_of(&made.cert, cert, sizeof(cert));
+    bytes_of(&made.key, key, sizeof(key));
+    State__AdoptMaster adopt_master = STATE__ADOPT_MASTER__INIT;
+    adopt_master.node_id = (char *)node_id;
+    adopt_master.member = &made;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_ADOPT_MASTER;
+    command.adopt_master = &adopt_master;
+    return log_apply(member, &command, err);
+}
+
+enum st_code
+log_invite(struct log_member *member, const char *name, const uint8_t secret_hash[32],
+           int64_t time, int64_t expires_at, struct st_err *err)
+{
+    State__Ticket ticket = STATE__TICKET__INIT;
+    ticket.name = (char *)name;
+    bytes_of(&ticket.secret_hash, (uint8_t *)secret_hash, 32);
+    ticket.expires_at = expires_at;
+    State__InviteMaster invite_master = STATE__INVITE_MASTER__INIT;
+    invite_master.ticket = &ticket;
+    State__Command command = STATE__COMMAND__INIT;
+    command.time = time;
+    command.change_case = STATE__COMMAND__CHANGE_INVITE_MASTER;
+    command.invite_master = &invite_master;
+    return log_apply(member, &command, err);
+}
+
+enum st_code
+log_join(struct log_member *member, const uint8_t secret_hash[32], uint64_t id,
+         uint8_t address, uint8_t key, int64_t time, struct st_err *err)
+{
+    static uint8_t cert[] = "a certificate";
+    uint8_t bytes[4] = {192, 0, 2, address}, public_key[ED25519_PUBLIC_LEN];
+    memset(public_key, key, sizeof(public_key));
+    State__Member made = STATE__MEMBER__INIT;
+    made.id = id;
+    bytes_of(&made.address, bytes, sizeof(bytes));
+    bytes_of(&made.cert, cert, sizeof(cert));
+    bytes_of(&made.public_key, public_key, sizeof(public_key));
+    State__JoinMaster join_master = STATE__JOIN_MASTER__INIT;
+    bytes_of(&join_master.secret_hash, (uint8_t *)secret_hash, 32);
+    join_master.member = &made;
+    State__Command command = STATE__COMMAND__INIT;
+    command.time = time;
+    command.change_case = STATE__COMMAND__CHANGE_JOIN_MASTER;
+    command.join_master = &join_master;
+    return log_apply(member, &command, err);
+}
+
+enum st_code
+log_phase(struct log_member *member, uint64_t id, State__Phase from, State__Phase to,
+          struct st_err *err)
+{
+    State__MemberPhase member_phase = STATE__MEMBER_PHASE__INIT;
+    member_phase.id = id;
+    member_phase.from = from;
+    member_phase.to = to;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_MEMBER_PHASE;
+    command.member_phase = &member_phase;
+    return log_apply(member, &command, err);
+}
+
+enum st_code
+log_remove_master(struct log_member *member, uint64_t id, struct st_err *err)
+{
+    State__RemoveMaster remove_master = STATE__REMOVE_MASTER__INIT;
+    remove_master.id = id;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_REMOVE_MASTER;
+    command.remove_master = &remove_master;
+    return log_apply(member, &command, err);
+}
+
+enum st_code
+log_gone(struct log_member *member, uint64_t id, uint64_t crl_number, struct st_err *err)
+{
+    static uint8_t crl[] = "a newer list";
+    State__MemberGone member_gone = STATE__MEMBER_GONE__INIT;
+    member_gone.id = id;
+    member_gone.crl_number = crl_number;
+    bytes_of(&member_gone.crl, crl, sizeof(crl));
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_MEMBER_GONE;
+    command.member_gone = &member_gone;
     return log_apply(member, &command, err);
 }

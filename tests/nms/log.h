@@ -39,13 +39,17 @@ enum st_code log_load(const struct log_member *member, struct state **out,
 /* The same, without putting the records into the order of their keys before. */
 enum st_code log_load_as_is(const struct log_member *member, struct state **out,
                             struct st_err *err);
+/* Instead of what was there: the records of a file, "key hex" in each line. */
+void log_read(struct log_member *member, const char *path);
+/* Instead of what was there: what another member has. */
+void log_copy(const struct log_member *from, struct log_member *member);
 const struct log_record *log_find(const struct log_member *member, const char *key);
 void log_digest(struct state *state, uint8_t out[SHA256_LEN]);
 
-/* A node in which `seed` decides everything: id, EK, AK, key. */
+/* A node in which `seed` decides everything: id, EK, AK, key, address. */
 struct log_node {
     char id[NODE_ID_LEN + 1];
-    uint8_t key[32], ek[40], ak[40], cert[40], secret_hash[32];
+    uint8_t key[32], ek[40], ak[40], cert[40], secret_hash[32], address[4];
     State__Node message;
 };
 void log_node_make(unsigned seed, const uint8_t secret_hash[32], struct log_node *out);
@@ -60,5 +64,23 @@ enum st_code log_remove_enrolment(struct log_member *member, const char *name,
 enum st_code log_adopt(struct log_member *member, const char *id, struct st_err *err);
 enum st_code log_remove_node(struct log_member *member, const char *id,
                              struct st_err *err);
+
+/* A cluster whose only master is member 1 on 192.0.2.1, with the list number 1. */
+void log_found(struct log_member *member);
+enum st_code log_adopt_master(struct log_member *member, const char *node_id, uint64_t id,
+                              struct st_err *err);
+enum st_code log_invite(struct log_member *member, const char *name,
+                        const uint8_t secret_hash[32], int64_t time, int64_t expires_at,
+                        struct st_err *err);
+/* Address 192.0.2.<address>, a public key of 32 bytes `key`. */
+enum st_code log_join(struct log_member *member, const uint8_t secret_hash[32],
+                      uint64_t id, uint8_t address, uint8_t key, int64_t time,
+                      struct st_err *err);
+enum st_code log_phase(struct log_member *member, uint64_t id, State__Phase from,
+                       State__Phase to, struct st_err *err);
+enum st_code log_remove_master(struct log_member *member, uint64_t id,
+                               struct st_err *err);
+enum st_code log_gone(struct log_member *member, uint64_t id, uint64_t crl_number,
+                      struct st_err *err);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "proto/scope.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wolfssl/wolfcrypt/aes.h>
@@ -15,7 +16,10 @@ enum {
     POINT = 32, /* bytes of a coordinate of P-256 */
 };
 
+/* A TPM does one thing after the other, also where several machines of a test share it.
+ */
 struct machine_ek {
+    pthread_mutex_t tpm; /* guards both, and the AK beside it */
     WC_RNG rng;
     ecc_key key;
 };
@@ -27,6 +31,7 @@ ek_make(struct forge_bytes *out_spki)
 {
     struct machine_ek *ek = calloc(1, sizeof(*ek));
     assert_non_null(ek);
+    must(pthread_mutex_init(&ek->tpm, NULL));
     must(wc_InitRng(&ek->rng));
     must(wc_ecc_init(&ek->key));
     must(wc_ecc_make_key_ex(&ek->rng, POINT, &ek->key, ECC_SECP256R1));
@@ -46,6 +51,7 @@ ek_free(struct machine_ek *ek)
 {
     wc_ecc_free(&ek->key);
     wc_FreeRng(&ek->rng);
+    pthread_mutex_destroy(&ek->tpm);
     free(ek);
 }
 
@@ -98,7 +104,9 @@ machine_quote(struct machine *machine, const uint8_t nonce[NONCE_LEN])
     forge_bytes_free(&machine->quote);
     forge_bytes_free(&machine->signature);
     machine->quote = forge_attest(&attest);
+    must(pthread_mutex_lock(&machine->ek->tpm));
     const TPMT_SIGNATURE signature = forge_sign(machine->ak, &machine->quote);
+    must(pthread_mutex_unlock(&machine->ek->tpm));
     if (forge_ak_kind(machine->ak) == FORGE_RSA) /* bare, as the contract has it */
         machine->signature = forge_copy(signature.signature.rsassa.sig.buffer,
                                         signature.signature.rsassa.sig.size);
@@ -156,7 +164,9 @@ machine_solve(struct machine *machine, const Api__TPM2AttestRequest *request)
     const uint8_t iv[16] = {0};
     assert_int_equal(request->ak_challenge_secret.len, 2 * (2 + POINT));
     assert_int_equal(request->ak_challenge.len, 2 + 32 + 2 + 32);
+    must(pthread_mutex_lock(&machine->ek->tpm));
     seed_recover(machine->ek, request->ak_challenge_secret.data, seed);
+    must(pthread_mutex_unlock(&machine->ek->tpm));
     const uint8_t *identity = request->ak_challenge.data + 2 + 32;
     kdf_a(seed, "INTEGRITY", "", 0, 256, hmac_key);
     Hmac hmac;

@@ -457,6 +457,15 @@ zero_global_key(struct machine *machine, Api__TPM2FlowRequest *request)
         request->new_node_info->global_unlock_key.data = zeroes;
 }
 
+/* The secret is wrong as well: what is malformed is said before a record is looked at. */
+static void
+stretch_global_key_of_a_stranger(struct machine *machine, Api__TPM2FlowRequest *request)
+{
+    stretch_global_key(machine, request);
+    if (request->stage_case == API__TPM2_FLOW_REQUEST__STAGE_NEW_NODE_INFO)
+        request->new_node_info->enrolment_config->enrolment_secret.data = zeroes;
+}
+
 static void
 spoil_id_cert(struct machine *machine, Api__TPM2FlowRequest *request)
 {
@@ -494,6 +503,8 @@ N30_a_node_that_says_strange_things_of_itself_is_refused(void **state)
     for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
         field_len = keys[i];
         refused(town, &machine, stretch_global_key, ST_INVALID_ARGUMENT, "malformed");
+        refused(town, &machine, stretch_global_key_of_a_stranger, ST_INVALID_ARGUMENT,
+                "malformed");
     }
     refused(town, &machine, zero_global_key, ST_INVALID_ARGUMENT, "malformed");
     refused(town, &machine, drop_config, ST_INVALID_ARGUMENT, "malformed");

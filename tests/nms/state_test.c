@@ -200,6 +200,40 @@ a_repeated_request_changes_nothing_and_answers_the_same(void **state)
     assert_string_equal(err.text, "no enrolment rack9");
 }
 
+/* The secret of then is stored nowhere: who asked again with another one must not be told
+ * that it is good.  Who asks with the same one hears the same, whatever came after it. */
+static void
+N31_a_repeated_request_with_another_secret_is_told_that_it_exists(void **state)
+{
+    struct log_member *member = *state;
+    uint8_t id[REQUEST_ID_LEN] = "0123456789abcde", secret[32] = {0xdd};
+    struct st_err err = {0};
+    State__Enrolment enrolment = STATE__ENROLMENT__INIT;
+    enrolment.name = (char *)"rack3";
+    enrolment.secret_hash.data = secret;
+    enrolment.secret_hash.len = sizeof(secret);
+    enrolment.uses_left = 1;
+    enrolment.expires_at = later;
+    State__NewEnrolment new_enrolment = STATE__NEW_ENROLMENT__INIT;
+    new_enrolment.enrolment = &enrolment;
+    State__Command command = STATE__COMMAND__INIT;
+    command.time = LOG_START;
+    command.request_id.data = id;
+    command.request_id.len = sizeof(id);
+    command.change_case = STATE__COMMAND__CHANGE_NEW_ENROLMENT;
+    command.new_enrolment = &new_enrolment;
+    assert_ok(log_apply(member, &command, &err));
+    secret[0] ^= 1;
+    assert_code(log_apply(member, &command, &err), ST_ALREADY_EXISTS);
+    assert_int_equal(err.reason, ST_REASON_EXISTS);
+    secret[0] ^= 1;
+    assert_ok(log_remove_enrolment(member, "rack3", &err));
+    assert_ok(log_apply(member, &command, &err));
+    assert_code(
+        state_enrolment(member->state, "rack3", &(State__Enrolment *){NULL}, &err),
+        ST_NOT_FOUND);
+}
+
 static void
 only_the_newest_requests_are_remembered(void **state)
 {
@@ -306,6 +340,55 @@ two_records_of_one_tpm_end_the_start(void **state)
     assert_code(log_load(member, &loaded, &err), ST_DATA_LOSS);
 }
 
+/* What a command about the masters is made of; lives as long as the command. */
+struct random_member {
+    State__Member member;
+    State__AdoptMaster adopt_master;
+    State__MemberPhase member_phase;
+    State__RemoveMaster remove_master;
+    State__MemberGone member_gone;
+};
+
+static void
+command_of_member(State__Command *command, struct random_member *parts, char *node_id,
+                  unsigned *seed)
+{
+    const ProtobufCBinaryData bytes = {5, (uint8_t *)"bytes"};
+    *parts = (struct random_member){STATE__MEMBER__INIT, STATE__ADOPT_MASTER__INIT,
+                                    STATE__MEMBER_PHASE__INIT, STATE__REMOVE_MASTER__INIT,
+                                    STATE__MEMBER_GONE__INIT};
+    const uint64_t id = (uint64_t)rand_r(seed) % 20;
+    switch (rand_r(seed) % 4) {
+    case 0:
+        parts->member.id = id;
+        parts->member.cert = parts->member.key = bytes;
+        parts->adopt_master.node_id = node_id;
+        parts->adopt_master.member = &parts->member;
+        command->adopt_master = &parts->adopt_master;
+        command->change_case = STATE__COMMAND__CHANGE_ADOPT_MASTER;
+        break;
+    case 1:
+        parts->member_phase.id = id;
+        parts->member_phase.from = (State__Phase)(rand_r(seed) % 4);
+        parts->member_phase.to = (State__Phase)(rand_r(seed) % 4);
+        command->member_phase = &parts->member_phase;
+        command->change_case = STATE__COMMAND__CHANGE_MEMBER_PHASE;
+        break;
+    case 2:
+        parts->remove_master.id = id;
+        command->remove_master = &parts->remove_master;
+        command->change_case = STATE__COMMAND__CHANGE_REMOVE_MASTER;
+        break;
+    default:
+        parts->member_gone.id = id;
+        parts->member_gone.crl = bytes;
+        parts->member_gone.crl_number = (uint64_t)rand_r(seed) % 4;
+        command->member_gone = &parts->member_gone;
+        command->change_case = STATE__COMMAND__CHANGE_MEMBER_GONE;
+        break;
+    }
+}
+
 /* Commands of every kind over a few names, so that they meet. */
 static void
 apply_random(struct log_member *members, size_t count, unsigned *seed)
@@ -320,6 +403,7 @@ apply_random(struct log_member *members, size_t count, unsigned *seed)
     State__NewEnrolment new_enrolment = STATE__NEW_ENROLMENT__INIT;
     State__Enrolment enrolment = STATE__ENROLMENT__INIT;
     State__RemoveEnrolment remove_enrolment = STATE__REMOVE_ENROLMENT__INIT;
+    struct random_member parts;
     State__Command command = STATE__COMMAND__INIT;
 
     snprintf(name, sizeof(name), "e%d", rand_r(seed) % 4);
@@ -329,7 +413,7 @@ apply_random(struct log_member *members, size_t count, unsigned *seed)
     command.request_id.data = request;
     command.request_id.len = sizeof(request);
     command.time = LOG_START + rand_r(seed) % 7200;
-    switch (rand_r(seed) % 6) {
+    switch (rand_r(seed) % 9) {
     case 0:
     case 1:
         enrol.node = &node.message;
@@ -357,6 +441,11 @@ apply_random(struct log_member *members, size_t count, unsigned *seed)
         command.new_enrolment = &new_enrolment;
         command.change_case = STATE__COMMAND__CHANGE_NEW_ENROLMENT;
         break;
+    case 5:
+    case 6:
+    case 7:
+        command_of_member(&command, &parts, node.id, seed);
+        break;
     default:
         remove_enrolment.name = name;
         command.remove_enrolment = &remove_enrolment;
@@ -383,6 +472,9 @@ the_same_commands_lead_to_the_same_records_also_over_a_restart(void **state)
     struct st_err err = {0};
     log_open(&members[0]);
     log_open(&members[1]);
+    /* The second begins as a copy of the disk of the first. */
+    log_found(&members[0]);
+    log_copy(&members[0], &members[1]);
     for (int round = 0; round < 3000; round++) {
         uint8_t digest[2][SHA256_LEN];
         apply_random(members, 2, &seed);
@@ -429,6 +521,7 @@ main(void)
         MEMBER_TEST(the_same_node_again_is_fine_even_when_its_enrolment_is_gone),
         MEMBER_TEST(N29_whoever_resembles_a_node_but_is_not_the_same_is_refused),
         MEMBER_TEST(a_repeated_request_changes_nothing_and_answers_the_same),
+        MEMBER_TEST(N31_a_repeated_request_with_another_secret_is_told_that_it_exists),
         MEMBER_TEST(only_the_newest_requests_are_remembered),
         MEMBER_TEST(an_enrolment_has_bounds),
         MEMBER_TEST(a_command_that_cannot_be_read_changes_nothing),

@@ -10,6 +10,16 @@
 #include <string.h>
 #include <unistd.h>
 
+struct st_address
+town_address(unsigned n)
+{
+    const unsigned pid = (unsigned)getpid();
+    return (struct st_address){
+        .len = 4,
+        .bytes = {127, (uint8_t)(71 + n), (uint8_t)(pid >> 8), (uint8_t)pid},
+    };
+}
+
 static void
 admin_make(struct town *town, const char *name, struct town_admin *out, char path[128])
 {
@@ -45,7 +55,7 @@ town_open(struct town *town)
     strcpy(town->dir, "/tmp/smalltown-nms-XXXXXX");
     assert_non_null(mkdtemp(town->dir));
     snprintf(dir, sizeof(dir), "%s/data", town->dir);
-    assert_ok(address_parse("127.71.0.1", &town->address, &err));
+    town->address = town_address(0);
     admin_make(town, "admin", &town->admin, admin);
     admin_make(town, "viewer", &town->viewer, viewer);
     admin_make(town, "stranger", &town->stranger, stranger);
@@ -77,8 +87,8 @@ town_restart(struct town *town)
     town_start(town);
 }
 
-static void
-folder_remove(const char *path)
+void
+town_remove_folder(const char *path)
 {
     char inner[512];
     DIR *dir = opendir(path);
@@ -89,7 +99,7 @@ folder_remove(const char *path)
             continue;
         snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name);
         if (entry->d_type == DT_DIR)
-            folder_remove(inner);
+            town_remove_folder(inner);
         else
             assert_int_equal(unlink(inner), 0);
     }
@@ -102,16 +112,17 @@ town_close(struct town *town)
 {
     if (town->nms)
         town_stop(town);
-    folder_remove(town->dir);
+    town_remove_folder(town->dir);
 }
 
-static struct rpc_channel *
-channel_open(const struct town *town, uint16_t port, const struct town_admin *admin)
+struct rpc_channel *
+town_channel(const struct town *town, const struct st_address *address, uint16_t port,
+             const struct town_admin *admin)
 {
     struct rpc_channel *channel;
     struct st_err err = {0};
     const struct rpc_channel_config config = {
-        .addresses = &town->address,
+        .addresses = address,
         .address_count = 1,
         .port = port,
         .server_cert = town->nms->masters_cert.der,
@@ -126,13 +137,13 @@ channel_open(const struct town *town, uint16_t port, const struct town_admin *ad
 struct rpc_channel *
 town_node_channel(const struct town *town)
 {
-    return channel_open(town, rpc_server_port(town->nms->nodes), NULL);
+    return town_channel(town, &town->address, rpc_server_port(town->nms->nodes), NULL);
 }
 
 struct rpc_channel *
 town_admin_channel(const struct town *town, const struct town_admin *admin)
 {
-    return channel_open(town, rpc_server_port(town->nms->admins), admin);
+    return town_channel(town, &town->address, rpc_server_port(town->nms->admins), admin);
 }
 
 enum st_code

@@ -10,6 +10,11 @@
 #include "tests/nms/machine.h"
 
 #define MANAGEMENT "/api.ClusterManagement/"
+#define JOIN_PATH "/api.NodeManagementService/JoinMasters"
+
+/* The n-th address of this process, from 0: port 7834 is the same everywhere, and tests
+ * run beside each other. */
+struct st_address town_address(unsigned n);
 
 struct town_admin {
     struct secret seed;
@@ -30,6 +35,9 @@ void town_open(struct town *town);
 void town_restart(struct town *town);
 void town_close(struct town *town);
 
+/* With everything in it. */
+void town_remove_folder(const char *path);
+
 struct rpc_channel *town_node_channel(const struct town *town);
 struct rpc_channel *town_admin_channel(const struct town *town,
                                        const struct town_admin *admin);
@@ -40,6 +48,10 @@ enum st_code town_call(struct rpc_channel *channel, const char *method,
                        const ProtobufCMessageDescriptor *answer, void *out,
                        struct st_err *err);
 void town_answer_free(void *answer);
+
+struct rpc_channel *town_channel(const struct town *town,
+                                 const struct st_address *address, uint16_t port,
+                                 const struct town_admin *admin);
 
 /* The same calls, one line each.  The config keeps its secret. */
 Api__NewEnrolmentConfigResponse *town_enrolment(struct town *town, const char *name,

@@ -22,7 +22,9 @@ end(struct rpc_call *call, enum st_code code, enum st_reason reason, const char 
     if (code)
         (void)st_fail_for(&err, code, reason, "%s", text);
     if (code == ST_RESOURCE_EXHAUSTED)
-        err.retry_ms = 300;
+        err.retry_ms = ((struct flow *)rpc_call_state(call))->act == ACT_BUSY_FOR_LONG
+                           ? 10 * 60 * 1000
+                           : 300;
     rpc_call_finish(call, code ? &err : &ok);
 }
 
@@ -61,6 +63,7 @@ misbehave(struct rpc_call *call, struct flow *flow)
         end(call, ST_UNAVAILABLE, ST_REASON_NO_QUORUM, "no-quorum");
         return true;
     case ACT_BUSY:
+    case ACT_BUSY_FOR_LONG:
         end(call, ST_RESOURCE_EXHAUSTED, ST_REASON_BUSY, "busy");
         return true;
     case ACT_SILENT:
@@ -293,7 +296,8 @@ on_unlock(struct rpc_call *call, enum rpc_event event, const ProtobufCMessage *m
     if (event == RPC_OPEN) {
         flow = flow_open(call);
         bool at_once = flow->act == ACT_END_AT_OPEN || flow->act == ACT_SILENT ||
-                       flow->act == ACT_UNAVAILABLE || flow->act == ACT_BUSY;
+                       flow->act == ACT_UNAVAILABLE || flow->act == ACT_BUSY ||
+                       flow->act == ACT_BUSY_FOR_LONG;
         if (!at_once || !misbehave(call, flow))
             send_nonce(call, flow);
     }

@@ -18,9 +18,10 @@ enum act {
     ACT_HONEST, /* judge, commit, release: as a master does */
     ACT_REFUSE, /* PERMISSION_DENIED after everything was sent */
     ACT_UNAVAILABLE,
-    ACT_BUSY,         /* RESOURCE_EXHAUSTED with retry_ms 300 */
-    ACT_END_AT_OPEN,  /* the stream ends OK before anything was said */
-    ACT_END_AT_FIRST, /* ... at the first message of the node */
+    ACT_BUSY,          /* RESOURCE_EXHAUSTED with retry_ms 300 */
+    ACT_BUSY_FOR_LONG, /* ... with ten minutes */
+    ACT_END_AT_OPEN,   /* the stream ends OK before anything was said */
+    ACT_END_AT_FIRST,  /* ... at the first message of the node */
     ACT_END_AT_SECOND,
     ACT_SHORT_NONCE,
     ACT_LONG_NONCE,

@@ -89,7 +89,7 @@ void
 flow_wait_for_calls(unsigned count)
 {
     for (int i = 0; atomic_load(&master.calls) < count; i++) {
-        assert_true(i < MACHINE_TIMEOUT_MS / 10);
+        assert_true(i < machine_timeout_ms() / 10);
         flow_sleep_ms(10);
     }
 }

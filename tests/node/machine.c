@@ -121,9 +121,18 @@ machine_start(struct machine *machine, enum enrol_step die_at)
              machine->master->server ? master_port(machine->master) : 1);
     snprintf(stream, sizeof(stream), "%u",
              machine->stream_ms ? machine->stream_ms : 5000);
-    const char *argv[] = {
-        "node", "--child", machine->esp, swtpm_tcti(machine->chip),    machine->volume,
-        port,   stream,    step,         machine->rsa ? "rsa" : "ecc", NULL};
+    const char *argv[] = {"node",
+                          "--child",
+                          machine->esp,
+                          swtpm_tcti(machine->chip),
+                          machine->volume,
+                          port,
+                          stream,
+                          step,
+                          machine->rsa ? "rsa" : "ecc",
+                          machine->master_data,
+                          machine->nms,
+                          NULL};
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 2, machine->log,
                                      O_CREAT | O_TRUNC | O_WRONLY | O_APPEND, 0600);
@@ -151,6 +160,13 @@ show_log(const struct machine *machine)
         fprintf(stderr, "the daemon said:\n%s", (char *)log);
 }
 
+long
+machine_timeout_ms(void)
+{
+    const char *patience = getenv("ST_PATIENCE_MS");
+    return patience ? atol(patience) : 60000;
+}
+
 void
 machine_wait_for(struct machine *machine, const char *text)
 {
@@ -159,7 +175,7 @@ machine_wait_for(struct machine *machine, const char *text)
         bool dead = waitpid(machine->pid, &status, WNOHANG) == machine->pid;
         if (dead)
             machine->pid = 0;
-        if ((dead && !machine_said(machine, text)) || waited > MACHINE_TIMEOUT_MS) {
+        if ((dead && !machine_said(machine, text)) || waited > machine_timeout_ms()) {
             show_log(machine);
             fail_msg("the daemon %s before it said '%s'", dead ? "ended" : "waited",
                      text);
@@ -173,7 +189,7 @@ machine_wait(struct machine *machine)
 {
     int status = 0;
     for (int waited = 0; waitpid(machine->pid, &status, WNOHANG) == 0; waited += 10) {
-        if (waited > MACHINE_TIMEOUT_MS) {
+        if (waited > machine_timeout_ms()) {
             show_log(machine);
             fail_msg("the daemon does not end");
         }
@@ -222,10 +238,33 @@ die_at(enum enrol_step step)
         raise(SIGKILL);
 }
 
+/* As node/main.c does. */
+static enum st_code
+live(struct node *node, const char *esp, const char *master_data, const char *nms,
+     struct st_err *err)
+{
+    const struct keeper_config config = {.program = nms,
+                                         .data = master_data,
+                                         .address = "127.0.0.1",
+                                         .retry_first_ms = 20,
+                                         .retry_max_ms = 200};
+    enum st_code code;
+    if (*master_data) {
+        if ((code = keeper_start(&config, &node->keeper, err)))
+            return code;
+        stop_also(keeper_fd(node->keeper));
+    }
+    if (!(code = stop_init(err)))
+        code = run_node(node, esp, NULL, err);
+    stop_leaving();
+    keeper_end(node->keeper);
+    return code;
+}
+
 void
 machine_child_main(int argc, char **argv)
 {
-    if (argc != 9 || strcmp(argv[1], "--child") != 0)
+    if (argc != 11 || strcmp(argv[1], "--child") != 0)
         return;
     struct st_err err = {0};
     struct node node = {
@@ -244,9 +283,7 @@ machine_child_main(int argc, char **argv)
     node.efivars = "/nowhere";
     wanted_step = (enum enrol_step)atoi(argv[7]);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    enum st_code code = stop_init(&err);
-    if (!code)
-        code = run_node(&node, argv[2], NULL, &err);
+    enum st_code code = live(&node, argv[2], argv[9], argv[10], &err);
     if (code)
         fprintf(stderr, "failed: %s\n", err.text);
     exit(code ? 1 : 0);

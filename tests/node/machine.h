@@ -16,9 +16,12 @@
 
 enum {
     MACHINE_VOLUME_SIZE = 40 << 20,
-    MACHINE_PATH = 80,
-    MACHINE_TIMEOUT_MS = 60000
+    MACHINE_PATH = 80
 };
+
+/* How long the daemon may take for what it has to do: a minute, or what ST_PATIENCE_MS in
+ * the environment says, where a test is expected to fail. */
+long machine_timeout_ms(void);
 
 struct machine {
     struct swtpm *chip;
@@ -26,7 +29,9 @@ struct machine {
     char volume[MACHINE_PATH]; /* an image file, or "none" */
     char log[MACHINE_PATH];    /* what the daemon said since machine_start() */
     struct master *master;
-    uint32_t stream_ms; /* 0: 5000 */
+    char master_data[MACHINE_PATH], nms[MACHINE_PATH]; /* --master-data and the program
+                                                          that it is for; "": without */
+    uint32_t stream_ms;                                /* 0: 5000 */
     bool rsa;
     pid_t pid;
 };
@@ -46,7 +51,7 @@ void machine_volume_fill(const struct machine *machine, off_t at, size_t len, in
 /* The daemon runs; step 0: until it is stopped, else it dies by SIGKILL at that step. */
 void machine_start(struct machine *machine, enum enrol_step die_at);
 /* Waits until the daemon said `text`; the test fails where it ends before, or after
- * MACHINE_TIMEOUT_MS. */
+ * machine_timeout_ms(). */
 void machine_wait_for(struct machine *machine, const char *text);
 bool machine_said(const struct machine *machine, const char *text);
 /* Waits for its end: the exit status, or 128 and the signal. */

@@ -7,10 +7,13 @@
 #include "proto/secret.h"
 #include "tests/cmocka.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void
@@ -70,6 +73,50 @@ N05_ten_thousand_nonces_are_distinct(void **state)
     free(seen);
 }
 
+/* The kernel as it may be: the linker calls these by this name. */
+static enum {
+    PLENTY,
+    A_BYTE_AT_A_TIME,
+    NONE
+} entropy;
+ssize_t __real_getrandom(void *bytes, size_t len, unsigned flags);
+ssize_t __wrap_getrandom(void *bytes, size_t len, unsigned flags);
+
+ssize_t
+__wrap_getrandom(void *bytes, size_t len, unsigned flags)
+{
+    static bool interrupted;
+    switch (entropy) {
+    case PLENTY:
+        break;
+    case A_BYTE_AT_A_TIME:
+        interrupted = !interrupted;
+        errno = EINTR;
+        return interrupted ? -1 : __real_getrandom(bytes, 1, flags);
+    case NONE:
+        errno = ENOSYS;
+        return -1;
+    }
+    return __real_getrandom(bytes, len, flags);
+}
+
+static void
+N05_without_entropy_there_is_no_nonce(void **state)
+{
+    (void)state;
+    struct secret nonce = {0};
+    struct st_err err = {0};
+    entropy = NONE;
+    assert_code(secret_random(&nonce, NONCE_LEN, &err), ST_UNAVAILABLE);
+    assert_int_equal(nonce.len, 0);
+    entropy = A_BYTE_AT_A_TIME;
+    assert_ok(secret_random(&nonce, NONCE_LEN, &err));
+    entropy = PLENTY;
+    assert_int_equal(nonce.len, NONCE_LEN);
+    static const uint8_t zeroes[NONCE_LEN / 2];
+    assert_memory_not_equal(nonce.bytes + NONCE_LEN / 2, zeroes, sizeof(zeroes));
+}
+
 static void
 an_empty_secret_equals_nothing(void **state)
 {
@@ -83,6 +130,62 @@ an_empty_secret_equals_nothing(void **state)
     b.bytes[2] ^= 1;
     assert_false(secret_equal(&a, &b));
     assert_code(secret_set(&a, "", SECRET_MAX + 1, &err), ST_INVALID_ARGUMENT);
+}
+
+/* A number of kB that the kernel says of this process. */
+static long
+status_kb(const char *name)
+{
+    char line[128];
+    long value = -1;
+    FILE *status = fopen("/proc/self/status", "re");
+    while (status && fgets(line, sizeof(line), status))
+        if (strncmp(line, name, strlen(name)) == 0)
+            value = strtol(line + strlen(name), NULL, 10);
+    if (status)
+        fclose(status);
+    return value;
+}
+
+/* 0: memory came back and is locked as before. */
+static int
+lock_and_trim(void)
+{
+    enum {
+        BLOCKS = 4000,
+        BLOCK_LEN = 4000,
+        CHECKED_KB = BLOCKS * BLOCK_LEN / 1024 / 2,
+    };
+    static char *blocks[BLOCKS];
+    secret_harden_process();
+    const bool was_locked = status_kb("VmLck:") > 0;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = malloc(BLOCK_LEN);
+        memset(blocks[i], 1, BLOCK_LEN);
+    }
+    for (size_t i = 0; i + 1 < BLOCKS; i++) /* the last holds the others' place */
+        free(blocks[i]);
+    const long before = status_kb("VmRSS:");
+    secret_trim_process();
+    const bool is_locked = status_kb("VmLck:") > 0;
+    bool came_back = before - status_kb("VmRSS:") > CHECKED_KB;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    came_back = true; /* their allocator never gives anything back */
+#endif
+    return was_locked == is_locked && came_back ? 0 : 1;
+}
+
+static void
+what_is_free_is_given_back_though_memory_is_locked(void **state)
+{
+    (void)state;
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(lock_and_trim());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
 }
 
 static void
@@ -175,7 +278,9 @@ main(void)
         cmocka_unit_test(a_line_from_outside_stays_one_line),
         cmocka_unit_test(every_reason_has_a_word_of_its_own),
         cmocka_unit_test(N05_ten_thousand_nonces_are_distinct),
+        cmocka_unit_test(N05_without_entropy_there_is_no_nonce),
         cmocka_unit_test(an_empty_secret_equals_nothing),
+        cmocka_unit_test(what_is_free_is_given_back_though_memory_is_locked),
         cmocka_unit_test(N35_only_a_node_id_is_a_node_id),
         cmocka_unit_test(N35_a_name_is_short_and_harmless),
         cmocka_unit_test(an_address_has_no_port),

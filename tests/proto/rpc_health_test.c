@@ -87,9 +87,7 @@ a_watcher_hears_of_the_end_at_once(void **state)
     struct rpc_stream *unknown = watch(channel, "test.Window");
     expect_status(known, 1);
     expect_status(unknown, 3);
-    double began = seconds();
-    rpc_server_stop(door.server, 20000);
-    assert_true(seconds() - began < 2);
+    rpc_server_stop(door.server, 10 * 60 * 1000); /* the grace that it must not take */
     expect_status(known, 2);
     assert_code(rpc_stream_receive(known,
                                    &grpc__health__v1__health_check_response__descriptor,

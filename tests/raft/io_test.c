@@ -36,7 +36,7 @@ disk_open(struct disk *d)
     struct store_config config = {.dir = d->dir, .create = true};
     assert_ok(store_open(&config, &d->store, &err));
     assert_int_equal(uv_loop_init(&d->loop), 0);
-    assert_ok(io_init(&d->io, &d->face, &d->loop, d->store, NULL, no_fatal, NULL, &err));
+    assert_ok(io_init(&d->io, &d->face, &d->loop, d->store, no_fatal, NULL, &err));
     assert_int_equal(d->face.init(&d->face, 4, "127.0.0.1:7834"), 0);
 }
 

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -172,7 +173,7 @@ run_child(struct watch *w, unsigned kill_ms)
                      0);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
-    uint64_t end = milliseconds() + (kill_ms ? kill_ms : 30000);
+    uint64_t end = milliseconds() + (kill_ms ? kill_ms : 120000);
     bool killed = false;
     struct acknowledgement a;
     for (;;) {
@@ -229,8 +230,9 @@ kill_9_at_any_moment_loses_nothing_acknowledged(void **state)
 {
     struct watch *w = *state;
     srand((unsigned)time(NULL));
-    for (int round = 0; round < 15; round++) {
-        int status = run_child(w, 20 + (unsigned)rand() % 300);
+    /* Longer each time, until enough was acknowledged also where the disk is busy. */
+    for (unsigned round = 0; round < 15 || (w->count <= 100 && round < 100); round++) {
+        int status = run_child(w, 20 + (unsigned)rand() % (300 + 10 * round));
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
         check_content(w);
     }
@@ -300,6 +302,16 @@ after_a_write_error_nothing_is_acknowledged(void **state)
 
 #endif
 
+static off_t
+size_of_store(const struct watch *w)
+{
+    char path[80];
+    struct stat found;
+    snprintf(path, sizeof(path), "%s/store.mdb", w->member.dir);
+    assert_int_equal(stat(path, &found), 0);
+    return found.st_size;
+}
+
 /* The kernel refuses to let the file grow, in the middle of it all. */
 static void
 after_a_full_disk_nothing_is_acknowledged(void **state)
@@ -310,7 +322,8 @@ after_a_full_disk_nothing_is_acknowledged(void **state)
     member_close(&w->member);
     struct rlimit unlimited, limit;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
-    limit = (struct rlimit){1024 * 1024, unlimited.rlim_max};
+    /* A little more than there is: to fill a mebibyte takes a slow disk a minute. */
+    limit = (struct rlimit){(rlim_t)size_of_store(w) + 128 * 1024, unlimited.rlim_max};
     signal(SIGXFSZ, SIG_IGN); /* inherited: EFBIG instead */
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     int status = run_child(w, 0);

@@ -51,11 +51,17 @@ a_sole_voter_leads_at_once_and_in_a_new_term(void **state)
     struct replica_status before, after;
     struct st_err err = {0};
     replica_status(m->replica, &before);
-    member_close(m);
-    uint64_t began = milliseconds();
-    assert_ok(member_open(m, false, &err));
-    member_propose(m, "a");
-    assert_in_range(milliseconds() - began, 0, 900); /* an election takes over 1000 */
+    /* An election takes over 1000 ms each time, a busy machine only now and then. */
+    uint64_t fastest = UINT64_MAX;
+    for (int i = 0; i < 10 && fastest > 900; i++) {
+        member_close(m);
+        const uint64_t began = milliseconds();
+        assert_ok(member_open(m, false, &err));
+        member_propose(m, "a");
+        const uint64_t took = milliseconds() - began;
+        fastest = took < fastest ? took : fastest;
+    }
+    assert_in_range(fastest, 0, 900);
     replica_status(m->replica, &after);
     assert_int_equal(after.id, 1);
     assert_int_equal(after.leader_id, 1);

@@ -206,6 +206,26 @@ a_configuration_is_found_by_index(void **state)
 }
 
 static void
+a_start_of_a_member_is_remembered(void **state)
+{
+    struct folder *f = *state;
+    struct st_err err = {0};
+    struct store_boot seen, boot = {.number = 7, .nonce = "fifteen letters"};
+    fill(f);
+    assert_ok(store_boot(f->store, 2, &seen, &err));
+    assert_int_equal(seen.number, 0);
+    struct store_batch *batch = new_batch();
+    store_put_boot(batch, 2, &boot);
+    store_replace(batch, 20, 4); /* a snapshot forgets nobody */
+    assert_ok(store_write(f->store, batch, &err));
+    assert_ok(reopen(f, false, 0, &err));
+    assert_ok(store_boot(f->store, 2, &seen, &err));
+    assert_memory_equal(&seen, &boot, sizeof(boot));
+    assert_ok(store_boot(f->store, 20, &seen, &err));
+    assert_int_equal(seen.number, 0);
+}
+
+static void
 cutting_the_head_keeps_the_configuration_before_it(void **state)
 {
     struct folder *f = *state;
@@ -561,6 +581,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_written_is_there_after_reopening),
         TEST(a_configuration_is_found_by_index),
+        TEST(a_start_of_a_member_is_remembered),
         TEST(cutting_the_head_keeps_the_configuration_before_it),
         TEST(cutting_the_tail_takes_its_configurations_along),
         TEST(a_record_may_change_many_times_in_a_batch),

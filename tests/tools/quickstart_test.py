@@ -154,10 +154,27 @@ class Quickstart(unittest.TestCase):
         self.succeeds("stop")
         self.assertEqual(os.listdir(self.state), ["precious"])
 
-    def test_an_unknown_word(self):
-        done = self.run_it("--twice")
-        self.assertEqual((done.returncode, done.stdout), (2, ""))
-        self.assertIn("usage", done.stderr)
+    def test_an_address_that_is_not_this_machines(self):
+        sentence = self.fails("--once", env={**self.env, "SMALLTOWN_ADDRESS": "192.0.2.1"})
+        self.assertIn("the master does not serve", sentence)
+        self.assertIn("192.0.2.1", sentence)
+        self.assertEqual(self.processes(), [])
+        sentence = self.fails("--once", env={**self.env, "SMALLTOWN_ADDRESS": "here"})
+        self.assertIn('"here" is not an IP address', sentence)
+
+    def test_a_slip(self):
+        for words in (["--twice"], ["--once", "--once"], ["stop", "now"], ["STOP"]):
+            done = self.run_it(*words)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertRegex(done.stderr, r"\Aquickstart: .*: tools/quickstart \[.*\n\Z")
+
+    def test_help_is_for_a_terminal_of_80_columns(self):
+        for words in (["--help"], ["-h"]):
+            out = self.succeeds(*words)
+            for word in ("--once", "stop", "SMALLTOWN_STATE"):
+                self.assertIn(word, out)
+            self.assertLessEqual(max(map(len, out.splitlines())), 80)
+        self.assertFalse(os.path.exists(self.state))
 
 
 class Packages(unittest.TestCase):
@@ -191,6 +208,32 @@ class Packages(unittest.TestCase):
         done = self.install(self.machine("exit 100"))
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"\AThese packages are missing .* network .*: swtpm\n\Z")
+
+    def test_without_apt_the_missing_ones_are_named(self):
+        env = self.machine("exit 100")
+        folder = os.path.dirname(self.log)
+        os.unlink(os.path.join(folder, "apt-get"))
+        for name in ("bash", "id", "env"):
+            os.symlink(shutil.which(name), os.path.join(folder, name))
+        done = self.install({**env, "PATH": folder})
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"\AThese Debian packages .* no apt-get: swtpm\n\Z")
+        # Quickstart says the same and does nothing else.
+        done = subprocess.run([QUICKSTART, "--once"], env={
+            **env, "PATH": folder + ":" + self.tools_without_apt(),
+            "SMALLTOWN_STATE": os.path.join(folder, "state")},
+            capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertRegex(done.stderr, r"\AThese Debian packages .* no apt-get: swtpm\n\Z")
+        self.assertFalse(os.path.exists(os.path.join(folder, "state")))
+
+    def tools_without_apt(self):
+        """A folder with what a shell script needs."""
+        folder = tempfile.mkdtemp(prefix="st-tools-")
+        self.addCleanup(shutil.rmtree, folder)
+        for name in ("cat", "dirname", "mkdir", "sed", "awk", "grep", "flock", "find", "rm"):
+            os.symlink(shutil.which(name), os.path.join(folder, name))
+        return folder
 
     def test_nothing_is_asked_of_apt_where_nothing_is_missing(self):
         env = self.machine("touch {folder}/there; exit 100")

@@ -1,7 +1,7 @@
-/* The first master: made once, started again when it ends, stopped with the node. */
+/* The master of this machine: made once, run before and beside the node, started again
+ * when it ends, stopped with the node. */
 #include "node/run.h"
 #include "node/stop.h"
-#include "node/supervise.h"
 #include "proto/file.h"
 #include "proto/scope.h"
 #include "tests/cmocka.h"
@@ -29,7 +29,7 @@ set_up(void **state)
 {
     (void)state;
     char esp[64];
-    strcpy(folder, "/tmp/st-super-XXXXXX");
+    strcpy(folder, "/tmp/st-keep-XXXXXX");
     if (!mkdtemp(folder))
         return 1;
     path_of("esp/EFI", esp);
@@ -94,28 +94,47 @@ wait_for_runs(int count)
     }
 }
 
-static _Noreturn void
-child(bool allowed)
+static enum st_code
+live(struct node *node, const char *program, const char *esp, bool allowed,
+     struct st_err *err)
 {
-    char program[64], data[64], esp[64];
+    char data[64];
     const char *certs[] = {"one.pem", "two.pem"};
-    struct st_err err = {0};
-    path_of("smalltown-nms", program);
     path_of("data", data);
-    path_of("esp", esp);
-    struct node node = {NODE_DEFAULTS, .tcti = "none", .address = {{127, 0, 0, 1}, 4}};
-    const struct supervise supervise = {.program = program,
+    const struct keeper_config config = {.program = program,
+                                         .data = data,
+                                         .address = "127.0.0.1",
+                                         .retry_first_ms = 20,
+                                         .retry_max_ms = 50};
+    const struct bootstrap bootstrap = {.program = program,
                                         .data = data,
                                         .name = "town",
                                         .address = "127.0.0.1",
                                         .admin_certs = certs,
-                                        .admin_cert_count = 2,
-                                        .retry_first_ms = 20,
-                                        .retry_max_ms = 50};
+                                        .admin_cert_count = 2};
+    enum st_code code;
+    if ((code = keeper_start(&config, &node->keeper, err)))
+        return code;
+    stop_also(keeper_fd(node->keeper));
+    if (!(code = stop_init(err)))
+        code = run_node(node, esp, allowed ? &bootstrap : NULL, err);
+    stop_leaving();
+    keeper_end(node->keeper);
+    return code;
+}
+
+static _Noreturn void
+child(bool allowed)
+{
+    char program[64], esp[64];
+    struct st_err err = {0};
+    path_of("smalltown-nms", program);
+    path_of("esp", esp);
+    struct node node = {NODE_DEFAULTS, .tcti = "none", .address = {{127, 0, 0, 1}, 4}};
+    node.retry_first_ms = 20;
+    node.retry_max_ms = 50;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    enum st_code code = stop_init(&err);
-    if (!code)
-        code = run_node(&node, esp, allowed ? &supervise : NULL, &err);
+    enum st_code code = live(&node, program, esp, allowed, &err);
     if (code)
         fprintf(stderr, "failed: %s\n", err.text);
     _exit(code ? 1 : 0);
@@ -142,7 +161,8 @@ end(pid_t pid, int signal)
 }
 
 #define MAKES_A_CLUSTER                                                                  \
-    "if [ $1 = init ]; then mkdir -p $D/data; : > $D/data/masters.pem; exit 0; fi\n"
+    "if [ $1 = init ]; then mkdir -p $D/data; : > $D/data/member.pb\n"                   \
+    ": > $D/data/masters.pem; exit 0; fi\n"
 
 static void
 a_new_master_is_made_once_and_run(void **state)
@@ -172,15 +192,23 @@ a_master_that_ends_is_started_again(void **state)
     assert_int_equal(end(pid, SIGTERM), 0);
 }
 
+/* Not as a zombie, which somebody else has to reap who may be in no hurry. */
 static bool
 master_lives(void)
 {
-    char path[64];
+    char path[64], stat[512] = "";
     AUTO(st_freep) uint8_t *text = NULL;
     size_t len;
     path_of("pid", path);
     assert_code(file_read(path, 64, &text, &len, NULL), ST_OK);
-    return kill((pid_t)atoi((const char *)text), 0) == 0;
+    snprintf(path, sizeof(path), "/proc/%d/stat", atoi((const char *)text));
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    const bool read = fgets(stat, sizeof(stat), file) != NULL;
+    fclose(file);
+    const char *name_end = strrchr(stat, ')');
+    return read && name_end && name_end[1] == ' ' && name_end[2] != 'Z';
 }
 
 static void
@@ -196,7 +224,7 @@ the_master_ends_with_the_node(void **state)
         assert_true(master_lives());
         (void)end(pid, signals[i]);
         for (int wait = 0; master_lives(); wait++) {
-            assert_true(wait < 500);
+            assert_true(wait < 3000);
             nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
         }
     }
@@ -252,6 +280,98 @@ nothing_is_bootstrapped_over_what_is_there(void **state)
     assert_false(said("init"));
 }
 
+/* In the master's folder. */
+static void
+data_put(const char *name)
+{
+    char path[64];
+    struct st_err err = {0};
+    path_of("data", path);
+    assert_ok(file_make_folder(path, &err));
+    snprintf(path, sizeof(path), "%s/data/%.20s", folder, name);
+    assert_ok(file_write(path, 0600, "", 0, &err));
+}
+
+static void
+a_master_runs_though_its_node_is_refused(void **state)
+{
+    (void)state;
+    char path[64];
+    struct st_err err = {0};
+    program_put("exec sleep 1000");
+    data_put("member.pb");
+    path_of("esp/EFI/smalltown", path);
+    assert_ok(file_make_folder(path, &err));
+    path_of("esp/EFI/smalltown/sealed", path);
+    assert_ok(file_write(path, 0600, "damaged", 7, &err));
+    pid_t pid = start(false);
+    wait_for_runs(1);
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    assert_int_equal(kill(pid, 0), 0); /* tries again, and its master lives */
+    assert_true(master_lives());
+    assert_int_equal(count_runs(), 1);
+    assert_int_equal(end(pid, SIGTERM), 0);
+    assert_false(master_lives());
+}
+
+static void
+an_init_that_was_interrupted_is_finished_before_the_master_runs(void **state)
+{
+    (void)state;
+    char expected[128];
+    program_put(MAKES_A_CLUSTER "exec sleep 1000");
+    data_put("member.pb");
+    pid_t pid = start(true);
+    wait_for_runs(1);
+    assert_int_equal(end(pid, SIGTERM), 0);
+    snprintf(expected, sizeof(expected), "--admin-cert two.pem\nrun --data %s/data\n",
+             folder);
+    assert_true(said(expected));
+    assert_int_equal(count_runs(), 1);
+}
+
+/* The one child that the daemon has. */
+static pid_t
+keeper_of(pid_t pid)
+{
+    char path[64];
+    AUTO(st_freep) char *line = NULL;
+    size_t size = 0;
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_true(getline(&line, &size, file) > 0);
+    fclose(file);
+    return (pid_t)atoi(line);
+}
+
+static void
+a_daemon_does_not_outlive_its_keeper(void **state)
+{
+    (void)state;
+    program_put(MAKES_A_CLUSTER "exec sleep 1000");
+    pid_t pid = start(true);
+    wait_for_runs(1);
+    assert_int_equal(kill(keeper_of(pid), SIGKILL), 0);
+    assert_int_equal(end(pid, 0), 1); /* so that whoever started it starts it again */
+    for (int wait = 0; master_lives(); wait++) {
+        assert_true(wait < 500);
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+}
+
+static void
+a_signal_to_all_of_them_is_an_orderly_end(void **state)
+{
+    (void)state;
+    program_put(MAKES_A_CLUSTER "exec sleep 1000");
+    pid_t pid = start(true);
+    wait_for_runs(1);
+    assert_int_equal(kill(keeper_of(pid), SIGTERM), 0);
+    assert_int_equal(end(pid, SIGTERM), 0);
+    assert_false(master_lives());
+}
+
 static void
 the_program_is_found_in_PATH(void **state)
 {
@@ -261,10 +381,10 @@ the_program_is_found_in_PATH(void **state)
     program_put("exit 0");
     AUTO(st_freep) char *before = strdup(getenv("PATH"));
     setenv("PATH", "/nowhere::", 1);
-    assert_code(supervise_find(found, &err), ST_NOT_FOUND);
+    assert_code(keeper_find(found, &err), ST_NOT_FOUND);
     snprintf(variable, sizeof(variable), "/nowhere:%s", folder);
     setenv("PATH", variable, 1);
-    assert_ok(supervise_find(found, &err));
+    assert_ok(keeper_find(found, &err));
     setenv("PATH", before, 1);
     path_of("smalltown-nms", path);
     assert_string_equal(found, path);
@@ -282,6 +402,10 @@ main(void)
         TEST(an_init_that_fails_makes_no_master),
         TEST(nothing_is_bootstrapped_unasked),
         TEST(nothing_is_bootstrapped_over_what_is_there),
+        TEST(a_master_runs_though_its_node_is_refused),
+        TEST(an_init_that_was_interrupted_is_finished_before_the_master_runs),
+        TEST(a_daemon_does_not_outlive_its_keeper),
+        TEST(a_signal_to_all_of_them_is_an_orderly_end),
         TEST(the_program_is_found_in_PATH),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,272 @@
+/* InviteMaster, ListMasters, RemoveMaster. */
+#include "nms/admin.h"
+#include "nms/await.h"
+#include "nms/digest.h"
+#include "nms/members.h"
+#include "proto/mutant.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    TICKET_SECRET_LEN = 32,
+    TICKET_EXPIRES_DEFAULT_S = 3600,
+};
+
+static void
+ticket_send(struct admin_pending *pending)
+{
+    struct nms *nms = pending->nms;
+    struct st_address masters[REPLICA_MEMBERS_MAX];
+    ProtobufCBinaryData ips[REPLICA_MEMBERS_MAX];
+    Api__MasterTicket ticket = API__MASTER_TICKET__INIT;
+    ticket.secret.data = pending->secret.bytes;
+    ticket.secret.len = pending->secret.len;
+    ticket.masters_cert.data = nms->masters_cert.der;
+    ticket.masters_cert.len = nms->masters_cert.len;
+    ticket.master_ips = ips;
+    ticket.n_master_ips = members_ips(nms->state, masters, ips);
+    ticket.cluster = nms->cluster;
+    Api__InviteMasterResponse response = API__INVITE_MASTER_RESPONSE__INIT;
+    response.ticket = &ticket;
+    rpc_call_reply(pending->call, &response.base);
+}
+
+/* A request id that was used before makes the machine repeat an old OK, but the secret of
+ * then is stored nowhere: a ticket whose secret is not the one made now is no answer. */
+static enum st_code
+invited_check(const struct admin_pending *pending, struct st_err *err)
+{
+    if (REFUSES(0x312, !state_has_ticket(pending->nms->state, pending->secret_hash)))
+        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
+                           "this request was answered before, and its secret is not "
+                           "kept: invite under another name");
+    return ST_OK;
+}
+
+static void
+invited(void *arg, const struct st_err *err)
+{
+    AUTO(admin_pending_freep) struct admin_pending *pending = arg;
+    struct st_err outcome = *err;
+    if (!outcome.code && !invited_check(pending, &outcome))
+        outcome.code = ST_OK;
+    admin_say(pending, "invite-master", &outcome);
+    if (outcome.code)
+        rpc_call_finish(pending->call, &outcome);
+    else
+        ticket_send(pending);
+}
+
+static enum st_code
+invite_check(const Api__InviteMasterRequest *request, struct st_err *err)
+{
+    if (request->expires_in_s > TICKET_EXPIRES_MAX_S)
+        return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
+                           "an invitation lasts a week at most");
+    if (request->request_id.len != 0 && request->request_id.len != REQUEST_ID_LEN)
+        return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
+                           "a request id has 16 bytes");
+    return name_check("a master", request->name, err);
+}
+
+static enum st_code
+invite_fill(struct admin_pending *pending, const Api__InviteMasterRequest *request,
+            struct st_err *err)
+{
+    const uint64_t lasts =
+        request->expires_in_s ? request->expires_in_s : TICKET_EXPIRES_DEFAULT_S;
+    enum st_code code = secret_random(&pending->secret, TICKET_SECRET_LEN, err);
+    if (code)
+        return code;
+    pending->expires_at = nms_now() + (int64_t)lasts;
+    return digest_ticket_secret(pending->secret.bytes, pending->secret.len,
+                                pending->secret_hash, err);
+}
+
+static void
+invite_propose(struct admin_pending *pending, const Api__InviteMasterRequest *request)
+{
+    State__Ticket ticket = STATE__TICKET__INIT;
+    ticket.name = pending->name;
+    ticket.secret_hash.data = pending->secret_hash;
+    ticket.secret_hash.len = SHA256_LEN;
+    ticket.expires_at = pending->expires_at;
+    State__InviteMaster invite_master = STATE__INVITE_MASTER__INIT;
+    invite_master.ticket = &ticket;
+    State__Command command = STATE__COMMAND__INIT;
+    command.request_id = request->request_id;
+    command.change_case = STATE__COMMAND__CHANGE_INVITE_MASTER;
+    command.invite_master = &invite_master;
+    nms_propose(pending->nms, &command, invited, pending);
+}
+
+void
+admin_handle_invite_master(struct rpc_call *call, enum rpc_event what,
+                           const ProtobufCMessage *message)
+{
+    const Api__InviteMasterRequest *request = (const Api__InviteMasterRequest *)message;
+    struct st_err err = {0};
+    if (what != RPC_MESSAGE)
+        return;
+    if (invite_check(request, &err)) {
+        rpc_call_finish(call, &err);
+        return;
+    }
+    AUTO(admin_pending_freep)
+    struct admin_pending *pending = admin_pending_new(call, request->name);
+    if (!pending)
+        return;
+    if (invite_fill(pending, request, &err)) {
+        rpc_call_finish(call, &err);
+        return;
+    }
+    invite_propose(TAKE(pending), request);
+}
+
+static Api__Master__State
+state_of(const struct member *member)
+{
+    switch (member->phase) {
+    case STATE__PHASE__VOTER:
+        return API__MASTER__STATE__VOTER;
+    case STATE__PHASE__LEAVING:
+        return API__MASTER__STATE__LEAVING;
+    case STATE__PHASE__JOINING:
+    case STATE__PHASE__CATCHING_UP:
+    case _STATE__PHASE_IS_INT_SIZE:
+        break;
+    }
+    return API__MASTER__STATE__JOINING;
+}
+
+static bool
+is_connected(const struct replica_member *group, unsigned count, uint64_t id)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (group[i].id == id)
+            return group[i].connected;
+    return false;
+}
+
+/* As this master sees it, so also without a majority: that is when it is needed. */
+void
+admin_handle_list_masters(struct rpc_call *call, enum rpc_event what,
+                          const ProtobufCMessage *message)
+{
+    struct nms *nms = rpc_call_context(call);
+    struct replica_member group[REPLICA_MEMBERS_MAX];
+    struct replica_status status;
+    struct members members;
+    Api__Master masters[REPLICA_MEMBERS_MAX], *list[REPLICA_MEMBERS_MAX];
+    (void)message;
+    if (what != RPC_MESSAGE)
+        return;
+    const unsigned count = replica_members(nms->replica, group);
+    replica_status(nms->replica, &status);
+    members_read(nms->state, &members);
+    for (size_t i = 0; i < members.count; i++) {
+        struct member *member = &members.at[i];
+        Api__Master *master = list[i] = &masters[i];
+        api__master__init(master);
+        master->id = member->id;
+        master->address =
+            (ProtobufCBinaryData){member->address.len, member->address.bytes};
+        master->name = member->name;
+        master->node_id = member->node_id;
+        master->state = state_of(member);
+        master->leader = member->id == status.leader_id;
+        master->connected = is_connected(group, count, member->id);
+    }
+    Api__ListMastersResponse response = API__LIST_MASTERS_RESPONSE__INIT;
+    response.masters = list;
+    response.n_masters = members.count;
+    rpc_call_reply(call, &response.base);
+}
+
+enum st_code
+admin_leave_check(struct nms *nms, uint64_t id, struct st_err *err)
+{
+    struct replica_member group[REPLICA_MEMBERS_MAX];
+    struct replica_status status;
+    const unsigned count = replica_members(nms->replica, group);
+    replica_status(nms->replica, &status);
+    return members_leave_check(group, count, nms->member_id,
+                               status.leader_id == nms->member_id, id, err);
+}
+
+bool
+admin_leaves_itself(struct nms *nms, uint64_t id)
+{
+    AUTO(state_member_freep) State__Member *member = NULL;
+    return id == nms->member_id && !state_member(nms->state, id, &member, NULL) &&
+           member->phase == STATE__PHASE__LEAVING;
+}
+
+/* Who is removed is told that it is leaving, but not that it is gone. */
+void
+admin_await_gone(struct admin_pending *pending, uint64_t id, nms_done done)
+{
+    struct st_err err = {0};
+    if (id != pending->nms->member_id) {
+        await_member(pending->nms, id, AWAIT_GONE, done, pending);
+        return;
+    }
+    (void)st_fail_for(&err, ST_UNAVAILABLE, ST_REASON_RECORDED,
+                      "this is recorded, and is carried on without you: this very master "
+                      "is leaving, and will not hear the end of it");
+    done(pending, &err);
+}
+
+static void
+removed(void *arg, const struct st_err *err)
+{
+    AUTO(admin_pending_freep) struct admin_pending *pending = arg;
+    const Api__RemoveMasterResponse response = API__REMOVE_MASTER_RESPONSE__INIT;
+    admin_say(pending, "remove-master", err);
+    if (err->code)
+        rpc_call_finish(pending->call, err);
+    else
+        rpc_call_reply(pending->call, &response.base);
+}
+
+static void
+remove_recorded(void *arg, const struct st_err *err)
+{
+    struct admin_pending *pending = arg;
+    if (err->code)
+        removed(pending, err);
+    else
+        admin_await_gone(pending, pending->member_id, removed);
+}
+
+void
+admin_handle_remove_master(struct rpc_call *call, enum rpc_event what,
+                           const ProtobufCMessage *message)
+{
+    const Api__RemoveMasterRequest *request = (const Api__RemoveMasterRequest *)message;
+    char name[24];
+    struct st_err err = {0};
+    if (what != RPC_MESSAGE)
+        return;
+    if (!request->force && admin_leave_check(rpc_call_context(call), request->id, &err)) {
+        rpc_call_finish(call, &err);
+        return;
+    }
+    snprintf(name, sizeof(name), "%" PRIu64, request->id);
+    struct admin_pending *pending = admin_pending_new(call, name);
+    if (!pending)
+        return;
+    pending->member_id = request->id;
+    if (admin_leaves_itself(pending->nms, request->id)) {
+        admin_await_gone(pending, request->id, removed);
+        return;
+    }
+    State__RemoveMaster remove_master = STATE__REMOVE_MASTER__INIT;
+    remove_master.id = request->id;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_REMOVE_MASTER;
+    command.remove_master = &remove_master;
+    nms_propose(pending->nms, &command, remove_recorded, pending);
+}

@@ -1,0 +1,241 @@
+/* The masters: who comes, how far each has come, and who goes.
+ *
+ *   AdoptMaster, JoinMaster --> JOINING --> CATCHING_UP --> VOTER
+ *                                  |             |            |     RemoveNode,
+ *                                  +-------------+------------+---> RemoveMaster
+ *                                                                   LEAVING --> gone
+ *
+ * An id is never used twice, nor the serial number of a certificate, which is the id and
+ * 1: a list of revoked certificates must never hit somebody new.
+ */
+#include "nms/state_internal.h"
+#include "proto/mutant.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum {
+    SECOND_MEMBER = 2, /* the next id where a record of 0.1 does not say */
+};
+
+uint64_t
+state_next_member(const State__Cluster *cluster)
+{
+    return cluster->next_member ? cluster->next_member : SECOND_MEMBER;
+}
+
+static State__Cluster *
+cluster_unpack(const struct state *state)
+{
+    const struct record *record = records_find(&state->records, "cluster");
+    return record ? record_unpack(record, &state__cluster__descriptor) : NULL;
+}
+
+static void
+member_put(struct applying *applying, const State__Member *member)
+{
+    char key[STATE_KEY_MAX];
+    key_of_member(member->id, key);
+    applying_put(applying, key, NULL, &member->base);
+    applying->members = true;
+}
+
+static enum st_code
+member_find(const struct applying *applying, uint64_t id, State__Member **out,
+            struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    key_of_member(id, key);
+    const struct record *record = records_find(&applying->state->records, key);
+    if (!record)
+        return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
+                           "no master has the id %" PRIu64, id);
+    *out = record_unpack(record, &state__member__descriptor);
+    return ST_OK;
+}
+
+State__Member *
+member_of_node(const struct state *state, const char *node_id)
+{
+    const struct record *record;
+    size_t at = records_begin(&state->records, "member/");
+    while (*node_id && (record = records_next(&state->records, "member/", &at))) {
+        State__Member *member = record_unpack(record, &state__member__descriptor);
+        if (strcmp(member->node_id, node_id) == 0)
+            return member;
+        record_free_unpacked(member);
+    }
+    return NULL;
+}
+
+/* How many of the others have this address, and how many of them vote. */
+static void
+others_count(const struct state *state, const State__Member *member, size_t *out_there,
+             size_t *out_voters)
+{
+    const struct record *record;
+    size_t at = records_begin(&state->records, "member/");
+    *out_there = *out_voters = 0;
+    while ((record = records_next(&state->records, "member/", &at))) {
+        State__Member *other = record_unpack(record, &state__member__descriptor);
+        if (other->id != member->id) {
+            *out_voters += other->phase == STATE__PHASE__VOTER;
+            *out_there += other->address.len == member->address.len &&
+                          memcmp(other->address.data, member->address.data,
+                                 member->address.len) == 0;
+        }
+        record_free_unpacked(other);
+    }
+}
+
+/* The address is taken also by one that is leaving: until it is gone, the group speaks to
+ * it there. */
+static enum st_code
+admit_judge(const struct applying *applying, const State__Cluster *cluster,
+            const State__Member *member, struct st_err *err)
+{
+    size_t there, voters;
+    if (!cluster || (member->address.len != 4 && member->address.len != 16) ||
+        member->cert.len == 0 || member->cert.len > CERT_MAX_LEN)
+        return st_fail(err, ST_INVALID_ARGUMENT, "a master without all its parts");
+    others_count(applying->state, member, &there, &voters);
+    if (REFUSES(0x5281, there > 0))
+        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
+                           "a master with this address is there already");
+    if (records_count(&applying->state->records, "member/") >= REPLICA_MEMBERS_MAX)
+        return st_fail_for(err, ST_RESOURCE_EXHAUSTED, ST_REASON_BUSY,
+                           "there are %d masters already", REPLICA_MEMBERS_MAX);
+    const uint64_t next = state_next_member(cluster);
+    if (REFUSES(0x5282, member->id != next))
+        return st_fail(err, ST_ABORTED, "the next master has the id %" PRIu64, next);
+    return ST_OK;
+}
+
+enum st_code
+member_admit(struct applying *applying, State__Member *member, struct st_err *err)
+{
+    State__Cluster *cluster = cluster_unpack(applying->state);
+    enum st_code code = admit_judge(applying, cluster, member, err);
+    if (!code) {
+        member->phase = STATE__PHASE__JOINING;
+        member_put(applying, member);
+        cluster->next_member = member->id + 1;
+        applying_put(applying, "cluster", NULL, &cluster->base);
+    }
+    if (cluster)
+        record_free_unpacked(cluster);
+    return code;
+}
+
+/* The key has done its work, or nobody needs it any more. */
+static void
+key_forget(State__Member *member)
+{
+    state_allocator.free(NULL, member->key.data);
+    member->key.data = NULL;
+    member->key.len = 0;
+}
+
+enum st_code
+member_leave(struct applying *applying, State__Member *member, struct st_err *err)
+{
+    size_t there, voters;
+    if (member->phase == STATE__PHASE__LEAVING)
+        return ST_OK;
+    others_count(applying->state, member, &there, &voters);
+    if (REFUSES(0x40c, member->phase == STATE__PHASE__VOTER && voters == 0))
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "the last master cannot be removed: nobody would be left to ask");
+    member->phase = STATE__PHASE__LEAVING;
+    key_forget(member);
+    member_put(applying, member);
+    return ST_OK;
+}
+
+enum st_code
+apply_member_phase(struct applying *applying, const State__MemberPhase *member_phase,
+                   struct st_err *err)
+{
+    State__Member *member;
+    const State__Phase from = member_phase->from, to = member_phase->to;
+    const bool known =
+        (from == STATE__PHASE__JOINING && to == STATE__PHASE__CATCHING_UP) ||
+        (from == STATE__PHASE__CATCHING_UP && to == STATE__PHASE__VOTER);
+    if (!known)
+        return st_fail(err, ST_INVALID_ARGUMENT, "a master does not come from %d to %d",
+                       (int)from, (int)to);
+    enum st_code code = member_find(applying, member_phase->id, &member, err);
+    if (code)
+        return code;
+    if (member->phase == from) {
+        member->phase = to;
+        key_forget(member);
+        member_put(applying, member);
+    } else if (REFUSES(0x40d, member->phase != to)) {
+        code = st_fail(err, ST_ABORTED, "master %" PRIu64 " is not where it was any more",
+                       member->id);
+    }
+    record_free_unpacked(member);
+    return code;
+}
+
+enum st_code
+apply_remove_master(struct applying *applying, const State__RemoveMaster *remove_master,
+                    struct st_err *err)
+{
+    State__Member *member;
+    enum st_code code = member_find(applying, remove_master->id, &member, err);
+    if (code)
+        return code;
+    if (*member->node_id && member->phase != STATE__PHASE__LEAVING)
+        code = st_fail(err, ST_FAILED_PRECONDITION,
+                       "master %" PRIu64 " is the node %s: remove that", member->id,
+                       member->node_id);
+    else
+        code = member_leave(applying, member, err);
+    record_free_unpacked(member);
+    return code;
+}
+
+static enum st_code
+gone_judge(const State__Member *member, const State__Cluster *cluster,
+           const State__MemberGone *gone, struct st_err *err)
+{
+    if (REFUSES(0x40e, member->phase != STATE__PHASE__LEAVING))
+        return st_fail(err, ST_FAILED_PRECONDITION, "master %" PRIu64 " is not leaving",
+                       member->id);
+    if (!cluster || gone->crl.len == 0 || gone->crl.len > CRL_MAX_LEN)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "a list of revoked certificates of %zu bytes", gone->crl.len);
+    if (REFUSES(0x5381, gone->crl_number != cluster->crl_number + 1))
+        return st_fail(err, ST_ABORTED,
+                       "the list of revoked certificates has the number %" PRIu64,
+                       cluster->crl_number);
+    return ST_OK;
+}
+
+enum st_code
+apply_member_gone(struct applying *applying, const State__MemberGone *member_gone,
+                  struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    State__Member *member;
+    enum st_code code = member_find(applying, member_gone->id, &member, err);
+    if (code)
+        return code;
+    State__Cluster *cluster = cluster_unpack(applying->state);
+    if (!(code = gone_judge(member, cluster, member_gone, err))) {
+        const ProtobufCBinaryData old = cluster->crl;
+        cluster->crl = member_gone->crl;
+        cluster->crl_number = member_gone->crl_number;
+        applying_put(applying, "cluster", NULL, &cluster->base);
+        cluster->crl = old;
+        key_of_member(member->id, key);
+        applying_delete(applying, key);
+        applying->members = true;
+    }
+    if (cluster)
+        record_free_unpacked(cluster);
+    record_free_unpacked(member);
+    return code;
+}

@@ -1,0 +1,146 @@
+#include "nms/arguments.h"
+#include "proto/ident.h"
+
+#include <string.h>
+
+const char arguments_usage[] =
+    "smalltown-nms " ST_VERSION ", the master of a Smalltown cluster\n"
+    "\n"
+    "  smalltown-nms init --data DIR --name NAME --address IP [--admin-cert FILE]...\n"
+    "      makes a new cluster in DIR and writes DIR/masters.pem\n"
+    "  smalltown-nms join --data DIR --address IP --ticket FILE\n"
+    "      makes this host another master of a cluster, by a ticket that\n"
+    "      `stctl master invite` wrote\n"
+    "  smalltown-nms join --data DIR --address IP --certificates -\n"
+    "      the same with what the masters sent to this node (smalltown-node calls it)\n"
+    "  smalltown-nms run --data DIR\n"
+    "      serves it, in the foreground, until SIGTERM or SIGINT\n"
+    "  smalltown-nms --help | --version\n"
+    "\n"
+    "Ports: 7833 nodes, 7834 masters, 7836 administrators.\n";
+
+static const struct {
+    const char *word;
+    enum command command;
+} commands[] = {
+    {"--help", COMMAND_HELP}, {"--version", COMMAND_VERSION}, {"init", COMMAND_INIT},
+    {"join", COMMAND_JOIN},   {"run", COMMAND_RUN},
+};
+
+static enum st_code
+command_read(int argc, char **argv, enum command *out, struct st_err *err)
+{
+    if (argc < 2)
+        return st_fail(err, ST_INVALID_ARGUMENT, "say init, join or run, or --help");
+    if (argc > 2 && strcmp(argv[2], "--help") == 0) {
+        *out = COMMAND_HELP;
+        return ST_OK;
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+        if (strcmp(argv[1], commands[i].word) == 0) {
+            *out = commands[i].command;
+            return ST_OK;
+        }
+    return st_fail(err, ST_INVALID_ARGUMENT, "there is no such command: %.60s", argv[1]);
+}
+
+static const char **
+place_of_init(struct arguments *arguments, const char *option)
+{
+    struct init_config *init = &arguments->init;
+    if (strcmp(option, "--name") == 0)
+        return &init->name;
+    if (strcmp(option, "--admin-cert") == 0 && init->admin_count < INIT_ADMINS_MAX) {
+        struct init_admin *admin = &init->admins[init->admin_count++];
+        admin->role = STATE__ADMIN_ROLE__ADMIN;
+        return &admin->file;
+    }
+    return NULL;
+}
+
+/* Where the value of this option goes; NULL for one that the command does not know. */
+static const char **
+place_of(struct arguments *arguments, const char *option, const char **certificates)
+{
+    if (strcmp(option, "--data") == 0)
+        return &arguments->init.dir;
+    if (arguments->command == COMMAND_RUN)
+        return NULL;
+    if (strcmp(option, "--address") == 0)
+        return &arguments->address;
+    if (arguments->command == COMMAND_INIT)
+        return place_of_init(arguments, option);
+    if (strcmp(option, "--ticket") == 0)
+        return &arguments->ticket;
+    return strcmp(option, "--certificates") == 0 ? certificates : NULL;
+}
+
+static enum st_code
+missing(const char *option, const char *what, struct st_err *err)
+{
+    return st_fail(err, ST_INVALID_ARGUMENT, "%s is missing: %s", option, what);
+}
+
+static enum st_code
+check_join(const struct arguments *arguments, const char *certificates,
+           struct st_err *err)
+{
+    if (!arguments->ticket && !certificates)
+        return missing("--ticket", "the file that `stctl master invite` wrote", err);
+    if (arguments->ticket && certificates)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "--ticket or --certificates, not both of them");
+    if (certificates && strcmp(certificates, "-") != 0)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "--certificates is -: they come on standard input");
+    return ST_OK;
+}
+
+static enum st_code
+check(struct arguments *arguments, const char *certificates, struct st_err *err)
+{
+    struct init_config *init = &arguments->init;
+    enum st_code code;
+    if (!init->dir)
+        return missing("--data", "the folder of this master", err);
+    if (arguments->command == COMMAND_RUN)
+        return ST_OK;
+    if (arguments->command == COMMAND_INIT && !init->name)
+        return missing("--name", "what the cluster is called", err);
+    if (!arguments->address)
+        return missing("--address", "the IP address of this master", err);
+    if ((code = address_parse(arguments->address, &init->address, err)))
+        return code;
+    return arguments->command == COMMAND_INIT ? name_check("a cluster", init->name, err)
+                                              : check_join(arguments, certificates, err);
+}
+
+enum st_code
+arguments_read(int argc, char **argv, struct arguments *out, struct st_err *err)
+{
+    struct arguments arguments = {0};
+    const char *certificates = NULL;
+    enum st_code code = command_read(argc, argv, &arguments.command, err);
+    const bool is_work =
+        arguments.command != COMMAND_HELP && arguments.command != COMMAND_VERSION;
+    for (int i = 2; !code && is_work && i < argc; i += 2) {
+        const char **place = place_of(&arguments, argv[i], &certificates);
+        if (!place)
+            return st_fail(err, ST_INVALID_ARGUMENT, "%s does not know %.60s", argv[1],
+                           argv[i]);
+        if (*place)
+            return st_fail(err, ST_INVALID_ARGUMENT, "this option was given twice: %s",
+                           argv[i]);
+        if (i + 1 == argc || !*argv[i + 1])
+            return st_fail(err, ST_INVALID_ARGUMENT, "this option wants a value: %s",
+                           argv[i]);
+        *place = argv[i + 1];
+    }
+    if (!code && is_work)
+        code = check(&arguments, certificates, err);
+    if (code)
+        return code;
+    arguments.certificates = certificates != NULL;
+    *out = arguments;
+    return ST_OK;
+}

@@ -1,0 +1,31 @@
+/* arguments.h - the command line of smalltown-nms. */
+#ifndef NMS_ARGUMENTS_H
+#define NMS_ARGUMENTS_H
+
+#include "nms/init.h"
+
+#include <stdbool.h>
+
+enum command {
+    COMMAND_HELP,
+    COMMAND_VERSION,
+    COMMAND_INIT,
+    COMMAND_JOIN,
+    COMMAND_RUN,
+};
+
+struct arguments {
+    enum command command;
+    struct init_config init; /* dir and address are for other commands, too */
+    const char *address;     /* as it was typed */
+    const char *ticket;      /* file, or NULL */
+    bool certificates;       /* come on standard input */
+};
+
+extern const char arguments_usage[];
+
+/* ST_INVALID_ARGUMENT with one sentence. */
+enum st_code arguments_read(int argc, char **argv, struct arguments *out,
+                            struct st_err *err);
+
+#endif

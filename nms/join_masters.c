@@ -1,0 +1,202 @@
+/* JoinMasters: a host without a TPM becomes a master, by a ticket.
+ *
+ * Shape, proof of the key, secret; then a certificate for that key under the next id, and
+ * the command that consumes the ticket and records the member.  Whoever repeats secret
+ * and key, because the answer was lost, is given the same certificate again.
+ */
+#include "nms/digest.h"
+#include "nms/issue.h"
+#include "nms/members.h"
+#include "nms/nms.h"
+#include "proto/event.h"
+#include "proto/mutant.h"
+#include "proto/scope.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    ISSUES_MAX = 10, /* where other masters come at the same time */
+};
+
+struct joining {
+    struct nms *nms;
+    struct rpc_call *call; /* held */
+    unsigned tries;
+    struct st_address address;
+    uint8_t secret_hash[SHA256_LEN];
+    uint8_t public_key[ED25519_PUBLIC_LEN];
+};
+
+static void
+joining_free(struct joining *joining)
+{
+    rpc_call_release(joining->call);
+    free(joining);
+}
+AUTO_DEFINE(struct joining *, joining_freep, joining_free)
+
+static void
+say(const char *address, uint64_t id, const char *peer, const struct st_err *err)
+{
+    if (err->code)
+        event("join", "address=%s peer=%s decision=%s reason=\"%s\"", address, peer,
+              st_code_name(err->code), err->text);
+    else
+        event("join", "address=%s member=%llu peer=%s decision=OK", address,
+              (unsigned long long)id, peer);
+}
+
+static void
+refuse(const struct joining *joining, const struct st_err *err)
+{
+    char address[ADDRESS_TEXT_MAX];
+    address_format(&joining->address, address);
+    say(address, 0, rpc_call_peer(joining->call), err);
+    stranger_finish(joining->call, err);
+}
+
+static enum st_code
+proof_check(const Api__JoinMastersRequest *request, struct st_err *err)
+{
+    static const char label[19] = "smalltown member v1";
+    uint8_t message[sizeof(label) + SECRET_MAX];
+    const ProtobufCBinaryData *secret = &request->secret, *proof = &request->proof;
+    if (request->public_key.len != ED25519_PUBLIC_LEN || secret->len == 0 ||
+        secret->len > SECRET_MAX)
+        return st_fail(err, ST_INVALID_ARGUMENT, "a key of %zu and a secret of %zu bytes",
+                       request->public_key.len, secret->len);
+    memcpy(message, label, sizeof(label));
+    memcpy(message + sizeof(label), secret->data, secret->len);
+    const bool good = proof->len == ED25519_SIGNATURE_LEN &&
+                      !key_verify(request->public_key.data, message,
+                                  sizeof(label) + secret->len, proof->data, NULL);
+    explicit_bzero(message, sizeof(message));
+    if (REFUSES(0x30e, !good))
+        return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
+                           "the sender does not hold the key that it names");
+    return ST_OK;
+}
+
+static enum st_code
+request_check(const Api__JoinMastersRequest *request, struct joining *out,
+              struct st_err *err)
+{
+    enum st_code code;
+    if (REFUSES(0x30f, (code = address_unpack(&request->address, &out->address, err))))
+        return code;
+    if ((code = proof_check(request, err)) ||
+        (code = digest_ticket_secret(request->secret.data, request->secret.len,
+                                     out->secret_hash, err)))
+        return code;
+    memcpy(out->public_key, request->public_key.data, ED25519_PUBLIC_LEN);
+    return ST_OK;
+}
+
+/* Whose certificate it was given already; 0 where it has yet to be. */
+static enum st_code
+secret_check(const struct joining *joining, uint64_t *out_member, struct st_err *err)
+{
+    const ProtobufCBinaryData hash = {SHA256_LEN, (uint8_t *)joining->secret_hash};
+    const ProtobufCBinaryData key = {ED25519_PUBLIC_LEN, (uint8_t *)joining->public_key};
+    return state_join_check(joining->nms->state, &hash, &key, nms_now(), out_member, err);
+}
+
+static enum st_code
+answer(const struct joining *joining, uint64_t id, struct st_err *err)
+{
+    AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
+    AUTO(state_member_freep) State__Member *member = NULL;
+    struct members members;
+    char text[MEMBERS_TEXT_MAX], address[ADDRESS_TEXT_MAX];
+    const struct st_err ok = {0};
+    enum st_code code;
+    if ((code = state_cluster(joining->nms->state, &cluster, err)) ||
+        (code = state_member(joining->nms->state, id, &member, err)))
+        return code;
+    members_read(joining->nms->state, &members);
+    members_text(&members, text);
+
+    Api__ConsensusCertificates certs = API__CONSENSUS_CERTIFICATES__INIT;
+    certs.ca = cluster->ca_cert;
+    certs.crl = cluster->crl;
+    certs.cert = member->cert;
+    Api__JoinMastersResponse response = API__JOIN_MASTERS_RESPONSE__INIT;
+    response.certs = &certs;
+    response.initialcluster = text;
+    address_format(&joining->address, address);
+    say(address, id, rpc_call_peer(joining->call), &ok);
+    rpc_call_reply(joining->call, &response.base);
+    return ST_OK;
+}
+
+static void propose(struct joining *joining);
+
+static void
+recorded(void *arg, const struct st_err *outcome)
+{
+    AUTO(joining_freep) struct joining *joining = arg;
+    struct st_err err = *outcome;
+    uint64_t id;
+    if (err.code == ST_ABORTED && ++joining->tries < ISSUES_MAX)
+        propose(TAKE(joining)); /* another was given this id a moment ago */
+    else if (err.code || secret_check(joining, &id, &err) || answer(joining, id, &err))
+        refuse(joining, &err);
+}
+
+/* Takes joining. */
+static void
+propose(struct joining *joining)
+{
+    AUTO(issued_wipe) struct issued issued = {0};
+    struct st_err err = {0};
+    if (issue_next(joining->nms->state, joining->public_key, &issued, &err)) {
+        refuse(joining, &err);
+        joining_free(joining);
+        return;
+    }
+    State__Member member = STATE__MEMBER__INIT;
+    member.id = issued.id;
+    member.address = (ProtobufCBinaryData){joining->address.len, joining->address.bytes};
+    member.cert = (ProtobufCBinaryData){issued.cert.len, issued.cert.der};
+    member.public_key =
+        (ProtobufCBinaryData){sizeof(joining->public_key), joining->public_key};
+    State__JoinMaster join_master = STATE__JOIN_MASTER__INIT;
+    join_master.secret_hash =
+        (ProtobufCBinaryData){sizeof(joining->secret_hash), joining->secret_hash};
+    join_master.member = &member;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_JOIN_MASTER;
+    command.join_master = &join_master;
+    nms_propose(joining->nms, &command, recorded, joining);
+}
+
+static void
+handle(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *message)
+{
+    struct st_err err = {0};
+    uint64_t id;
+    if (what != RPC_MESSAGE)
+        return;
+    AUTO(joining_freep) struct joining *joining = calloc(1, sizeof(*joining));
+    if (!joining) {
+        (void)st_fail(&err, ST_RESOURCE_EXHAUSTED, "no memory for a master");
+        stranger_finish(call, &err);
+        return;
+    }
+    joining->nms = rpc_call_context(call);
+    joining->call = rpc_call_hold(call);
+    if (request_check((const Api__JoinMastersRequest *)message, joining, &err) ||
+        secret_check(joining, &id, &err) || (id && answer(joining, id, &err)))
+        refuse(joining, &err);
+    else if (!id)
+        propose(TAKE(joining));
+}
+
+const struct rpc_method join_masters_method = {
+    .path = "/api.NodeManagementService/JoinMasters",
+    .in = &api__join_masters_request__descriptor,
+    .out = &api__join_masters_response__descriptor,
+    .deadline_ms = NMS_ADMIN_MS,
+    .handle = handle,
+};

@@ -1,0 +1,94 @@
+/* The command line of smalltown-nms. */
+#include "nms/arguments.h"
+#include "tests/cmocka.h"
+
+#include <string.h>
+
+#define WORDS(...) ((const char *const[]){"smalltown-nms", __VA_ARGS__, NULL})
+#define JOIN "join", "--data", "/m", "--address", "192.0.2.7"
+
+static enum st_code
+read_words(const char *const *words, struct arguments *out, struct st_err *err)
+{
+    int count = 0;
+    while (words[count])
+        count++;
+    return arguments_read(count, (char **)words, out, err);
+}
+
+static void
+a_good_command_line_is_understood(void **state)
+{
+    (void)state;
+    struct arguments arguments;
+    struct st_err err = {0};
+    assert_ok(read_words(WORDS("init", "--data", "/m", "--name", "town", "--address",
+                               "::1", "--admin-cert", "a.pem", "--admin-cert", "b.pem"),
+                         &arguments, &err));
+    assert_int_equal(arguments.command, COMMAND_INIT);
+    assert_string_equal(arguments.init.name, "town");
+    assert_int_equal(arguments.init.address.len, 16);
+    assert_int_equal(arguments.init.admin_count, 2);
+    assert_string_equal(arguments.init.admins[1].file, "b.pem");
+    assert_int_equal(arguments.init.admins[1].role, STATE__ADMIN_ROLE__ADMIN);
+    assert_ok(read_words(WORDS(JOIN, "--ticket", "t"), &arguments, &err));
+    assert_int_equal(arguments.command, COMMAND_JOIN);
+    assert_string_equal(arguments.ticket, "t");
+    assert_false(arguments.certificates);
+    assert_int_equal(arguments.init.address.bytes[3], 7);
+    assert_ok(read_words(WORDS(JOIN, "--certificates", "-"), &arguments, &err));
+    assert_null(arguments.ticket);
+    assert_true(arguments.certificates);
+    assert_ok(read_words(WORDS("run", "--data", "/m"), &arguments, &err));
+    assert_int_equal(arguments.command, COMMAND_RUN);
+    assert_string_equal(arguments.init.dir, "/m");
+    assert_ok(read_words(WORDS("--version"), &arguments, &err));
+    assert_int_equal(arguments.command, COMMAND_VERSION);
+    assert_ok(read_words(WORDS("join", "--help"), &arguments, &err));
+    assert_int_equal(arguments.command, COMMAND_HELP);
+}
+
+static void
+every_slip_gets_a_sentence(void **state)
+{
+    (void)state;
+    const struct {
+        const char *const *words, *says;
+    } slips[] = {
+        {(const char *const[]){"smalltown-nms", NULL}, "say init, join or run"},
+        {WORDS("rnu"), "no such command: rnu"},
+        {WORDS("run"), "--data is missing"},
+        {WORDS("run", "--data"), "wants a value: --data"},
+        {WORDS("run", "--data", ""), "wants a value: --data"},
+        {WORDS("run", "--data", "/m", "--data", "/n"), "given twice: --data"},
+        {WORDS("run", "--data", "/m", "--address", "::1"), "run does not know --address"},
+        {WORDS("run", "--data", "/m", "more"), "run does not know more"},
+        {WORDS("init", "--data", "/m", "--address", "::1"), "--name is missing"},
+        {WORDS("init", "--data", "/m", "--name", "town"), "--address is missing"},
+        {WORDS("init", "--data", "/m", "--name", "../x", "--address", "::1"), "cluster"},
+        {WORDS("init", "--data", "/m", "--name", "town", "--address", "1.2"), "1.2"},
+        {WORDS("init", "--ticket", "t"), "init does not know --ticket"},
+        {WORDS(JOIN), "--ticket is missing"},
+        {WORDS(JOIN, "--name", "town"), "join does not know --name"},
+        {WORDS(JOIN, "--ticket", "t", "--certificates", "-"), "not both"},
+        {WORDS(JOIN, "--certificates", "file"), "--certificates is -"},
+        {WORDS("join", "--data", "/m", "--ticket", "t"), "--address is missing"},
+    };
+    for (size_t i = 0; i < sizeof(slips) / sizeof(*slips); i++) {
+        struct arguments arguments;
+        struct st_err err = {0};
+        assert_code(read_words(slips[i].words, &arguments, &err), ST_INVALID_ARGUMENT);
+        if (!strstr(err.text, slips[i].says))
+            fail_msg("'%s' does not say '%s'", err.text, slips[i].says);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_good_command_line_is_understood),
+        cmocka_unit_test(every_slip_gets_a_sentence),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,208 @@
+/* A node becomes a master, and is one before anything else at every boot after. */
+#include "proto/api.pb-c.h"
+#include "proto/file.h"
+#include "proto/rpc_client.h"
+#include "proto/scope.h"
+#include "tests/nms/forge.h"
+#include "tests/node/flow.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct st_address loopback = {{127, 0, 0, 1}, 4};
+static struct ca authority, member;
+static struct crl list;
+
+static void
+path_of(const char *name, char out[MACHINE_PATH])
+{
+    snprintf(out, MACHINE_PATH, "%.40s/%.20s", swtpm_folder(machine.chip), name);
+}
+
+/* smalltown-nms as it is, but that `run` only notes when it was begun. */
+static int
+set_up(void **state)
+{
+    char text[1024];
+    struct st_err err = {0};
+    flow_set_up(state);
+    path_of("master", machine.master_data);
+    path_of("smalltown-nms", machine.nms);
+    int n = snprintf(text, sizeof(text),
+                     "#!/bin/sh\n[ $1 = run ] || exec " SMALLTOWN_NMS " \"$@\"\n"
+                     "echo \"$*\" >> $0.said\nexec sleep 1000\n");
+    assert_ok(file_write(machine.nms, 0700, text, (size_t)n, &err));
+    assert_ok(ca_new("town", &authority, &err));
+    assert_ok(ca_crl_empty(&authority, 1, &list, &err));
+    assert_ok(ca_issue_member(&authority, 2, 3, &member.cert, &member.key, &err));
+    return 0;
+}
+
+static unsigned
+count_runs(void)
+{
+    AUTO(st_freep) uint8_t *all = NULL;
+    char path[MACHINE_PATH];
+    unsigned count = 0;
+    size_t len;
+    path_of("smalltown-nms.said", path);
+    if (file_read(path, FILE_MAX_LEN, &all, &len, NULL))
+        return 0;
+    for (const char *at = (const char *)all; (at = strstr(at, "run --data")); at++)
+        count++;
+    return count;
+}
+
+static void
+wait_for_runs(unsigned count)
+{
+    for (int i = 0; count_runs() < count; i++) {
+        assert_true(i < machine_timeout_ms() / 10);
+        flow_sleep_ms(10);
+    }
+}
+
+/* Where the daemon says that it serves. */
+static uint16_t
+port_of_node(void)
+{
+    static const char words[] = "serve address=127.0.0.1:";
+    AUTO(st_freep) uint8_t *log = NULL;
+    size_t len;
+    struct st_err err = {0};
+    machine_wait_for(&machine, words);
+    assert_ok(file_read(machine.log, FILE_MAX_LEN, &log, &len, &err));
+    return (uint16_t)atoi(strstr((const char *)log, words) + strlen(words));
+}
+
+/* JoinCluster, with a key for the certificate or another one. */
+static enum st_code
+join_cluster(const struct secret *key, struct st_err *err)
+{
+    const struct rpc_channel_config config = {
+        .addresses = &loopback,
+        .address_count = 1,
+        .port = port_of_node(),
+        .server_cert = master.id_cert,
+        .server_cert_len = master.id_cert_len,
+        .cert = &master.cert,
+        .seed = &master.seed,
+    };
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
+    Api__JoinClusterRequest request = API__JOIN_CLUSTER_REQUEST__INIT;
+    Api__ConsensusCertificates certs = API__CONSENSUS_CERTIFICATES__INIT;
+    ProtobufCMessage *answer = NULL;
+    request.certs = &certs;
+    certs.ca = (ProtobufCBinaryData){authority.cert.len, authority.cert.der};
+    certs.crl = (ProtobufCBinaryData){list.len, list.der};
+    certs.cert = (ProtobufCBinaryData){member.cert.len, member.cert.der};
+    certs.key = (ProtobufCBinaryData){key->len, (uint8_t *)key->bytes};
+    assert_int_equal(rpc_channel_open(&config, &channel, err), ST_OK);
+    enum st_code code =
+        rpc_unary(channel, "/api.NodeService/JoinCluster", &request.base,
+                  &api__join_cluster_response__descriptor, 10000, &answer, err);
+    if (answer)
+        protobuf_c_message_free_unpacked(answer, &secret_allocator);
+    return code;
+}
+
+static bool
+has_member(void)
+{
+    char path[MACHINE_PATH];
+    snprintf(path, sizeof(path), "%.60s/member.pb", machine.master_data);
+    return access(path, F_OK) == 0;
+}
+
+static void
+a_node_becomes_a_master_and_stays_one(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    flow_enrol_and_adopt();
+    machine_start(&machine, 0);
+    assert_ok(join_cluster(&member.key, &err));
+    assert_true(has_member());
+    wait_for_runs(1);
+    assert_ok(join_cluster(&member.key, &err)); /* whoever leads then asks again */
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_int_equal(count_runs(), 1);
+
+    /* All masters were off, this one too: it is a master while its disk is locked. */
+    machine_reboot(&machine);
+    MASTER_SCRIPT(&master, ACT_UNAVAILABLE);
+    machine_start(&machine, 0);
+    wait_for_runs(2);
+    flow_wait_for_calls(2);
+    assert_false(machine_said(&machine, "serve "));
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_wait_for(&machine, "serve ");
+    assert_ok(join_cluster(&member.key, &err));
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_int_equal(count_runs(), 2);
+}
+
+static void
+a_node_that_was_refused_as_a_node_stays_a_master(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    flow_enrol_and_adopt();
+    machine_start(&machine, 0);
+    assert_ok(join_cluster(&member.key, &err));
+    wait_for_runs(1);
+    assert_int_equal(machine_stop(&machine), 0);
+    /* Not a reboot: PCR 12 is capped, so the disk stays as it is. */
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "only once: reboot");
+    wait_for_runs(2);
+    flow_sleep_ms(500);
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_int_equal(count_runs(), 2);
+}
+
+static void
+N52_a_node_that_was_sent_another_key_is_no_master(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    struct ca other;
+    flow_enrol_and_adopt();
+    machine_start(&machine, 0);
+    assert_ok(ca_issue_member(&authority, 3, 4, &other.cert, &other.key, &err));
+    assert_code(join_cluster(&other.key, &err), ST_INVALID_ARGUMENT);
+    assert_false(has_member());
+    assert_ok(join_cluster(&member.key, &err)); /* it is as it was */
+    assert_int_equal(machine_stop(&machine), 0);
+}
+
+static void
+a_node_that_is_killed_after_its_answer_is_a_master(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    flow_enrol_and_adopt();
+    machine_start(&machine, 0);
+    assert_ok(join_cluster(&member.key, &err));
+    machine_kill(&machine);
+    assert_true(has_member());
+    const unsigned before = count_runs();
+    assert_unlocks_after_a_reboot();
+    assert_true(count_runs() > before);
+}
+
+int
+main(int argc, char **argv)
+{
+    machine_child_main(argc, argv);
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, flow_tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_node_becomes_a_master_and_stays_one),
+        TEST(a_node_that_was_refused_as_a_node_stays_a_master),
+        TEST(N52_a_node_that_was_sent_another_key_is_no_master),
+        TEST(a_node_that_is_killed_after_its_answer_is_a_master),
+    };
+    return FLOW_MAIN(tests);
+}

@@ -1,0 +1,221 @@
+#include "tests/raft/group.h"
+
+#include "tests/cmocka.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    PATIENCE_MS = 60000,
+    TRY_MS = 5000,
+};
+
+static uint64_t
+now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void
+pause_ms(long ms)
+{
+    const struct timespec time = {.tv_nsec = ms * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static pthread_mutex_t fatal_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t fatal_said = PTHREAD_COND_INITIALIZER;
+static char fatal_text[512];
+
+static void
+on_fatal(const char *sentence)
+{
+    pthread_mutex_lock(&fatal_lock);
+    snprintf(fatal_text, sizeof(fatal_text), "%s", sentence);
+    pthread_cond_signal(&fatal_said);
+    pthread_mutex_unlock(&fatal_lock);
+    for (;;)
+        pause();
+}
+
+const char *
+group_await_fatal(void)
+{
+    pthread_mutex_lock(&fatal_lock);
+    while (!fatal_text[0])
+        pthread_cond_wait(&fatal_said, &fatal_lock);
+    pthread_mutex_unlock(&fatal_lock);
+    return fatal_text;
+}
+
+struct group_member *
+group_of(struct group *group, uint64_t id)
+{
+    assert_in_range(id, 1, group->count);
+    return &group->members[id - 1];
+}
+
+/* Addresses of this process alone, since the port is the same for all. */
+void
+group_init(struct group *group, unsigned count)
+{
+    static unsigned hosts;
+    struct st_err err = {0};
+    *group = (struct group){.count = count};
+    assert_ok(ca_new("test", &group->ca, &err));
+    assert_ok(ca_crl_empty(&group->ca, 1, &group->crl, &err));
+    for (unsigned i = 0; i < count; i++) {
+        struct group_member *m = &group->members[i];
+        m->id = i + 1;
+        strcpy(m->dir, "/tmp/smalltown-test-XXXXXX");
+        assert_non_null(mkdtemp(m->dir));
+        snprintf(m->address, sizeof(m->address), "127.%d.%d.%u:7834",
+                 128 + (getpid() >> 8 & 63), getpid() & 255, ++hosts);
+        assert_ok(ca_issue_member(&group->ca, m->id, m->id + 1, &m->cert, &m->key, &err));
+        counters_init(&m->counters);
+    }
+}
+
+static void
+remove_folder(const char *path)
+{
+    char file[512];
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
+        if (entry->d_name[0] != '.')
+            unlink(file);
+    }
+    closedir(dir);
+    assert_int_equal(rmdir(path), 0);
+}
+
+void
+group_end(struct group *group)
+{
+    for (unsigned i = 0; i < group->count; i++)
+        group_close(group, i + 1);
+    for (unsigned i = 0; i < group->count; i++) {
+        counters_free(&group->members[i].counters);
+        secret_wipe(&group->members[i].key);
+        remove_folder(group->members[i].dir);
+    }
+    secret_wipe(&group->ca.key);
+}
+
+enum st_code
+group_open(struct group *group, uint64_t id, enum replica_begin begin, struct st_err *err)
+{
+    struct group_member *m = group_of(group, id);
+    const struct replica_credentials credentials = {
+        .ca = group->ca.cert.der,
+        .ca_len = group->ca.cert.len,
+        .crl = group->crl.der,
+        .crl_len = group->crl.len,
+        .cert = m->cert.der,
+        .cert_len = m->cert.len,
+        .key = &m->key,
+    };
+    const struct replica_config config = {
+        .dir = m->dir,
+        .id = id,
+        .address = m->address,
+        .begin = begin,
+        .credentials = &credentials,
+        .machine = counters_machine(&m->counters),
+        .fatal = on_fatal,
+    };
+    return replica_open(&config, &m->replica, err);
+}
+
+void
+group_close(struct group *group, uint64_t id)
+{
+    struct group_member *m = group_of(group, id);
+    replica_close(m->replica);
+    m->replica = NULL;
+}
+
+uint64_t
+group_leader(struct group *group)
+{
+    for (uint64_t until = now_ms() + PATIENCE_MS; now_ms() < until; pause_ms(5)) {
+        for (unsigned i = 0; i < group->count; i++) {
+            struct replica_status status = {0};
+            if (group->members[i].replica)
+                replica_status(group->members[i].replica, &status);
+            if (status.serving)
+                return status.id;
+        }
+    }
+    fail_msg("nobody leads");
+    return 0;
+}
+
+void
+group_step(struct group *group, enum replica_step step, uint64_t id)
+{
+    struct st_err err = {0};
+    for (uint64_t until = now_ms() + PATIENCE_MS; now_ms() < until; pause_ms(20)) {
+        struct group_member *leader = group_of(group, group_leader(group));
+        err = (struct st_err){0};
+        if (!replica_step_wait(leader->replica, step, id, group_of(group, id)->address,
+                               20000, &err))
+            return;
+        if (err.code != ST_UNAVAILABLE && err.code != ST_FAILED_PRECONDITION)
+            break;
+    }
+    fail_msg("step %d of member %d: %s", (int)step, (int)id, err.text);
+}
+
+void
+group_form(struct group *group)
+{
+    struct st_err err = {0};
+    assert_ok(group_open(group, 1, REPLICA_BOOTSTRAP, &err));
+    for (uint64_t id = 2; id <= group->count; id++) {
+        assert_ok(group_open(group, id, REPLICA_JOIN, &err));
+        group_step(group, REPLICA_STEP_ADD, id);
+        group_step(group, REPLICA_STEP_PROMOTE, id);
+    }
+}
+
+uint64_t
+group_propose(struct group *group, uint64_t id, const char *command)
+{
+    struct replica_result result;
+    struct st_err err = {0};
+    char text[24];
+    for (uint64_t until = now_ms() + PATIENCE_MS; now_ms() < until;) {
+        err = (struct st_err){0};
+        if (replica_propose_wait(group_of(group, id)->replica, command, strlen(command),
+                                 TRY_MS, &result, &err)) {
+            assert_int_equal(err.code, ST_UNAVAILABLE);
+            continue;
+        }
+        snprintf(text, sizeof(text), "%.*s", (int)result.len, (char *)result.bytes);
+        return strtoull(text, NULL, 10);
+    }
+    fail_msg("%s through member %d: %s", command, (int)id, err.text);
+    return 0;
+}
+
+uint64_t
+group_read(struct group *group, uint64_t id, const char *name)
+{
+    struct group_member *m = group_of(group, id);
+    struct st_err err = {0};
+    for (uint64_t until = now_ms() + PATIENCE_MS; now_ms() < until;)
+        if (!replica_barrier_wait(m->replica, TRY_MS, &err))
+            return counters_get(&m->counters, name);
+    fail_msg("a barrier through member %d: %s", (int)id, err.text);
+    return 0;
+}

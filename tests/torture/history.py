@@ -1,0 +1,124 @@
+"""What clients asked of a cluster, when, and what they were told.
+
+An operation is on one key.  One that did not return was asked for and is open for ever: it may
+take effect at any later time, or never.
+"""
+import heapq
+import json
+import threading
+import time
+
+
+class Operation:
+    """what(args) by a client on a key; times in ns of one clock; result None: not known."""
+    __slots__ = ("client", "key", "what", "args", "invoked", "returned", "result")
+
+    def __init__(self, client, key, what, args, invoked, returned=None, result=None):
+        self.client, self.key, self.what, self.args = client, key, what, args
+        self.invoked, self.returned, self.result = invoked, returned, result
+
+    @property
+    def unknown(self):
+        return self.returned is None
+
+    def as_json(self):
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}, default=sorted)
+
+    @classmethod
+    def from_json(cls, line):
+        fields = json.loads(line)
+        if isinstance(fields["result"], list):
+            fields["result"] = frozenset(fields["result"])
+        return cls(**fields)
+
+    def __str__(self):
+        ends = "?" if self.unknown else f"{self.returned / 1e9:.6f}"
+        told = "unknown" if self.unknown else self.result
+        if isinstance(told, frozenset):
+            told = "{" + " ".join(sorted(told)) + "}"
+        return f"{self.invoked / 1e9:.6f}..{ends} {self.client} {self.what}({self.args}) = {told}"
+
+
+class Call:
+    """Something that a client waits for now; becomes operations when it ends."""
+
+    def __init__(self, history, client):
+        self.history, self.client = history, client
+        self.invoked = time.monotonic_ns()
+
+    def told(self, key, what, args, result):
+        """It returned, and this is the answer."""
+        self.history.add(Operation(self.client, key, what, args, self.invoked,
+                                   time.monotonic_ns(), result))
+
+    def lost(self, key, what, args):
+        """Nobody knows whether it had an effect.  (One that has none needs no word.)"""
+        self.history.add(Operation(self.client, key, what, args, self.invoked))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.history.ended(self)
+
+
+class History:
+    """Collected from many threads, written to a file, handed on in the order of time."""
+
+    def __init__(self, path=None):
+        self.path, self.operations, self.unknown = path, 0, 0
+        self._lock = threading.Lock()
+        self._open = set()
+        self._waiting = []
+        self._file = open(path, "w", encoding="utf-8") if path else None
+
+    def call(self, client):
+        with self._lock:
+            call = Call(self, client)
+            self._open.add(call)
+            return call
+
+    def ended(self, call):
+        with self._lock:
+            self._open.discard(call)
+
+    def add(self, operation):
+        with self._lock:
+            self.operations += 1
+            self.unknown += operation.unknown
+            for event in events_of(operation, self.operations):
+                heapq.heappush(self._waiting, event)
+            if self._file:
+                self._file.write(operation.as_json() + "\n")
+
+    def settled(self):
+        """The events before the oldest call that is still open, in order, each once."""
+        with self._lock:
+            horizon = min((call.invoked for call in self._open), default=time.monotonic_ns())
+            while self._waiting and self._waiting[0][0] < horizon:
+                _, returns, _, operation = heapq.heappop(self._waiting)
+                yield returns, operation
+
+    def close(self):
+        if self._file:
+            self._file.close()
+
+
+def events_of(operation, number):
+    """(time, whether it returns, number, operation): at one time invocations come first, so that
+    what may have been at once counts as at once."""
+    yield operation.invoked, False, number, operation
+    if not operation.unknown:
+        yield operation.returned, True, number, operation
+
+
+def events(operations):
+    """(whether it returns, operation) of a whole history in the order of time."""
+    unsorted = [event for number, operation in enumerate(operations)
+                for event in events_of(operation, number)]
+    return [(returns, operation) for _, returns, _, operation in sorted(unsorted)]
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return [Operation.from_json(line) for line in file]

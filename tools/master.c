@@ -1,0 +1,181 @@
+/* stctl master: who decides, and hosts that come to do so without a TPM. */
+#include "tools/connect.h"
+#include "tools/keep.h"
+#include "tools/table.h"
+#include "tools/text.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    REQUEST_ID_LEN = 16,
+};
+
+static enum st_code
+make_request(const struct invocation *in, Api__InviteMasterRequest *out,
+             struct secret *request_id, struct st_err *err)
+{
+    const char *expires = in->options[OPTION_EXPIRES];
+    uint64_t ms = 0;
+    enum st_code code = name_check("a master", in->argument, err);
+    if (!code && expires)
+        code = text_duration("--expires", expires, &ms, err);
+    if (!code)
+        code = secret_random(request_id, REQUEST_ID_LEN, err);
+    if (code)
+        return code;
+    out->name = (char *)in->argument;
+    out->expires_in_s = (ms + 999) / 1000;
+    out->request_id.data = request_id->bytes;
+    out->request_id.len = request_id->len;
+    return ST_OK;
+}
+
+static enum st_code
+write_ticket(const struct connection *connection, const Api__MasterTicket *made,
+             const char *path, struct st_err *err)
+{
+    const struct cert *masters = &connection->context.masters;
+    if (!made || made->secret.len == 0 || made->n_master_ips == 0 ||
+        made->masters_cert.len != masters->len ||
+        memcmp(made->masters_cert.data, masters->der, masters->len) != 0)
+        return st_fail(err, ST_INTERNAL, "the answer is no ticket of this cluster");
+    return keep_write(path, &made->base, err);
+}
+
+enum st_code
+stctl_master_invite(const struct invocation *in, struct st_err *err)
+{
+    const char *path = in->options[OPTION_OUT] ? in->options[OPTION_OUT] : "ticket.pb";
+    Api__InviteMasterRequest request = API__INVITE_MASTER_REQUEST__INIT;
+    SECRET request_id = {0};
+    CONNECTION connection = {0};
+    AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
+    enum st_code code = make_request(in, &request, &request_id, err);
+    if (!code)
+        code = keep_check(path, err);
+    if (!code)
+        code = connect_open(in, &connection, err);
+    if (!code)
+        code = connect_call(&connection, "InviteMaster", &request.base,
+                            &api__invite_master_response__descriptor, &answer, err);
+    if (code)
+        return code;
+    code = write_ticket(&connection, ((Api__InviteMasterResponse *)answer)->ticket, path,
+                        err);
+    if (code)
+        return st_wrap(err, "the secret of %s is lost: invite under another name",
+                       in->argument);
+    if (in->json)
+        return json_print(json_pack("{s:s, s:s}", "name", in->argument, "file", path),
+                          err);
+    printf("%s: a ticket for the master %s\n\n"
+           "It holds a secret.  On the host, once:\n"
+           "  smalltown-nms join --data DIR --ticket %s --address IP\n"
+           "Then `stctl master list` shows it.\n",
+           path, in->argument, path);
+    return ST_OK;
+}
+
+static const char *
+state_name(Api__Master__State state)
+{
+    static const char *const states[] = {"joining", "voter", "leaving"};
+    return (unsigned)state < 3 ? states[state] : "unknown";
+}
+
+static json_t *
+as_json(const Api__Master *master)
+{
+    return json_pack("{s:I, s:o, s:s, s:s, s:s, s:b, s:b}", "member_id",
+                     (json_int_t)master->id, "address", json_address(&master->address),
+                     "name", master->name, "node_id", master->node_id, "state",
+                     state_name(master->state), "leader", master->leader, "connected",
+                     master->connected);
+}
+
+static void
+add_row(struct table *table, const Api__Master *master)
+{
+    char id[24], address[ADDRESS_TEXT_MAX];
+    snprintf(id, sizeof(id), "%" PRIu64, master->id);
+    text_address(&master->address, address, sizeof(address));
+    table_row(table,
+              (const char *[]){id, master->leader ? "leader" : state_name(master->state),
+                               master->connected ? "yes" : "no", address,
+                               *master->name ? master->name : "-"});
+}
+
+enum st_code
+stctl_master_list(const struct invocation *in, struct st_err *err)
+{
+    const Api__ListMastersRequest request = API__LIST_MASTERS_REQUEST__INIT;
+    CONNECTION connection = {0};
+    AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
+    enum st_code code = connect_open(in, &connection, err);
+    if (!code)
+        code = connect_call(&connection, "ListMasters", &request.base,
+                            &api__list_masters_response__descriptor, &answer, err);
+    if (code)
+        return code;
+    const Api__ListMastersResponse *list = (const void *)answer;
+    AUTO(json_freep) json_t *json = json_array();
+    AUTO(table_freep)
+    struct table *table =
+        table_new(5, (const char *[]){"ID", "STATE", "CONNECTED", "ADDRESS", "NAME"});
+    for (size_t i = 0; i < list->n_masters; i++) {
+        json_array_append_new(json, as_json(list->masters[i]));
+        add_row(table, list->masters[i]);
+    }
+    if (in->json)
+        return json_print(TAKE(json), err);
+    table_print(table, stdout, table_width(stdout));
+    return ST_OK;
+}
+
+/* What cannot be undone is asked for on a terminal, and wants --yes elsewhere. */
+static enum st_code
+confirm_removal(const struct invocation *in, uint32_t id, struct st_err *err)
+{
+    char answer[8] = "";
+    if (in->options[OPTION_YES])
+        return ST_OK;
+    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "removing master %u revokes its certificate for ever: say --yes",
+                       id);
+    fprintf(stderr, "Master %u can never come back. Remove it? [yes/no] ", id);
+    if (!fgets(answer, sizeof(answer), stdin) || strcasecmp(answer, "yes\n") != 0)
+        return st_fail(err, ST_CANCELLED, "nothing was removed");
+    return ST_OK;
+}
+
+enum st_code
+stctl_master_remove(const struct invocation *in, struct st_err *err)
+{
+    uint32_t id;
+    Api__RemoveMasterRequest request = API__REMOVE_MASTER_REQUEST__INIT;
+    CONNECTION connection = {0};
+    AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
+    enum st_code code = text_count("ID", in->argument, UINT32_MAX, &id, err);
+    if (!code)
+        code = confirm_removal(in, id, err);
+    if (!code)
+        code = connect_open(in, &connection, err);
+    if (code)
+        return code;
+    request.id = id;
+    request.force = in->options[OPTION_FORCE] != NULL;
+    connect_patiently(in, &connection);
+    code = connect_insist(&connection, "RemoveMaster", &request.base,
+                          &api__remove_master_response__descriptor, &answer, err);
+    if (code)
+        return code;
+    if (in->json)
+        return json_print(json_pack("{s:I}", "removed", (json_int_t)id), err);
+    printf("master %u is removed, and its certificate revoked\n", id);
+    return ST_OK;
+}
