@@ -30,11 +30,10 @@ enum {
     MESH_WATCH_MS = 500,
     MESH_REDIAL_MIN_MS = 50,
     MESH_REDIAL_MAX_MS = 1000,
-    MESH_UNKNOWN_MAX = 64,         /* accepted connections that have not said Hello ... */
-    MESH_UNKNOWN_SOURCE_MAX = 16,  /* ... and of one address */
-    MESH_READ_MAX = 64 * 1024,     /* bytes of one read */
-    MESH_WRITE_MAX = 256 * 1024,   /* bytes of one write, about */
-    MESH_SNAPSHOT_WAITING_MAX = 2, /* the one under way, and a newer one */
+    MESH_UNKNOWN_MAX = 64,        /* accepted connections that have not said Hello ... */
+    MESH_UNKNOWN_SOURCE_MAX = 16, /* ... and of one address */
+    MESH_READ_MAX = 64 * 1024,    /* bytes of one read */
+    MESH_WRITE_MAX = 256 * 1024,  /* bytes of one write, about */
 };
 
 enum mesh_state {
