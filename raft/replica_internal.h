@@ -106,7 +106,7 @@ struct replica_change {
 
 struct replica {
     uv_loop_t loop;
-    uv_async_t wake;
+    struct wake wake;
     pthread_t thread;
     struct store *store;
     struct mesh *mesh; /* NULL: a group of one */
