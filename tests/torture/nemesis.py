@@ -214,6 +214,8 @@ class DiskFull(Fault):
         self.victim().fill_disk()
 
     def heal(self):
+        if not self.victim().running():
+            self.torture.note(f"{self.victim().name} ended")
         self.victim().empty_disk()
         super().heal()
 
