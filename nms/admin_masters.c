@@ -3,7 +3,6 @@
 #include "nms/await.h"
 #include "nms/digest.h"
 #include "nms/members.h"
-#include "proto/mutant.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,28 +32,13 @@ ticket_send(struct admin_pending *pending)
     rpc_call_reply(pending->call, &response.base);
 }
 
-/* A request id that was used before makes the machine repeat an old OK, but the secret of
- * then is stored nowhere: a ticket whose secret is not the one made now is no answer. */
-static enum st_code
-invited_check(const struct admin_pending *pending, struct st_err *err)
-{
-    if (REFUSES(0x312, !state_has_ticket(pending->nms->state, pending->secret_hash)))
-        return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
-                           "this request was answered before, and its secret is not "
-                           "kept: invite under another name");
-    return ST_OK;
-}
-
 static void
 invited(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
-    struct st_err outcome = *err;
-    if (!outcome.code && !invited_check(pending, &outcome))
-        outcome.code = ST_OK;
-    admin_say(pending, "invite-master", &outcome);
-    if (outcome.code)
-        rpc_call_finish(pending->call, &outcome);
+    admin_say(pending, "invite-master", err);
+    if (err->code)
+        rpc_call_finish(pending->call, err);
     else
         ticket_send(pending);
 }

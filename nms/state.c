@@ -159,14 +159,6 @@ state_enrolment(struct state *state, const char *name, State__Enrolment **out,
                      err);
 }
 
-bool
-state_has_ticket(struct state *state, const uint8_t secret_hash[SHA256_LEN])
-{
-    const ProtobufCBinaryData hash = {SHA256_LEN, (uint8_t *)secret_hash};
-    READING(state);
-    return ticket_of_secret(state, &hash) != NULL;
-}
-
 enum st_code
 state_member(struct state *state, uint64_t id, State__Member **out, struct st_err *err)
 {

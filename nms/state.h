@@ -58,7 +58,6 @@ enum st_code state_node(struct state *state, const char *id, State__Node **out,
                         struct st_err *err);
 enum st_code state_enrolment(struct state *state, const char *name,
                              State__Enrolment **out, struct st_err *err);
-bool state_has_ticket(struct state *state, const uint8_t secret_hash[SHA256_LEN]);
 enum st_code state_member(struct state *state, uint64_t id, State__Member **out,
                           struct st_err *err);
 /* The master that this node is.  ST_NOT_FOUND where it is none. */
