@@ -614,6 +614,7 @@ N52_a_list_of_another_authority_is_refused(void **state)
     authority_list(&other, 9, NULL, 0, &list);
     assert_code(mesh_set_crl(net->members[0].mesh, list.der, list.len, &err),
                 ST_INVALID_ARGUMENT);
+    assert_string_equal(err.text, "the list is not of this authority");
     liar = net->authority;
     authority_list(&liar, 9, NULL, 0, &list);
     for (size_t i = 0; i < list.len; i++) {
