@@ -84,7 +84,7 @@ take_frame(struct mesh_conn *conn, struct mesh_frame *frame, struct st_err *err)
         return unexpected(err, "a message before Hello");
     switch (frame->kind) {
     case MESH_HELLO:
-        if (REFUSES(0x560, conn->state == MESH_UP))
+        if (REFUSES(0x5401, conn->state == MESH_UP))
             return unexpected(err, "Hello twice");
         take_hello(conn, &frame->hello);
         return ST_OK;
@@ -157,7 +157,7 @@ static enum st_code
 length_check(const struct mesh_conn *conn, size_t len, struct st_err *err)
 {
     size_t most = conn->state == MESH_UP ? MESH_FRAME_MAX : MESH_FIRST_MAX;
-    if (REFUSES(0x561, len < 1 || len > most))
+    if (REFUSES(0x5402, len < 1 || len > most))
         return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
                            "a frame of %zu bytes", len);
     return ST_OK;
@@ -199,10 +199,10 @@ secured(struct mesh_conn *conn, struct st_err *err)
     enum st_code code = mesh_session_peer(&conn->session, mesh->tls, &member, err);
     if (code)
         return code;
-    if (REFUSES(0x562, conn->dialled && conn->peer && member.id != conn->peer->id))
+    if (REFUSES(0x5403, conn->dialled && conn->peer && member.id != conn->peer->id))
         return st_fail(err, ST_PERMISSION_DENIED, "member %llu is at the address of %llu",
                        (unsigned long long)member.id, (unsigned long long)conn->peer->id);
-    if (REFUSES(0x563, member.id == mesh->config.id))
+    if (REFUSES(0x5404, member.id == mesh->config.id))
         return st_fail(err, ST_PERMISSION_DENIED, "another one has our certificate");
     conn->member = member;
     conn->state = MESH_GREETING;

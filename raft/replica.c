@@ -187,6 +187,7 @@ start(struct replica *replica, const struct replica_config *config, struct st_er
     raft_set_snapshot_threshold(&replica->raft, LOG_ENTRIES_MAX);
     raft_set_snapshot_trailing(&replica->raft, LOG_ENTRIES_MAX);
     raft_set_max_catch_up_round_duration(&replica->raft, 60 * 1000);
+    raft_set_install_snapshot_timeout(&replica->raft, SNAPSHOT_MS);
     int status = raft_start(&replica->raft);
     if (status)
         return fail_raft(replica, status, "load the group", err);
