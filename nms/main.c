@@ -4,6 +4,7 @@
 #include "nms/join.h"
 #include "nms/nms.h"
 #include "proto/event.h"
+#include "proto/say.h"
 #include "proto/scope.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@ enum {
 static int
 failed(const struct st_err *err)
 {
-    fprintf(stderr, "smalltown-nms: %s\n", err->text);
+    say_failed("smalltown-nms", err->text);
     return EXIT_FAILED;
 }
 
@@ -45,8 +46,8 @@ init_main(struct arguments *arguments)
            "start it: smalltown-nms run --data %s\n",
            init->name, init->dir, hex, init->dir);
     if (init->admin_count > 0)
-        printf("then, as administrator: stctl context add %s --address %s "
-               "--masters-cert masters.pem\n",
+        printf("then, as administrator, with a copy of masters.pem:\n"
+               "  stctl context add %s --address %s --masters-cert masters.pem\n",
                init->name, arguments->address);
     else
         printf("note: no --admin-cert was given, so nobody can administer it\n");
@@ -143,11 +144,12 @@ join_main(const struct arguments *arguments)
     }
     if (arguments->certificates)
         return 0; /* smalltown-node knows what comes next */
-    printf("this machine is member %llu of the masters\n"
-           "start it: smalltown-nms run --data %s\n"
-           "the masters give it a vote by themselves, once it has caught up; see `stctl "
-           "master list`\n",
-           (unsigned long long)id, config.dir);
+    printf(
+        "this machine is member %llu of the masters\n"
+        "start it: smalltown-nms run --data %s\n"
+        "Then it catches up, and has a vote: see `stctl master list`.  Administrators\n"
+        "learn its address with `stctl context update`.\n",
+        (unsigned long long)id, config.dir);
     return fflush(stdout) ? EXIT_FAILED : 0;
 }
 

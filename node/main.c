@@ -3,6 +3,7 @@
 #include "node/run.h"
 #include "node/stop.h"
 #include "proto/event.h"
+#include "proto/say.h"
 #include "proto/secret.h"
 
 #include <malloc.h>
@@ -91,7 +92,7 @@ main(int argc, char **argv)
     stay_small();
     setenv("TSS2_LOG", "all+NONE", 0);
     if (options_read(argc, argv, &options, &err)) {
-        fprintf(stderr, "smalltown-node: %s\n", err.text);
+        say_failed("smalltown-node", err.text);
         return 2;
     }
     if (options.help) {
@@ -103,7 +104,7 @@ main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     if (run_beside_keeper(&options, &err)) {
-        fprintf(stderr, "smalltown-node: %s\n", err.text);
+        say_failed("smalltown-node", err.text);
         return EXIT_FAILURE;
     }
     return EXIT_SUCCESS;

@@ -205,3 +205,9 @@ rpc_channel_connect(struct rpc_channel *channel, gpr_timespec deadline,
     }
     return nobody(channel, err);
 }
+
+const struct st_address *
+rpc_channel_address(const struct rpc_channel *channel)
+{
+    return &channel->addresses[channel->current];
+}

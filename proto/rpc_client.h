@@ -38,6 +38,9 @@ rpc_channel_closep(struct rpc_channel **channel)
     rpc_channel_close(*channel);
 }
 
+/* Of the server that was asked last; lends. */
+const struct st_address *rpc_channel_address(const struct rpc_channel *channel);
+
 /* One request, one answer.  timeout_ms bounds everything including connecting. The
  * failure carries the server's code, reason, retry_ms and sentence; ST_UNAVAILABLE with
  * ST_REASON_UNREACHABLE where nobody answered and ST_REASON_OTHER_SERVER where the

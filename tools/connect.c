@@ -71,16 +71,18 @@ call(const struct connection *connection, struct rpc_channel *channel, const cha
      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
      ProtobufCMessage **out, struct st_err *err)
 {
-    char path[80], addresses[120];
+    char path[80], where[ADDRESS_TEXT_MAX];
     snprintf(path, sizeof(path), "/api.ClusterManagement/%s", method);
     enum st_code code =
         rpc_unary(channel, path, request, answer, connection->timeout_ms, out, err);
     if (!code)
         return ST_OK;
-    if (err->reason == ST_REASON_UNREACHABLE || err->reason == ST_REASON_OTHER_SERVER)
+    /* Where nobody answered the sentence says already who. */
+    if (err->reason == ST_REASON_UNREACHABLE || err->reason == ST_REASON_OTHER_SERVER ||
+        code == ST_DEADLINE_EXCEEDED)
         return st_wrap(err, "cluster %s", connection->context.name);
-    config_addresses_format(&connection->context, addresses, sizeof(addresses));
-    return st_wrap(err, "cluster %s at %s", connection->context.name, addresses);
+    address_format(rpc_channel_address(channel), where);
+    return st_wrap(err, "cluster %s, master %s", connection->context.name, where);
 }
 
 enum st_code

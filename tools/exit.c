@@ -77,7 +77,7 @@ exit_advice(const struct st_err *err)
     case ST_REASON_ROLE:
         return "ask an administrator whose role is admin";
     case ST_REASON_NO_QUORUM:
-        return "start the masters that are down (`stctl status`), then try again";
+        return "start the masters that are down, then try again (`stctl status`)";
     case ST_REASON_BUSY:
         return "try again in a moment";
     case ST_REASON_RECORDED:

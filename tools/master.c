@@ -72,11 +72,12 @@ stctl_master_invite(const struct invocation *in, struct st_err *err)
     if (in->json)
         return json_print(json_pack("{s:s, s:s}", "name", in->argument, "file", path),
                           err);
-    printf("%s: a ticket for the master %s\n\n"
-           "It holds a secret.  On the host, once:\n"
-           "  smalltown-nms join --data DIR --ticket %s --address IP\n"
-           "Then `stctl master list` shows it.\n",
-           path, in->argument, path);
+    printf(
+        "%s: a ticket for the master %s\n\n"
+        "It holds a secret.  On the host, once:\n"
+        "  smalltown-nms join --data DIR --ticket %s --address IP\n"
+        "Then `stctl master list` shows it; `stctl context update` learns its address.\n",
+        path, in->argument, path);
     return ST_OK;
 }
 

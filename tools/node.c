@@ -191,7 +191,8 @@ stctl_node_show(const struct invocation *in, struct st_err *err)
     printf("%-12s %s\n", "address", address);
     printf("%-12s %s\n", "enrolment", enrolment);
     print_time("enrolled", node->enrolled_at, "-");
-    print_time("last unlock", node->last_unlock_at, "none since this master started");
+    print_time("last unlock", node->last_unlock_at,
+               "none that the asked master saw since its start");
     if (node->id)
         printf("%-12s %s (%ju), %s\n", "member", name, (uintmax_t)node->id,
                node->synced ? "caught up" : "catching up");

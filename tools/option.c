@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/* Longer than a master looks for a leader, so that it can say that there is none. */
+#define TIMEOUT_DEFAULT "12s"
+
 static const struct {
     const char *name;  /* without the dashes */
     const char *value; /* NULL: a flag */
@@ -14,7 +17,7 @@ static const struct {
     [OPTION_OUTPUT] = {"output", "table|json", "for people or for programs", 'o'},
     [OPTION_CONTEXT] = {"context", "NAME", "the cluster, instead of the one in use", 0},
     [OPTION_TIMEOUT] = {"timeout", "TIME",
-                        "how long a call may take (10s; 60s for masters)", 0},
+                        "how long a call may take (12s; 60s for masters)", 0},
     [OPTION_HELP] = {"help", NULL, "this", 'h'},
     [OPTION_VERSION] = {"version", NULL, "the version", 0},
     [OPTION_ADDRESS] = {"address", "IP[,IP...]", "of the masters, without ports", 0},
@@ -137,7 +140,8 @@ option_check(const struct verb *verb, struct invocation *in, struct st_err *err)
     }
     const char *timeout = in->options[OPTION_TIMEOUT];
     uint64_t ms;
-    enum st_code code = text_duration("--timeout", timeout ? timeout : "10s", &ms, err);
+    enum st_code code =
+        text_duration("--timeout", timeout ? timeout : TIMEOUT_DEFAULT, &ms, err);
     if (code)
         return code;
     in->timeout_ms = ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;

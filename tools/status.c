@@ -1,27 +1,18 @@
 /* stctl status: every master is asked at once, each by a thread and a channel of its own,
- * so that one that is frozen costs no more than one call. */
-#include "tools/connect.h"
-#include "tools/table.h"
-#include "tools/text.h"
+ * so that one that is frozen costs no more than one call.  The masters of the context
+ * first, then those that they know of besides. */
+#include "tools/status.h"
 
-#include <inttypes.h>
-#include <pthread.h>
 #include <string.h>
 
-struct master {
-    const struct connection *connection;
-    size_t index;
-    pthread_t thread;
-    bool started;
-    /* Written by the thread, read after it was joined. */
-    ProtobufCMessage *answer;
-    struct st_err err;
+enum {
+    PATIENCE_MS = 5000, /* each answers from what it knows, so one that does not hangs */
 };
 
 static void *
 ask(void *argument)
 {
-    struct master *master = argument;
+    struct status_master *master = argument;
     const Api__GetStatusRequest request = API__GET_STATUS_REQUEST__INIT;
     AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
     enum st_code code =
@@ -35,158 +26,134 @@ ask(void *argument)
     return NULL;
 }
 
+/* All addresses from this one on. */
 static void
-ask_all(const struct connection *connection, struct master *masters)
+ask_all(struct status *status, size_t first)
 {
-    size_t count = connection->context.address_count;
-    for (size_t i = 0; i < count; i++) {
-        masters[i] = (struct master){.connection = connection, .index = i};
+    const size_t count = status->connection.context.address_count;
+    struct status_master *masters = status->masters;
+    for (size_t i = first; i < count; i++) {
+        masters[i] =
+            (struct status_master){.connection = &status->connection, .index = i};
         masters[i].started =
             pthread_create(&masters[i].thread, NULL, ask, &masters[i]) == 0;
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = first; i < count; i++)
         if (masters[i].started)
             pthread_join(masters[i].thread, NULL);
         else
             ask(&masters[i]);
 }
 
-static const Api__GetStatusResponse *
-status_of(const struct master *master)
+/* The answer that knows most: of a master that leads, or sees who does, else of any. */
+static const struct status_master *
+best_of(const struct status *status)
 {
-    return (const void *)master->answer;
-}
-
-static const char *
-state_of(const struct master *master)
-{
-    const Api__GetStatusResponse *status = status_of(master);
-    if (status)
-        return status->leader_id == 0                   ? "no leader"
-               : status->leader_id == status->member_id ? "leader"
-                                                        : "follower";
-    if (master->err.reason == ST_REASON_OTHER_SERVER)
-        return "other cluster";
-    if (master->err.reason == ST_REASON_UNREACHABLE)
-        return "unreachable";
-    return "refuses";
-}
-
-/* The answer that knows most: of a master that sees a leader, else of any. */
-static const struct master *
-best_of(const struct master *masters, size_t count)
-{
-    const struct master *best = &masters[0];
-    for (size_t i = 0; i < count; i++) {
-        const Api__GetStatusResponse *status = status_of(&masters[i]);
-        if (status && status->leader_id)
-            return &masters[i];
-        if (status && !best->answer)
-            best = &masters[i];
+    const struct status_master *best = &status->masters[0];
+    for (size_t i = 0; i < status->connection.context.address_count; i++) {
+        const struct status_master *master = &status->masters[i];
+        const Api__GetStatusResponse *answer = status_answer(master);
+        if (!answer)
+            continue;
+        if (answer->leader_id && answer->leader_id == answer->member_id)
+            return master;
+        if (!best->answer || (answer->leader_id && !status_answer(best)->leader_id))
+            best = master;
     }
     return best;
 }
 
-static json_t *
-masters_json(const struct context *context, const struct master *masters)
+static bool
+has_address(const struct context *context, const struct st_address *address)
 {
-    json_t *list = json_array();
-    for (size_t i = 0; i < context->address_count; i++) {
-        char address[ADDRESS_TEXT_MAX];
-        const Api__GetStatusResponse *status = status_of(&masters[i]);
-        address_format(&context->addresses[i], address);
-        json_t *one =
-            json_pack("{s:s, s:s, s:b}", "address", address, "state",
-                      state_of(&masters[i]), "reachable", masters[i].answer != NULL);
-        if (status)
-            json_object_update_new(
-                one,
-                json_pack("{s:I, s:I, s:I, s:I, s:s}", "member_id",
-                          (json_int_t)status->member_id, "term", (json_int_t)status->term,
-                          "commit_index", (json_int_t)status->commit_index,
-                          "applied_index", (json_int_t)status->applied_index, "version",
-                          status->version));
-        else
-            json_object_set_new(one, "error", json_string(masters[i].err.text));
-        json_array_append_new(list, one);
-    }
-    return list;
+    for (size_t i = 0; i < context->address_count; i++)
+        if (context->addresses[i].len == address->len &&
+            !memcmp(context->addresses[i].bytes, address->bytes, address->len))
+            return true;
+    return false;
 }
 
-static enum st_code
-print_json(const struct context *context, const struct master *masters,
-           const struct master *best, struct st_err *err)
-{
-    const Api__GetStatusResponse *status = status_of(best);
-    return json_print(
-        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:o}", "context",
-                  context->name, "cluster", status->cluster, "role", status->role,
-                  "members", (int)status->members, "nodes", (int)status->nodes, "waiting",
-                  (int)status->waiting, "enrolments", (int)status->enrolments, "leader",
-                  status->leader_id != 0, "masters", masters_json(context, masters)),
-        err);
-}
-
+/* Adds those whom the best one knows of, and the context does not. */
 static void
-print_table(const struct context *context, const struct master *masters,
-            const struct master *best)
+learn_others(struct status *status)
 {
-    const Api__GetStatusResponse *status = status_of(best);
-    AUTO(st_freep) char *cluster = text_printable(status->cluster);
-    AUTO(st_freep) char *role = text_printable(status->role);
-    printf("cluster     %s\nyour role   %s\nnodes       %u, %u of them not adopted\n"
-           "enrolments  %u can be used\nmembers     %u\n\n",
-           cluster, role, status->nodes, status->waiting, status->enrolments,
-           status->members);
-    AUTO(table_freep)
-    struct table *table =
-        table_new(5, (const char *[]){"MASTER", "STATE", "TERM", "APPLIED", "VERSION"});
-    for (size_t i = 0; i < context->address_count; i++) {
-        char address[ADDRESS_TEXT_MAX], term[24] = "-", applied[24] = "-";
-        status = status_of(&masters[i]);
-        address_format(&context->addresses[i], address);
-        if (status) {
-            snprintf(term, sizeof(term), "%" PRIu64, status->term);
-            snprintf(applied, sizeof(applied), "%" PRIu64, status->applied_index);
-        }
-        table_row(table, (const char *[]){address, state_of(&masters[i]), term, applied,
-                                          status ? status->version : "-"});
+    const Api__ListMastersRequest request = API__LIST_MASTERS_REQUEST__INIT;
+    struct context *context = &status->connection.context;
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
+    struct st_address address;
+    if (connect_to(&status->connection, status->best->index, &channel, NULL) ||
+        rpc_unary(channel, "/api.ClusterManagement/ListMasters", &request.base,
+                  &api__list_masters_response__descriptor, status->connection.timeout_ms,
+                  &status->list, NULL))
+        return;
+    const Api__ListMastersResponse *list = (const void *)status->list;
+    for (size_t i = 0; i < list->n_masters; i++)
+        if (!address_unpack(&list->masters[i]->address, &address, NULL) &&
+            context->address_count < ADDRESSES_MAX && !has_address(context, &address))
+            context->addresses[context->address_count++] = address;
+}
+
+/* Twice where one of the others knows more: a master that was removed remembers those
+ * that removed it. */
+static void
+ask_everybody(struct status *status)
+{
+    const struct status_master *before = NULL;
+    size_t asked = 0;
+    for (int round = 0; round < 2; round++) {
+        ask_all(status, asked);
+        asked = status->connection.context.address_count;
+        status->best = best_of(status);
+        if (!status->best->answer || status->best == before)
+            return;
+        before = status->best;
+        if (status->list)
+            connect_answer_free(TAKE(status->list));
+        learn_others(status);
     }
-    table_print(table, stdout, table_width(stdout));
+    ask_all(status, asked);
 }
 
 static enum st_code
-report(const struct invocation *in, const struct context *context,
-       const struct master *masters, struct st_err *err)
+report(const struct invocation *in, const struct status *status, struct st_err *err)
 {
-    const struct master *best = best_of(masters, context->address_count);
+    const struct status_master *best = status->best;
+    const char *name = status->connection.context.name;
     if (!best->answer) {
         *err = best->err;
-        return st_wrap(err, "cluster %s", context->name);
+        return status->known > 1
+                   ? st_wrap(err, "cluster %s: not one of its %zu masters answers", name,
+                             status->known)
+                   : st_wrap(err, "cluster %s", name);
     }
     enum st_code code = ST_OK;
     if (in->json)
-        code = print_json(context, masters, best, err);
+        code = status_print_json(status, err);
     else
-        print_table(context, masters, best);
-    if (!code && status_of(best)->leader_id == 0)
+        status_print(status);
+    if (!code && status_answer(best)->leader_id == 0)
         return st_fail_for(err, ST_UNAVAILABLE, ST_REASON_NO_QUORUM,
-                           "cluster %s has no leader", context->name);
+                           "cluster %s has no leader", name);
     return code;
 }
 
 enum st_code
 stctl_status(const struct invocation *in, struct st_err *err)
 {
-    CONNECTION connection = {0};
-    struct master masters[ADDRESSES_MAX];
-    enum st_code code = connect_prepare(in, &connection, err);
-    if (code)
-        return code;
-    ask_all(&connection, masters);
-    code = report(in, &connection.context, masters, err);
-    for (size_t i = 0; i < connection.context.address_count; i++)
-        if (masters[i].answer)
-            connect_answer_free(masters[i].answer);
+    struct status status = {0};
+    enum st_code code = connect_prepare(in, &status.connection, err);
+    if (!code) {
+        if (!in->options[OPTION_TIMEOUT])
+            status.connection.timeout_ms = PATIENCE_MS;
+        status.known = status.connection.context.address_count;
+        ask_everybody(&status);
+        code = report(in, &status, err);
+    }
+    for (size_t i = 0; i < ADDRESSES_MAX; i++)
+        if (status.masters[i].answer)
+            connect_answer_free(status.masters[i].answer);
+    if (status.list)
+        connect_answer_free(status.list);
+    connect_close(&status.connection);
     return code;
 }

@@ -36,7 +36,7 @@ _stctl()
         mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node master status' -- "$cur")
     elif [[ -z $verb ]]; then
         case $noun in
-            context) mapfile -t COMPREPLY < <(compgen -W 'add use list remove' -- "$cur") ;;
+            context) mapfile -t COMPREPLY < <(compgen -W 'add update use list remove' -- "$cur") ;;
             enrolment) mapfile -t COMPREPLY < <(compgen -W 'create list revoke' -- "$cur") ;;
             node) mapfile -t COMPREPLY < <(compgen -W 'list show adopt remove' -- "$cur") ;;
             master) mapfile -t COMPREPLY < <(compgen -W 'invite list remove' -- "$cur") ;;

@@ -2,10 +2,15 @@
 #include "tools/stctl.h"
 
 #include "proto/rpc_server.h"
+#include "proto/say.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+
+enum {
+    ADVICE_MAX = 200,
+};
 
 const struct verb stctl_verbs[] = {
     {"keygen", NULL, NULL, OPTION_BIT(OPTION_OUT) | OPTION_BIT(OPTION_NAME),
@@ -23,6 +28,10 @@ const struct verb stctl_verbs[] = {
      "fingerprint; it is copied into the context.  The first context is in use at "
      "once.\n",
      stctl_context_add},
+    {"context", "update", NULL, 0, "Learns where the masters of the cluster are now",
+     "Asks the masters of the context in use, or of --context; its certificate and your\n"
+     "key stay.  Say it after a master has come or gone.\n",
+     stctl_context_update},
     {"context", "use", "NAME", 0, "Makes this the cluster that stctl talks to", NULL,
      stctl_context_use},
     {"context", "list", NULL, 0, "Lists the clusters that stctl knows", NULL,
@@ -71,7 +80,8 @@ const struct verb stctl_verbs[] = {
      "come back under this number.  (A master that is a node: `stctl node remove`.)\n",
      stctl_master_remove},
     {"status", NULL, NULL, 0, "Tells how the cluster and each of its masters are",
-     "Asks every master of the context.  Exit status 5 where none has a leader.\n",
+     "Asks every master of the context, and those that these tell of.  Exit status 5\n"
+     "where none has a leader.\n",
      stctl_status},
 };
 const size_t stctl_verb_count = sizeof(stctl_verbs) / sizeof(*stctl_verbs);
@@ -172,7 +182,9 @@ main(int argc, char **argv)
     if (!code)
         return EXIT_SUCCESS;
     const char *advice = exit_advice(&err);
-    fprintf(stderr, "stctl: %s%s%s\n", err.text, advice ? "; " : "",
-            advice ? advice : "");
+    char sentence[sizeof(err.text) + ADVICE_MAX];
+    snprintf(sentence, sizeof(sentence), "%s%s%s", err.text, advice ? "; " : "",
+             advice ? advice : "");
+    say_failed("stctl", sentence);
     return exit_status(&err);
 }

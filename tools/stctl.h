@@ -66,9 +66,10 @@ struct verb {
 extern const struct verb stctl_verbs[];
 extern const size_t stctl_verb_count;
 
-/* keygen.c, context.c, enrolment.c, node.c, master.c, status.c */
+/* keygen.c, context.c, context_update.c, enrolment.c, node.c, master.c, status.c */
 enum st_code stctl_keygen(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_add(const struct invocation *in, struct st_err *err);
+enum st_code stctl_context_update(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_use(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_remove(const struct invocation *in, struct st_err *err);

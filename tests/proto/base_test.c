@@ -3,6 +3,7 @@
 #include "proto/err.h"
 #include "proto/file.h"
 #include "proto/ident.h"
+#include "proto/say.h"
 #include "proto/scope.h"
 #include "proto/secret.h"
 #include "tests/cmocka.h"
@@ -50,6 +51,31 @@ static int
 compare_nonces(const void *a, const void *b)
 {
     return memcmp(a, b, NONCE_LEN);
+}
+
+static void
+said(const char *text, size_t width, const char *expected)
+{
+    char lines[400] = "";
+    FILE *file = fmemopen(lines, sizeof(lines), "w");
+    assert_non_null(file);
+    say_wrapped(file, text, width);
+    fclose(file);
+    assert_string_equal(lines, expected);
+}
+
+static void
+a_sentence_is_broken_between_words(void **state)
+{
+    (void)state;
+    said("x: one two three", 0, "x: one two three\n");
+    said("x: one two three", 16, "x: one two three\n");
+    said("x: one two three", 15, "x: one two\n  three\n");
+    said("x: one two three four", 9, "x: one\n  two\n  three\n  four\n");
+    said("x: a-word-that-is-too-long it is", 9,
+         "x:\n  a-word-that-is-too-long\n  it is\n");
+    said("", 9, "\n");
+    said("ends ", 9, "ends\n");
 }
 
 static void
@@ -277,6 +303,7 @@ main(void)
         cmocka_unit_test(a_failure_keeps_its_code_and_gains_context),
         cmocka_unit_test(a_line_from_outside_stays_one_line),
         cmocka_unit_test(every_reason_has_a_word_of_its_own),
+        cmocka_unit_test(a_sentence_is_broken_between_words),
         cmocka_unit_test(N05_ten_thousand_nonces_are_distinct),
         cmocka_unit_test(N05_without_entropy_there_is_no_nonce),
         cmocka_unit_test(an_empty_secret_equals_nothing),

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import socket
 import ssl
 import stat
 import subprocess
@@ -61,7 +62,7 @@ class CommandLine(unittest.TestCase):
                 if line.startswith("  stctl ")]
 
     def test_there_is_help_at_each_level(self):
-        self.assertEqual(len(self.verbs()), 16)
+        self.assertEqual(len(self.verbs()), 17)
         for verb in self.verbs():
             done = self.run_it(*verb, "--help")
             self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -228,6 +229,8 @@ class FakeMaster:
 
     def __init__(self, api, services, admin_pem, address):
         self.api, self.failure, self.pause, self.asked = api, None, 0, []
+        self.ip = socket.inet_aton(address)
+        self.in_touch = True  # with the leader
         self.masters_cert, self.name = MASTERS_CERT, "town"
         # As patient with a client that asks whether it lives as the real one is.
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4), options=(
@@ -295,10 +298,15 @@ class FakeMaster:
         self._heard(request, context)
         Master = self.api.Master
         return self.api.ListMastersResponse(masters=[
-            Master(id=1, address=b"\x7f\0\0\x01", state=Master.VOTER, leader=True, connected=True),
-            Master(id=3, address=b"\x7f\0\0\x03", state=Master.JOINING, name="b\x1b[2J"),
-            Master(id=12, address=b"\x7f\0\0\x0c", state=Master.LEAVING, name=NODES[2],
+            Master(id=1, address=self.ip, state=Master.VOTER, leader=True,
+                   connected=self.in_touch),
+            Master(id=3, address=self.neighbour(3), state=Master.JOINING, name="b\x1b[2J"),
+            Master(id=12, address=self.neighbour(12), state=Master.LEAVING, name=NODES[2],
                    node_id=NODES[2], connected=True)])
+
+    def neighbour(self, number):
+        """Where nobody listens."""
+        return self.ip[:3] + bytes([200 + number])
 
     def RemoveMaster(self, request, context):
         self._heard(request, context)
@@ -465,9 +473,9 @@ class Answers(CommandLine):
     def test_masters_are_listed_and_removed(self):
         out = self.succeeds("master", "list")
         self.assertRegex(out, r"\AID +STATE +CONNECTED +ADDRESS +NAME\n")
-        self.assertRegex(out, r"(?m)^1 +leader +yes +127\.0\.0\.1 +-$")
-        self.assertRegex(out, r"(?m)^3 +joining +no +127\.0\.0\.3 +b\?\[2J$")
-        self.assertRegex(out, rf"(?m)^12 +leaving +yes +127\.0\.0\.12 +{NODES[2]}$")
+        self.assertRegex(out, rf"(?m)^1 +leader +yes +{re.escape(self.address)} +-$")
+        self.assertRegex(out, r"(?m)^3 +joining +no +127\.[0-9.]+\.203 +b\?\[2J$")
+        self.assertRegex(out, rf"(?m)^12 +leaving +yes +127\.[0-9.]+\.212 +{NODES[2]}$")
         masters = json.loads(self.succeeds("master", "list", "-o", "json"))
         self.assertEqual([m["state"] for m in masters], ["voter", "joining", "leaving"])
         self.assertEqual([m["leader"] for m in masters], [True, False, False])
@@ -484,7 +492,7 @@ class Answers(CommandLine):
         self.assertTrue(self.master.asked[-1].force)
 
     def test_a_master_that_comes_or_goes_is_waited_for(self):
-        self.master.pause = 11  # longer than any other call may take
+        self.master.pause = 13  # longer than any other call may take
         self.succeeds("master", "remove", "3", "--yes")
         self.master.failure = (grpc.StatusCode.UNAVAILABLE, "recorded", "this is recorded: catching up")
         self.master.pause = 0
@@ -539,16 +547,73 @@ class Answers(CommandLine):
         self.run_it("context", "remove", "town")
         self.run_it(*self.context("town", f"{dead},{self.address}"))
         out = self.succeeds("status")
-        self.assertRegex(out, rf"(?m)^{re.escape(self.address)} +leader ")
-        self.assertRegex(out, rf"(?m)^{re.escape(dead)} +unreachable ")
+        self.assertRegex(out, rf"(?m)^1 +{re.escape(self.address)} +leader ")
+        self.assertRegex(out, rf"(?m)^- +{re.escape(dead)} +no master ")
+        self.assertIn(f"{dead} is no master of this cluster: stop it there", out)
+        self.assertIn("stctl context update", out)
+        self.assertLessEqual(max(map(len, out.splitlines())), 80)
         status = json.loads(self.succeeds("status", "-o", "json"))
         self.assertEqual((status["nodes"], status["waiting"], status["leader"]), (3, 1, True))
-        self.assertEqual([m["reachable"] for m in status["masters"]], [False, True])
+        # The last two are in no context: this master has told of them.
+        self.assertEqual([(m["member_id"], m["reachable"], m["in_context"])
+                          for m in status["masters"]],
+                         [(0, False, True), (1, True, True), (3, False, False), (12, False, False)])
         self.master.leader = 0
         done = self.run_it("status")
         self.assertEqual(done.returncode, 5)
         self.assertIn("no leader", done.stdout)
         self.assertIn("no leader", done.stderr)
+
+    def test_the_status_says_how_many_masters_may_fail(self):
+        """Voters are 1 and 12, of which 12 is leaving and does not answer."""
+        self.assertRegex(self.succeeds("status"), r"(?m)^masters +2, of which 1 answer.*no majority$")
+
+    def test_a_status_that_nobody_answers_says_so(self):
+        self.master.server.stop(None).wait()
+        self.run_it(*self.context("two", f"{self.address},{cluster.fresh_address()}"))
+        self.assertIn("not one of its 2 masters answers",
+                      self.fails(5, "status", "--context", "two"))
+
+    def test_a_context_learns_where_the_masters_are(self):
+        dead = cluster.fresh_address()
+        self.run_it(*self.context("two", f"{dead},{self.address}"))
+        joining = socket.inet_ntoa(self.master.neighbour(3))
+        out = self.succeeds("context", "update", "--context", "two")
+        self.assertIn(f"{self.address},{joining}\n", out)
+        self.assertIn("as before", self.succeeds("context", "update", "--context", "two"))
+        self.assertEqual(json.loads(self.succeeds("context", "update", "-ojson")),
+                         {"name": "town", "addresses": [self.address, joining], "changed": True})
+        listed = {c["name"]: c for c in json.loads(self.succeeds("context", "list", "-ojson"))}
+        self.assertEqual(listed["two"]["addresses"], [self.address, joining])
+        self.assertEqual(listed["two"]["fingerprint"], peer.fingerprint(MASTERS_CERT))
+        self.assertTrue(listed["town"]["current"])
+
+    def test_a_context_does_not_learn_from_a_master_that_is_cut_off(self):
+        """It may have been removed: what it lists is old.  But those may know more."""
+        self.master.in_touch = False
+        before = self.succeeds("context", "list", "-ojson")
+        self.assertIn("in touch with a leader", self.fails(5, "context", "update"))
+        self.assertEqual(self.succeeds("context", "list", "-ojson"), before)
+        address = socket.inet_ntoa(self.master.neighbour(3))
+        with open(self.folder / "smalltown/admin.pem", "rb") as file:
+            other = FakeMaster(self.api, self.services, file.read(), address)
+        self.addCleanup(other.server.stop, None)
+        self.assertIn(f": {address}\n", self.succeeds("context", "update"))
+
+    def test_a_failure_is_broken_between_words_on_a_terminal(self):
+        master, slave = pty.openpty()
+        self.master.failure = (grpc.StatusCode.FAILED_PRECONDITION, None, "what happened " * 20)
+        process = subprocess.Popen([cluster.STCTL, "node", "list"], stdin=slave, stdout=slave,
+                                   stderr=slave, env={**cluster.ENVIRONMENT,
+                                                      "XDG_CONFIG_HOME": self.folder.path})
+        os.close(slave)
+        self.assertEqual(process.wait(20), 6)
+        said = os.read(master, 4096).decode().split("\r\n")
+        os.close(master)
+        self.assertGreater(len(said), 4)
+        self.assertLessEqual(max(map(len, said)), 80)
+        self.assertEqual("".join(line.replace("  ", " ", 1) for line in said).count("what happened"),
+                         20)
 
     def test_a_wrong_administrator_is_told_so(self):
         self.run_it("keygen", "--out", "other")
