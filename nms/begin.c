@@ -55,7 +55,15 @@ replica_begin(struct nms *nms, const struct nms_config *config, const struct sel
         .moved_arg = nms,
         .fatal = config->fatal,
     };
-    return replica_open(&replica, &nms->replica, err);
+    enum st_code code = replica_open(&replica, &nms->replica, err);
+    if (code == ST_NOT_FOUND)
+        return st_fail_for(
+            err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
+            "%s/store.mdb is gone, so member %llu forgot what it promised: "
+            "bring back the folder as it was last, or remove the member "
+            "(`stctl master remove %llu`) and the folder, and join anew",
+            config->dir, (unsigned long long)self->id, (unsigned long long)self->id);
+    return code;
 }
 
 /* A member that joins begins with nothing, unless it did so before and was interrupted.

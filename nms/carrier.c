@@ -8,6 +8,7 @@
 enum {
     PAUSE_FIRST_MS = 500, /* after a failed step, doubled each time */
     PAUSE_MAX_MS = 15000,
+    LEADERLESS_MS = 3000, /* longer than an election of those that can have one */
 };
 
 /* After a step that failed: when it is tried again.  Of one member, or of the list. */
@@ -26,7 +27,9 @@ struct carrier {
     pthread_cond_t changed;
     bool woken, stopping;
     /* The thread's own. */
-    bool said_leaving;
+    bool said_leaving, said_leaderless;
+    uint64_t leader;       /* the last that was said */
+    int64_t leaderless_ms; /* when it is said that nobody leads; 0: somebody does */
     uint64_t crl_number;
     struct pause crl;
     struct pause members[REPLICA_MEMBERS_MAX];
@@ -239,6 +242,48 @@ say_leaving(struct carrier *carrier)
           id);
 }
 
+static void
+say_leaderless(struct carrier *carrier)
+{
+    struct replica_member group[REPLICA_MEMBERS_MAX];
+    const unsigned count = replica_members(carrier->nms->replica, group);
+    unsigned connected = 0;
+    for (unsigned i = 0; i < count; i++)
+        connected += group[i].connected;
+    event("leader",
+          "member=none connected=%u of=%u reason=\"no majority of the masters is in "
+          "touch with this one: it answers nobody\" hint=\"do the others run, is port "
+          "7834 open between them, and was member %llu not removed (`stctl master list` "
+          "of another)?\"",
+          connected, count, (unsigned long long)carrier->nms->member_id);
+}
+
+/* Whom the others of this log speak of; nobody only where that lasts. */
+static void
+say_leader(struct carrier *carrier, int64_t *soonest)
+{
+    struct replica_status status;
+    replica_status(carrier->nms->replica, &status);
+    if (status.leader_id) {
+        if (status.leader_id != carrier->leader || carrier->said_leaderless)
+            event("leader", "member=%llu term=%llu", (unsigned long long)status.leader_id,
+                  (unsigned long long)status.term);
+        carrier->leader = status.leader_id;
+        carrier->said_leaderless = false;
+        carrier->leaderless_ms = 0;
+        return;
+    }
+    if (carrier->said_leaderless)
+        return;
+    if (!carrier->leaderless_ms)
+        carrier->leaderless_ms = later_now_ms() + LEADERLESS_MS;
+    carrier->said_leaderless = carrier->leaderless_ms <= later_now_ms();
+    if (carrier->said_leaderless)
+        say_leaderless(carrier);
+    else if (!*soonest || carrier->leaderless_ms < *soonest)
+        *soonest = carrier->leaderless_ms;
+}
+
 static void *
 run(void *arg)
 {
@@ -248,6 +293,7 @@ run(void *arg)
         say_leaving(carrier);
         do {
             soonest = 0;
+            say_leader(carrier, &soonest);
             pass_list_on(carrier, &soonest);
         } while (carry_all_on(carrier, &soonest));
     }

@@ -7,6 +7,7 @@
  */
 #include "nms/digest.h"
 #include "nms/join.h"
+#include "proto/event.h"
 #include "proto/file.h"
 #include "proto/mutant.h"
 #include "proto/rpc_client.h"
@@ -27,6 +28,7 @@ enum {
     TICKET_SECRET_LEN = 32,
     CALL_MS = 20000, /* one question */
     PAUSE_MS = 1000, /* before the next, where the masters name none */
+    SAY_MS = 10000,
 };
 
 static void
@@ -84,8 +86,8 @@ ticket_read(const char *path, struct asking *out, struct st_err *err)
     else
         code = ticket_check(out->ticket, out, err);
     return code ? st_wrap(err,
-                          "%s is damaged, or not what `stctl master invite` wrote: make "
-                          "another",
+                          "%s is no ticket, or damaged: make another with `stctl master "
+                          "invite`",
                           path)
                 : ST_OK;
 }
@@ -185,8 +187,8 @@ explain(const struct st_err *said, struct st_err *err)
         const char *sentence;
     } meanings[] = {
         {ST_PERMISSION_DENIED,
-         "the masters refused the ticket: it expired or was used already; make another "
-         "with `stctl master invite`"},
+         "the masters refuse the ticket: it expired, or another host used it; make "
+         "another with `stctl master invite`"},
         {ST_ALREADY_EXISTS,
          "a master with this address is there already: `stctl master list` names it, "
          "`stctl master remove` makes room"},
@@ -210,6 +212,20 @@ explain(const struct st_err *said, struct st_err *err)
                        said->text);
 }
 
+/* Somebody sits before this: one line at once, and one now and then. */
+static void
+say_waiting(const struct st_err *said, uint64_t until, uint64_t *say_at)
+{
+    const uint64_t now = now_ms();
+    if (now < *say_at)
+        return;
+    *say_at = now + SAY_MS;
+    event("join", "decision=retry seconds_left=%llu reason=\"%s\"",
+          (unsigned long long)(until - now) / 1000,
+          said->reason == ST_REASON_NO_QUORUM ? "the masters have no majority"
+                                              : said->text);
+}
+
 static enum st_code
 ask(const struct join_config *config, const struct asking *asking,
     const Api__JoinMastersRequest *request, Api__JoinMastersResponse **out,
@@ -226,6 +242,9 @@ ask(const struct join_config *config, const struct asking *asking,
     const uint64_t until = now_ms() + config->wait_ms;
     ProtobufCMessage *answer = NULL;
     struct st_err said = {0};
+    uint64_t say_at = 0;
+    event("join", "cluster=%s decision=ask seconds_left=%u", asking->ticket->cluster,
+          config->wait_ms / 1000);
     enum st_code code = rpc_channel_open(&where, &channel, err);
     if (code)
         return code;
@@ -236,6 +255,7 @@ ask(const struct join_config *config, const struct asking *asking,
         if ((said.code != ST_UNAVAILABLE && said.code != ST_RESOURCE_EXHAUSTED) ||
             said.reason == ST_REASON_OTHER_SERVER || now_ms() + pause >= until)
             return explain(&said, err);
+        say_waiting(&said, until, &say_at);
         pause_ms(pause);
         said = (struct st_err){0};
     }

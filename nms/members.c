@@ -160,8 +160,8 @@ members_leave_check(const struct replica_member *group, size_t count, uint64_t m
     }
     if (REFUSES(0x40f, votes && answering * 2 <= left))
         return st_fail(err, ST_FAILED_PRECONDITION,
-                       "%zu of the %zu masters that would be left answer now, which is "
-                       "no majority: start the others first, or use force",
-                       answering, left);
+                       "of the %zu masters that would be left %zu answer now, which is "
+                       "no majority: start the others first, or say --force",
+                       left, answering);
     return ST_OK;
 }

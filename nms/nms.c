@@ -104,16 +104,27 @@ nms_open(struct nms *nms, const struct nms_config *config, struct self *self,
     return carrier_start(nms->carrier, err);
 }
 
+/* What is to be done first about a folder without a member. */
+static enum st_code
+nothing_here(const char *dir, struct st_err *err)
+{
+    AUTO(self_wipe) struct self begun = {0};
+    const bool joining = self_begun_read(dir, &begun, NULL) == ST_OK;
+    return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
+                       joining ? "the join of %s has no answer yet: run the same `join` "
+                                 "again, or one with another ticket"
+                               : "%s holds no master: make a new cluster with `init`, or "
+                                 "come to one with `join`",
+                       dir);
+}
+
 enum st_code
 nms_start(const struct nms_config *config, struct nms **out, struct st_err *err)
 {
     AUTO(self_wipe) struct self self = {0};
     enum st_code code;
     if ((code = self_read(config->dir, &self, err)))
-        return code == ST_NOT_FOUND
-                   ? st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
-                                 "%s holds no cluster: make one with init", config->dir)
-                   : code;
+        return code == ST_NOT_FOUND ? nothing_here(config->dir, err) : code;
     AUTO(nms_stopp) struct nms *nms = calloc(1, sizeof(*nms));
     if (!nms)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");

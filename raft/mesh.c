@@ -103,7 +103,11 @@ listen_on(struct mesh *mesh, const struct sockaddr_storage *place, struct st_err
     int status = uv_tcp_bind(&mesh->listener, (const struct sockaddr *)place, 0);
     if (!status)
         status = uv_listen((uv_stream_t *)&mesh->listener, 128, on_connection);
-    return status ? st_fail(err, ST_UNAVAILABLE, "listen on %s: %s", mesh->address,
+    if (status == UV_EADDRNOTAVAIL)
+        return st_fail(err, ST_UNAVAILABLE,
+                       "cannot listen on %s: this machine does not have the address",
+                       mesh->address);
+    return status ? st_fail(err, ST_UNAVAILABLE, "cannot listen on %s: %s", mesh->address,
                             uv_strerror(status))
                   : ST_OK;
 }

@@ -78,7 +78,8 @@ replica_admit(void *arg, uint64_t from, const char *address, uint64_t number,
     if (REFUSES(0x53e, number <= seen->boot.number))
         return st_fail(why, ST_FAILED_PRECONDITION,
                        "member %llu comes with start %llu, and start %llu was seen here: "
-                       "its folder is an older one, or a new one under an old id",
+                       "its folder is an older one, or a new one under an old id; start "
+                       "its newest folder, or remove the member and join anew",
                        (unsigned long long)from, (unsigned long long)number,
                        (unsigned long long)seen->boot.number);
     struct store_boot boot = {.number = number};

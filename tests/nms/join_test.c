@@ -458,7 +458,8 @@ refuse_ticket(const struct ticket *ticket)
     if (ticket)
         ticket_put(ticket);
     assert_code(join(&err), ST_INVALID_ARGUMENT);
-    assert_said(&err, "is damaged, or not what `stctl master invite` wrote");
+    assert_said(&err,
+                "is no ticket, or damaged: make another with `stctl master invite`");
     assert_int_not_equal(access(data, F_OK), 0); /* nothing was made */
 }
 
