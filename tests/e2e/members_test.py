@@ -1,0 +1,295 @@
+"""Three masters: what they refuse to whoever comes back, and what one alone tells nobody."""
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import unittest
+
+import cluster
+import masters_test
+import stubs
+
+sys.path.append(os.path.join(cluster.SOURCE, "tests", "torture"))
+from client import Client, Keys, Lost, Refused
+from softnode import SoftMachine
+
+USES = 1000
+# An enrolment's way through a master: not in its log, on its disk, about to be, and applied.
+DEATHS = ("raft.append.before:4:kill", "raft.append.after:4:kill", "store.commit.before:12:kill",
+          "raft.apply.before:5:kill", "raft.apply.after:5:kill")
+
+
+def has_failpoints():
+    with open(cluster.NMS, "rb") as program:
+        return b"raft.append.before" in program.read()
+
+
+class Members(masters_test.Masters):
+    """Each test has three masters that vote, and clients who know whom they ask."""
+
+    def setUp(self):
+        super().setUp()
+        self.second, self.third = self.grow("second", "third")
+        self.masters = [self.first, self.second, self.third]
+        stub_folder = self.folder / "stubs"
+        os.mkdir(stub_folder)
+        api, services = stubs.load(os.path.join(cluster.SOURCE, "proto", "api.proto"), stub_folder)
+        self.client = Client(Keys(api, services, self.first.masters_pem, self.admin), "c")
+        self.addCleanup(self.client.close)
+        self.config = self.asked(self.client.new_enrolment, "many", os.urandom(16), USES)
+
+    def asked(self, call, *args, of=None):
+        """Of one that answers (all of them, or these)."""
+        def answer():
+            for master in of or self.masters:
+                with contextlib.suppress(Lost):
+                    return [call(master.address, *args)]
+            return None
+        return cluster.until(answer, 60, f"{call.__name__}{args}", 0.05)[0]
+
+    def adopted(self):
+        machine = SoftMachine()
+        self.asked(self.client.enrol, machine, self.config, machine.global_half)
+        self.asked(self.client.adopt, machine.node_id)
+        return machine
+
+    def leader(self):
+        """As somebody sees it who runs."""
+        def leading():
+            for master in self.masters:
+                with contextlib.suppress(Lost, Refused):
+                    status = self.client.status(master.address)
+                    if status.leader_id == status.member_id:
+                        return master
+            return None
+        return cluster.until(leading, 60, "a leader", 0.1)
+
+    def others(self, *these):
+        return [master for master in self.masters if master not in these]
+
+    @contextlib.contextmanager
+    def frozen(self, *masters):
+        for master in masters:
+            master.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for master in masters:
+                master.process.send_signal(signal.SIGCONT)
+
+    def until_it_answers(self, master):
+        cluster.until(lambda: self.only(master).run("enrolment", "list").returncode == 0, 60,
+                      master.log, 0.1)
+
+
+class Alone(Members):
+    """A minority, and a leader that was one."""
+
+    def test_N43_one_of_three_releases_no_key_and_says_why(self):
+        machine = self.adopted()
+        for alone in self.masters:
+            with self.frozen(*self.others(alone)):
+                with self.assertRaises(Lost):
+                    self.client.unlock(alone.address, machine)
+                done = self.only(alone).run("node", "list")
+                self.assertEqual((done.returncode, done.stdout), (5, ""), done.stderr)
+                self.assertIn("start the masters that are down", done.stderr)
+                self.assertIn(f"master {alone.address}", done.stderr)
+            self.assertEqual(self.asked(self.client.unlock, machine, of=[alone]),
+                             machine.global_half.hex())
+
+    def test_N43_a_leader_that_slept_through_a_removal_releases_no_key(self):
+        gone, stays, sleeper = self.adopted(), self.adopted(), self.leader()
+        with self.frozen(sleeper):
+            self.asked(self.client.remove_node, gone.node_id, of=self.others(sleeper))
+        with self.assertRaises((Lost, Refused)):
+            self.client.unlock(sleeper.address, gone)
+        self.assertEqual(self.asked(self.client.unlock, stays, of=[sleeper]),
+                         stays.global_half.hex())
+        with self.assertRaises(Refused):
+            self.client.unlock(sleeper.address, gone)
+
+    def test_N40_a_removal_that_costs_the_majority_is_refused(self):
+        leader = self.leader()
+        dead, alive = self.others(leader)
+        dead.kill()
+        self.until_connected(self.only(leader), 2)
+        ids = {m["address"]: i for i, m in masters_test.masters(self.only(leader)).items()}
+        done = self.only(leader).run("master", "remove", str(ids[alive.address]), "--yes")
+        self.assertEqual(done.returncode, 6, done.stderr)
+        self.assertIn("say --force", done.stderr)
+        self.assertEqual(set(masters_test.masters(self.only(leader))), {1, 2, 3})
+        # The one that is dead costs nothing.
+        self.only(leader).call("master", "remove", str(ids[dead.address]), "--yes")
+        self.assertEqual(len(masters_test.masters(self.only(leader))), 2)
+
+
+class ComeBack(Members):
+    """Folders and members that were, or ought to be, gone."""
+
+    def refused(self, master, pattern):
+        """It ends by itself; the others go on without it."""
+        since = len(master.log())
+        master.spawn([cluster.NMS, "run", "--data", master.data])
+        self.assertEqual(master.wait(), 1)
+        self.assertRegex(master.log()[since:], pattern)
+        self.admin.enrolment(f"without-{since}", self.folder / f"{since}.pb")
+
+    def put_in_place(self, master, folder):
+        shutil.rmtree(master.data)
+        shutil.copytree(folder, master.data)
+
+    def test_N53_an_older_copy_of_a_folder_is_refused_and_the_newest_is_not(self):
+        older, newest = self.folder / "older", self.folder / "newest"
+        self.assertEqual(self.third.terminate(), 0)
+        shutil.copytree(self.third.data, older)
+        self.third.start()
+        self.until_it_answers(self.third)
+        self.assertEqual(self.third.terminate(), 0)
+        shutil.copytree(self.third.data, newest)
+        self.put_in_place(self.third, older)
+        self.refused(self.third, r'(?m)^fatal reason="member \d refuses this one: '
+                                 r".*start its newest folder")
+        self.put_in_place(self.third, newest)
+        self.third.start()
+        self.until_it_answers(self.third)
+
+    def test_N53_a_wiped_folder_under_an_old_id_is_refused(self):
+        host, as_joined = masters_test.Joined(self.folder, self.admin, "host"), self.folder / "as"
+        shutil.copytree(host.data, as_joined)
+        host.start()
+        self.addCleanup(host.terminate)
+        masters_test.until_voters(self.admin, 1, 2, 3, 4)
+        self.assertEqual(host.terminate(), 0)
+        os.unlink(os.path.join(host.data, "store.mdb"))
+        self.refused(host, r"store\.mdb is gone, .*`stctl master remove 4`")
+        # Before it had begun: nothing in this folder says that it has forgotten.
+        self.put_in_place(host, as_joined)
+        self.refused(host, r'(?m)^fatal reason="member \d refuses this one: .*under an old id')
+        # The way back that it is told of.
+        self.admin.call("master", "remove", "4", "--yes")
+        shutil.rmtree(host.data)
+        anew = masters_test.Joined(self.folder, self.admin, "anew").start()
+        self.addCleanup(anew.terminate)
+        masters_test.until_voters(self.admin, 1, 2, 3, 5)
+
+    def test_a_removed_master_is_none_whatever_it_does(self):
+        machine, ticket = self.adopted(), self.third.ticket
+        self.admin.call("master", "remove", "3", "--yes")
+        self.know(self.first, self.second)
+        since = len(self.third.log())
+        for _ in range(2):
+            with self.assertRaises(Lost):
+                self.client.unlock(self.third.address, machine)
+            self.third.expect(r"^leader member=none .*was member 3 not removed", since)
+            done = self.only(self.third).run("node", "list")
+            self.assertEqual((done.returncode, done.stdout), (5, ""), done.stderr)
+            since = len(self.third.log())
+            self.assertEqual(self.third.terminate(), 0)
+            self.third.start()
+        self.assertEqual([m["connected"] for m in masters_test.masters(self.admin).values()],
+                         [True, True])
+        # Who has no other address in his context is shown the way to the others.
+        lost = self.only(self.third)
+        self.assertIn(f"{self.third.address} is no master of this cluster", lost.call("status"))
+        lost.call("context", "update")
+        self.assertEqual({m["address"] for m in lost.ask("status")["masters"]},
+                         {self.first.address, self.second.address})
+        # Nor does its ticket open the door again.
+        again = subprocess.run([cluster.NMS, "join", "--data", self.folder / "again", "--address",
+                                self.third.address, "--ticket", ticket], env=cluster.ENVIRONMENT,
+                               capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual(again.returncode, 1, again.stderr)
+        self.assertIn("another host used it", again.stderr)
+
+    def test_a_second_process_on_a_folder_is_refused_and_the_first_goes_on(self):
+        done = subprocess.run([cluster.NMS, "run", "--data", self.third.data],
+                              env=cluster.ENVIRONMENT, capture_output=True, text=True, timeout=60,
+                              check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(f"another smalltown-nms (pid {self.third.process.pid})", done.stderr)
+        self.until_it_answers(self.third)
+
+
+class Deaths(Members):
+    """Masters that end while they write."""
+
+    def try_to_enrol(self, machine):
+        """Whether it was told OK, by any of them."""
+        for master in self.masters:
+            with contextlib.suppress(Lost):
+                self.client.enrol(master.address, machine, self.config, machine.global_half)
+                return True
+        return False
+
+    def restart(self, **env):
+        for master in self.masters:
+            master.kill()
+        for master in self.masters:
+            master.spawn([cluster.NMS, "run", "--data", master.data], env=env)
+
+    @unittest.skipUnless(has_failpoints(), "needs a build with ST_FAILPOINTS")
+    def test_N32_the_masters_die_between_the_check_and_the_commit_of_an_enrolment(self):
+        machines = []
+        for death in DEATHS:
+            self.restart(ST_FAILPOINT=death)
+            told = {}
+            def enrol_one(told=told):
+                machine = SoftMachine()
+                told[machine] = self.try_to_enrol(machine)
+                return not all(master.running() for master in self.masters)
+            cluster.until(enrol_one, 60, f"nobody came to {death}", 0)
+            self.restart()
+            known = self.asked(self.client.nodes)
+            print(death, [(was_told, m.node_id in known) for m, was_told in told.items()])
+            for machine, was_told in told.items():
+                self.assertTrue(machine.node_id in known or not was_told, "told OK and not there")
+                # Whoever was not told asks again, and is the same node.
+                self.asked(self.client.enrol, machine, self.config, machine.global_half)
+            machines += told
+        ids = [node["node_id"] for node in self.admin.ask("node", "list")]
+        self.assertEqual(sorted(ids), sorted(machine.node_id for machine in machines))
+        self.assertEqual(self.asked(self.client.enrolments)["many"].uses_left,
+                         USES - len(machines))
+        for machine in machines[:2] + machines[-2:]:
+            self.asked(self.client.adopt, machine.node_id)
+            self.assertEqual(self.asked(self.client.unlock, machine), machine.global_half.hex())
+
+
+class Machines(Members):
+    """A machine with a TPM, and three masters that die one after the other."""
+
+    def test_each_of_three_masters_may_die_and_a_node_unlocks(self):
+        node = cluster.Node(self.folder, cluster.Vendor(self.folder), "node")
+        self.addCleanup(node.tpm.kill)
+        self.addCleanup(node.kill)
+        self.only(self.second).enrolment("rack", node.config)
+        node.start()
+        cluster.until(lambda: "identity" in node.boot_files(), 60, node.log)
+        node_id, = self.only(self.third).nodes()
+        self.only(self.third).call("node", "adopt", node_id)
+        for dead in self.masters:
+            dead.kill()
+            node.reboot()
+            cluster.until(node.unlocked, 60, node.log)
+            dead.start()
+            self.until_it_answers(dead)
+        # One alone opens nothing, and the machine says so; it waits for a second one.
+        self.second.kill()
+        self.third.kill()
+        since = len(node.log())
+        node.reboot()
+        node.expect(r"^unlock decision=retry .*the masters have no majority", since)
+        self.assertFalse(node.unlocked())
+        self.second.start()
+        cluster.until(node.unlocked, 60, node.log)
+
+
+# The tests of the base class are its own.
+for test in [n for n in dir(masters_test.Masters) if n.startswith("test")]:
+    setattr(Members, test, None)
+
+if __name__ == "__main__":
+    unittest.main()
