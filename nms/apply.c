@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    FORGOTTEN_AT_ONCE = 8
+};
+
 static enum st_code
 apply_change(struct applying *applying, const State__Command *command, struct st_err *err)
 {
@@ -79,7 +83,36 @@ answer_again(const struct applying *applying, const uint8_t alias[RECORD_ALIAS_L
     return true;
 }
 
-/* The oldest makes room: by log index, so every master forgets the same one. */
+/* By the commands' own times, so that every master forgets the same ones.  A clock that
+ * is wrong keeps nothing for ever. */
+static bool
+may_come_again(const struct applying *applying, const struct record *record)
+{
+    State__Request *request = record_unpack(record, &state__request__descriptor);
+    const int64_t time = request->time;
+    record_free_unpacked(request);
+    return time >= applying->now - STATE_REQUESTS_KEPT_S &&
+           time <= applying->now + STATE_REQUESTS_KEPT_S;
+}
+
+/* A few with each command: after a storm there are many. */
+static void
+forget_oldest(struct applying *applying)
+{
+    char key[STATE_KEY_MAX];
+    const struct records *records = &applying->state->records;
+    for (int i = 0; i < FORGOTTEN_AT_ONCE; i++) {
+        if (records_count(records, "request/") <= STATE_REQUESTS_KEPT)
+            return;
+        size_t at = records_begin(records, "request/");
+        const struct record *oldest = records_next(records, "request/", &at);
+        if (may_come_again(applying, oldest))
+            return;
+        strcpy(key, record_key(oldest));
+        applying_delete(applying, key);
+    }
+}
+
 static void
 remember(struct applying *applying, const State__Command *command,
          const uint8_t alias[RECORD_ALIAS_LEN], uint8_t hash[SHA256_LEN],
@@ -91,15 +124,10 @@ remember(struct applying *applying, const State__Command *command,
     request.result = said;
     request.command_hash.data = hash;
     request.command_hash.len = SHA256_LEN;
+    request.time = command->time;
     key_of_request(applying->index, key);
     applying_put(applying, key, alias, &request.base);
-
-    const struct records *records = &applying->state->records;
-    while (records_count(records, "request/") > STATE_REQUESTS_KEPT) {
-        size_t at = records_begin(records, "request/");
-        strcpy(key, record_key(records_next(records, "request/", &at)));
-        applying_delete(applying, key);
-    }
+    forget_oldest(applying);
 }
 
 static void

@@ -30,25 +30,25 @@ enum {
 };
 
 static void
-ticket_free(Api__MasterTicket *ticket)
-{
-    api__master_ticket__free_unpacked(ticket, &secret_allocator);
-}
-AUTO_DEFINE(Api__MasterTicket *, ticket_freep, ticket_free)
-
-static void
 response_free(Api__JoinMastersResponse *response)
 {
     api__join_masters_response__free_unpacked(response, &secret_allocator);
 }
 AUTO_DEFINE(Api__JoinMastersResponse *, response_freep, response_free)
 
-/* What is asked with: the ticket, and the channel to its masters. */
+/* What is asked with: the ticket, and where its masters are. */
 struct asking {
     Api__MasterTicket *ticket;
     struct st_address masters[ADDRESSES_MAX];
     uint8_t digest[SHA256_LEN]; /* of the secret */
 };
+
+static void
+asking_endp(struct asking *asking)
+{
+    if (asking->ticket)
+        api__master_ticket__free_unpacked(asking->ticket, &secret_allocator);
+}
 
 static enum st_code
 ticket_check(const Api__MasterTicket *ticket, struct asking *out, struct st_err *err)
@@ -269,12 +269,12 @@ enum st_code
 join_with_ticket(const struct join_config *config, const char *ticket, uint64_t *out_id,
                  struct st_err *err)
 {
-    struct asking asking = {0};
+    AUTO(asking_endp) struct asking asking = {0};
     AUTO(self_wipep) struct self self = {0};
     AUTO(join_leavep) int folder = -1;
-    enum st_code code = ticket_read(ticket, &asking, err);
-    AUTO(ticket_freep) Api__MasterTicket *owned = asking.ticket;
-    if (code || (code = join_enter(config->dir, &folder, err)))
+    enum st_code code;
+    if ((code = ticket_read(ticket, &asking, err)) ||
+        (code = join_enter(config->dir, &folder, err)))
         return code;
     code = join_there(config->dir, &self, err);
     if (!code && REFUSES(0x52e2, !is_of_ticket(&self, &asking)))

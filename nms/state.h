@@ -19,7 +19,10 @@
 
 enum {
     REQUEST_ID_LEN = 16,
-    STATE_REQUESTS_KEPT = 1024, /* newest commands whose outcome is remembered */
+    /* Of these newest commands the outcome is remembered, and of all whose time is this
+     * near to the newest's: a master asks again for NMS_COMMIT_MS. */
+    STATE_REQUESTS_KEPT = 1024,
+    STATE_REQUESTS_KEPT_S = 30,
     STATE_NODES_MAX = 100000,
     STATE_ENROLMENTS_MAX = 10000,
     STATE_ADMINS_MAX = 256,

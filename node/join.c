@@ -14,7 +14,7 @@
 #include <string.h>
 
 enum {
-    DEADLINE_MS = 10000,
+    DEADLINE_MS = 20000,
     CALLS_MAX = 64,
     MESSAGE_MAX = KEEPER_REQUEST_MAX,
     BUSY_MS = 1000,

@@ -2,13 +2,13 @@
 
 #include "node/child.h"
 #include "node/supervise.h"
-#include "proto/scope.h"
 #include "proto/secret.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
@@ -28,8 +28,6 @@ struct keeper {
     struct child process;
     int fd;
 };
-
-AUTO_DEFINE(struct keeper *, keeper_endp, keeper_end)
 
 static bool
 is_program(const char *path)

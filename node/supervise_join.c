@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum {
-    JOIN_MS = 8000,
+    JOIN_MS = 15000,
     COMPLAINTS_MAX = 4096, /* of what it says, the end */
     EXIT_MALFORMED = 3,    /* smalltown-nms(8) */
     EXIT_WRONG_STATE = 4

@@ -1,6 +1,7 @@
 #include "node/talk.h"
 
 #include <stdio.h>
+#include <string.h>
 
 void
 talk_close(struct talk *talk)
@@ -9,12 +10,28 @@ talk_close(struct talk *talk)
     rpc_channel_close(talk->channel);
 }
 
+/* A machine that is a master asks itself, too: its file names the masters of its last
+ * unlock, and all of those may be gone when it comes back. */
+static size_t
+masters_of(const struct node *node, struct st_address out[ADDRESSES_MAX])
+{
+    size_t count = node->config.address_count;
+    memcpy(out, node->config.addresses, count * sizeof(*out));
+    if (!keeper_has_master(node->keeper))
+        return count;
+    if (count == ADDRESSES_MAX)
+        count--;
+    out[count] = node->address;
+    return count + 1;
+}
+
 enum st_code
 talk_open(const struct node *node, const char *path, struct talk *out, struct st_err *err)
 {
+    struct st_address masters[ADDRESSES_MAX];
     const struct rpc_channel_config config = {
-        .addresses = node->config.addresses,
-        .address_count = node->config.address_count,
+        .addresses = masters,
+        .address_count = masters_of(node, masters),
         .port = node->master_port,
         .server_cert = node->config.masters.der,
         .server_cert_len = node->config.masters.len,

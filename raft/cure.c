@@ -3,18 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct cure_held {
-    struct cure_held *next;
-    struct raft_message message;
-    char address[];
-};
-
 /* A write of libraft's, and the term it was begun in. */
 struct cured_append {
     struct raft_io_append inner;
     struct raft_io_append *req;
     struct cure *cure;
     raft_term term;
+    bool changes; /* has a configuration that another member made */
 };
 
 static void
@@ -25,160 +20,66 @@ moved(struct cure *cure)
         cure->moved(cure->arg);
 }
 
-/* ---- C: a barrier first ---- */
-
-static void
-barrier_applied(struct raft_barrier *req, int status)
-{
-    struct cure *cure = req->data;
-    cure->barrier_under_way = false;
-    if (status == 0)
-        cure->serving_term = cure->barrier_term;
-}
-
-void
-cure_lead(struct cure *cure)
-{
-    struct raft *raft = cure->face.data;
-    if (raft_state(raft) != RAFT_LEADER || cure->barrier_under_way ||
-        cure->barrier_term == raft->current_term)
-        return;
-    cure->barrier.data = cure;
-    /* Where it is refused (a transfer, no memory) the next tick tries again. */
-    if (raft_barrier(raft, &cure->barrier, barrier_applied))
-        return;
-    cure->barrier_term = raft->current_term;
-    cure->barrier_under_way = true;
-}
-
-bool
-cure_serving(const struct cure *cure)
-{
-    struct raft *raft = cure->face.data;
-    return raft_state(raft) == RAFT_LEADER && cure->serving_term == raft->current_term;
-}
-
-static bool
-barrier_stored(const struct cure *cure)
-{
-    const struct raft *raft = cure->face.data;
-    return cure->barrier_term == raft->current_term &&
-           raft->last_stored >= cure->barrier.index;
-}
-
-/* A full hold loses the message, as a network may. */
-static void
-hold(struct cure *cure, const struct raft_message *message)
-{
-    if (cure->held_count == CURE_HELD_MAX || !message->server_address)
-        return;
-    size_t size = strlen(message->server_address) + 1;
-    struct cure_held *held = calloc(1, sizeof(*held) + size), **end = &cure->held;
-    if (!held)
-        return;
-    held->message = *message;
-    memcpy(held->address, message->server_address, size);
-    held->message.server_address = held->address;
-    while (*end)
-        end = &(*end)->next;
-    *end = held;
-    cure->held_count++;
-}
-
-static void
-release(struct cure *cure)
-{
-    struct cure_held *list = cure->held;
-    cure->held = NULL;
-    cure->held_count = 0;
-    while (list) {
-        struct cure_held *next = list->next;
-        cure->recv(&cure->face, &list->message);
-        free(list);
-        list = next;
-    }
-}
-
-static bool
-must_wait(const struct cure *cure, const struct raft_message *message)
-{
-    struct raft *raft = cure->face.data;
-    return raft_state(raft) == RAFT_LEADER &&
-           message->type == RAFT_IO_APPEND_ENTRIES_RESULT &&
-           message->append_entries_result.term == raft->current_term &&
-           message->append_entries_result.rejected == 0 && !barrier_stored(cure);
-}
-
-/* ---- F: a sole voter takes a term of its own ---- */
-
-static bool
-sole_voter(const struct raft *raft)
-{
-    unsigned voters = 0;
-    bool me = false;
-    for (unsigned i = 0; i < raft->configuration.n; i++) {
-        const struct raft_server *server = &raft->configuration.servers[i];
-        voters += server->role == RAFT_VOTER;
-        me |= server->role == RAFT_VOTER && server->id == raft->id;
-    }
-    return voters == 1 && me;
-}
-
-static int
-take_term(struct cure *cure)
-{
-    struct raft *raft = cure->face.data;
-    int status = cure->inner->set_term(cure->inner, raft->current_term + 1);
-    if (status)
-        return status;
-    raft->current_term++;
-    raft->voted_for = 0;
-    status = cure->inner->set_vote(cure->inner, raft->id);
-    if (!status)
-        raft->voted_for = raft->id;
-    return status;
-}
-
-static bool
-about_to_elect_itself(struct cure *cure)
-{
-    struct raft *raft = cure->face.data;
-    return raft_state(raft) == RAFT_FOLLOWER && sole_voter(raft) &&
-           cure->inner->time(cure->inner) - raft->election_timer_start >=
-               raft->follower_state.randomized_election_timeout;
-}
-
 /* ---- what the inner one calls ---- */
 
 static void
 on_tick(struct raft_io *inner)
 {
     struct cure *cure = inner->data;
-    if (cure->installing)
+    if (!cure_may_tick(cure))
         return;
-    /* Without a durable term there is no election: the next tick tries again. */
-    if (about_to_elect_itself(cure) && take_term(cure))
-        return;
-    cure->tick(&cure->face);
+    cure_let_tick(cure);
     moved(cure);
+}
+
+static void
+compare(struct cure *cure, struct raft_message *message)
+{
+    struct raft_append_entries *args = &message->append_entries;
+    raft_index compared = args->prev_log_index + args->n_entries;
+    cure_skip_committed(cure, args);
+    raft_index conflict = cure_conflict(cure, args);
+    if (conflict && cure->writes_under_way) {
+        cure_drop_entries(args);
+        return;
+    }
+    if (conflict)
+        cure_roll_back(cure, conflict);
+    cure->comparing = true;
+    cure->compared = compared;
+    if (args->leader_commit > compared)
+        args->leader_commit = compared;
+    cure->recv(&cure->face, message);
+    cure->comparing = false;
 }
 
 static void
 on_recv(struct raft_io *inner, struct raft_message *message)
 {
     struct cure *cure = inner->data;
-    if (must_wait(cure, message)) {
-        hold(cure, message);
-        return;
+    switch (message->type) {
+    case RAFT_IO_APPEND_ENTRIES:
+        compare(cure, message);
+        break;
+    case RAFT_IO_APPEND_ENTRIES_RESULT:
+        if (!cure_hold(cure, message))
+            cure->recv(&cure->face, message);
+        break;
+    case RAFT_IO_REQUEST_VOTE:
+        if (!cure_voted_otherwise(cure, &message->request_vote))
+            cure_let_vote(cure, message);
+        break;
+    case RAFT_IO_REQUEST_VOTE_RESULT:
+        cure_let_count(cure, message);
+        break;
+    case RAFT_IO_TIMEOUT_NOW:
+        if (cure_may_stand(cure))
+            cure->recv(&cure->face, message);
+        break;
+    default:
+        cure->recv(&cure->face, message);
+        break;
     }
-    if (message->type == RAFT_IO_APPEND_ENTRIES) {
-        const struct raft_append_entries *args = &message->append_entries;
-        cure_roll_back(cure, args);
-        cure->comparing = true;
-        cure->compared = args->prev_log_index + args->n_entries;
-    }
-    cure->recv(&cure->face, message);
-    cure->comparing = false;
     moved(cure);
 }
 
@@ -198,9 +99,10 @@ on_appended(struct raft_io_append *inner, int status)
     cure->begun = append->term;
     append->req->cb(append->req, status);
     cure->finishing = false;
+    cure->writes_under_way--;
+    cure->changes_under_way -= append->changes;
     free(append);
-    if (cure->held && barrier_stored(cure))
-        release(cure);
+    cure_release(cure);
     moved(cure);
 }
 
@@ -208,10 +110,18 @@ static void
 on_put(struct raft_io_snapshot_put *inner, int status)
 {
     struct cure *cure = inner->data;
+    struct raft *raft = cure->face.data;
+    bool installed = cure->installing;
+    void *given_up = installed && (status || raft_state(raft) == RAFT_UNAVAILABLE)
+                         ? cure->put_bufs
+                         : NULL;
     free(inner);
     cure->installing = false;
     cure->put->cb = cure->put_cb;
     cure->put_cb(cure->put, status);
+    raft_free(given_up); /* which libraft forgets */
+    if (installed)       /* K: of the log that it replaced */
+        raft->configuration_uncommitted_index = 0;
     moved(cure);
 }
 
@@ -232,13 +142,19 @@ face_close(struct raft_io *face, raft_io_close_cb cb)
     cure->inner->close(cure->inner, on_closed);
 }
 
-static void
+/* True where there is a configuration. */
+static bool
 note_entries(struct cure *cure, const struct raft_entry *entries, size_t n)
 {
-    for (size_t i = 0; i < n; i++, cure->next_index++)
-        if (entries[i].type == RAFT_CHANGE)
-            cure_note_configuration(cure, cure->next_index, entries[i].buf.base,
-                                    entries[i].buf.len);
+    bool changes = false;
+    for (size_t i = 0; i < n; i++, cure->next_index++) {
+        if (entries[i].type != RAFT_CHANGE)
+            continue;
+        changes = true;
+        cure_note_configuration(cure, cure->next_index, entries[i].buf.base,
+                                entries[i].buf.len);
+    }
+    return changes;
 }
 
 static void
@@ -278,8 +194,9 @@ face_start(struct raft_io *face, unsigned ms, raft_io_tick_cb tick, raft_io_recv
     struct cure *cure = face->impl;
     cure->tick = tick;
     cure->recv = recv;
+    cure_settle_configuration(cure);
     /* libraft makes a sole voter leader as soon as this returns. */
-    int status = sole_voter(face->data) ? take_term(cure) : 0;
+    int status = cure_sole_voter(face->data) ? cure_take_term(cure) : 0;
     return status ? status : cure->inner->start(cure->inner, ms, on_tick, on_recv);
 }
 
@@ -330,12 +247,16 @@ face_send(struct raft_io *face, struct raft_io_send *req,
 {
     struct cure *cure = face->impl;
     struct raft_message copy = *message;
-    if (message->server_id == 0 || !message->server_address)
-        return RAFT_NOCONNECTION;
-    if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT &&
-        !clamp_result(cure, &copy.append_entries_result))
-        return RAFT_NOCONNECTION;
-    return cure->inner->send(cure->inner, req, &copy, cb) ? RAFT_NOCONNECTION : 0;
+    bool is_result = message->type == RAFT_IO_APPEND_ENTRIES_RESULT, sent = false;
+    if (message->type == RAFT_IO_REQUEST_VOTE_RESULT)
+        cure_tell_term(cure, &copy.request_vote_result);
+    if (message->server_id && message->server_address &&
+        (!is_result || clamp_result(cure, &copy.append_entries_result)))
+        sent = cure->inner->send(cure->inner, req, &copy, cb) == 0;
+    if (sent || !is_result)
+        return sent ? 0 : RAFT_NOCONNECTION;
+    cb(req, RAFT_NOCONNECTION); /* H */
+    return 0;
 }
 
 static int
@@ -354,11 +275,14 @@ face_append(struct raft_io *face, struct raft_io_append *req,
     req->cb = cb;
     int status =
         cure->inner->append(cure->inner, &append->inner, entries, n, on_appended);
-    if (status)
+    if (status) {
         free(append);
-    else
-        note_entries(cure, entries, n);
-    return status;
+        return status;
+    }
+    append->changes = note_entries(cure, entries, n) && raft_state(raft) != RAFT_LEADER;
+    cure->writes_under_way++;
+    cure->changes_under_way += append->changes;
+    return 0;
 }
 
 static int
@@ -382,6 +306,7 @@ face_snapshot_put(struct raft_io *face, unsigned trailing,
     inner->data = cure;
     cure->put = req;
     cure->put_cb = cb;
+    cure->put_bufs = snapshot->bufs;
     cure->installing = trailing == 0;
     if (cure->installing) {
         cure_forget_configurations(cure, 1);
@@ -448,10 +373,6 @@ cure_init(struct cure *cure, struct raft_io *inner, void (*moved_)(void *arg), v
 void
 cure_free(struct cure *cure)
 {
-    while (cure->held) {
-        struct cure_held *next = cure->held->next;
-        free(cure->held);
-        cure->held = next;
-    }
+    cure_forget_held(cure);
     cure_forget_configurations(cure, 0);
 }

@@ -45,49 +45,71 @@ cure_note_configuration(struct cure *cure, raft_index index, const void *bytes,
         (struct cure_configuration){.index = index, .bytes = {.base = copy, .len = len}};
 }
 
-/* Of libraft's log in memory; 0 where it has no such entry. */
-static raft_term
-term_of(const struct raft_log *log, raft_index index)
+/* The newest below an index. */
+static const struct cure_configuration *
+newest_below(const struct cure *cure, raft_index index)
 {
-    size_t count = log->size ? (log->back + log->size - log->front) % log->size : 0;
-    if (index <= log->offset || index > log->offset + count)
-        return 0;
-    return log->entries[(log->front + (index - log->offset - 1)) % log->size].term;
+    const struct cure_configuration *newest = NULL;
+    for (int i = 0; i < CURE_CONFIGURATIONS_MAX; i++) {
+        const struct cure_configuration *known = &cure->configurations[i];
+        if (known->index && known->index < index &&
+            (!newest || known->index > newest->index))
+            newest = known;
+    }
+    return newest;
 }
 
-static bool
-conflicts(const struct raft *raft, const struct raft_append_entries *args)
+/* What libraft is to think of the configuration that it has. */
+static void
+settle(struct cure *cure, const struct cure_configuration *newest)
 {
-    for (unsigned i = 0; i < args->n_entries; i++) {
-        raft_index index = args->prev_log_index + 1 + i;
-        raft_term term = term_of(&raft->log, index);
-        if (term == 0)
-            return false;
-        if (term != args->entries[i].term)
-            return index > raft->commit_index &&
-                   index <= raft->configuration_uncommitted_index;
-    }
-    return false;
+    struct raft *raft = cure->face.data;
+    const struct cure_configuration *before = newest_below(cure, newest->index);
+    bool committed = newest->index <= raft->commit_index || !before;
+    raft->configuration_index = committed ? newest->index : before->index;
+    raft->configuration_uncommitted_index = committed ? 0 : newest->index;
 }
 
 void
-cure_roll_back(struct cure *cure, const struct raft_append_entries *args)
+cure_settle_configuration(struct cure *cure)
+{
+    const struct cure_configuration *newest = newest_below(cure, (raft_index)-1);
+    if (newest)
+        settle(cure, newest);
+}
+
+bool
+cure_was_voter(const struct cure *cure)
+{
+    const struct raft *raft = cure->face.data;
+    const struct cure_configuration *before =
+        newest_below(cure, raft->configuration_uncommitted_index);
+    struct raft_configuration configuration;
+    bool voter = false;
+    if (!before)
+        return false;
+    if (conf_decode(before->bytes.base, before->bytes.len, &configuration) == 0)
+        for (unsigned i = 0; i < configuration.n; i++)
+            voter |= configuration.servers[i].id == raft->id &&
+                     configuration.servers[i].role == RAFT_VOTER;
+    raft_configuration_close(&configuration);
+    return voter;
+}
+
+void
+cure_roll_back(struct cure *cure, raft_index conflict)
 {
     struct raft *raft = cure->face.data;
-    if (args->term < raft->current_term || !raft->configuration_uncommitted_index ||
-        term_of(&raft->log, raft->configuration_index) || !conflicts(raft, args))
+    const struct cure_configuration *newest = newest_below(cure, conflict);
+    struct raft_configuration configuration;
+    if (!newest || (raft->configuration_uncommitted_index < conflict &&
+                    raft->configuration_index < conflict))
         return;
-    for (int i = 0; i < CURE_CONFIGURATIONS_MAX; i++) {
-        struct cure_configuration *known = &cure->configurations[i];
-        struct raft_configuration committed;
-        if (!known->index || known->index != raft->configuration_index)
-            continue;
-        if (conf_decode(known->bytes.base, known->bytes.len, &committed)) {
-            raft_configuration_close(&committed);
-            return;
-        }
-        raft_configuration_close(&raft->configuration);
-        raft->configuration = committed;
-        raft->configuration_uncommitted_index = 0;
+    if (conf_decode(newest->bytes.base, newest->bytes.len, &configuration)) {
+        raft_configuration_close(&configuration);
+        return;
     }
+    raft_configuration_close(&raft->configuration);
+    raft->configuration = configuration;
+    settle(cure, newest);
 }

@@ -42,7 +42,7 @@ request_written(void *arg)
     *io->last = request;
     io->last = &request->next;
     pthread_mutex_unlock(&io->lock);
-    uv_async_send(&io->written);
+    wake_send(&io->written);
 }
 
 void
@@ -66,13 +66,13 @@ io_break(struct io *io, const struct st_err *why)
     io->broken = true;
     io->why = *why;
     pthread_mutex_unlock(&io->lock);
-    uv_async_send(&io->written);
+    wake_send(&io->written);
 }
 
 static void
-on_written(uv_async_t *handle)
+on_written(void *arg)
 {
-    struct io *io = handle->data;
+    struct io *io = arg;
     pthread_mutex_lock(&io->lock);
     struct io_request *list = io->first;
     io->first = NULL;
@@ -103,7 +103,7 @@ io_done(struct io *io)
     if (--io->under_way || !io->closed)
         return;
     uv_close((uv_handle_t *)&io->timer, handle_closed);
-    uv_close((uv_handle_t *)&io->written, handle_closed);
+    uv_close((uv_handle_t *)&io->written.poll, handle_closed);
 }
 
 static void
@@ -198,16 +198,17 @@ io_init(struct io *io, struct raft_io *face, uv_loop_t *loop, struct store *stor
     *io = (struct io){
         .face = face, .loop = loop, .store = store, .fatal = fatal, .arg = arg};
     io->last = &io->first;
+    io->written.fd = -1;
     io->pending = store_batch_new();
     if (!io->pending)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "out of memory");
     pthread_mutex_init(&io->lock, NULL);
     uv_timer_init(loop, &io->timer);
-    int status = uv_async_init(loop, &io->written, on_written);
+    int status = wake_init(&io->written, loop, on_written, io);
     if (status)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "cannot start the loop: %s",
                        uv_strerror(status));
-    io->timer.data = io->written.data = io;
+    io->timer.data = io->written.poll.data = io;
     io->open_handles = 2;
     memset(face, 0, sizeof(*face));
     face->version = 1;
@@ -233,6 +234,7 @@ io_init(struct io *io, struct raft_io *face, uv_loop_t *loop, struct store *stor
 void
 io_free(struct io *io)
 {
+    wake_free(&io->written);
     store_batch_free(io->pending);
     pthread_mutex_destroy(&io->lock);
 }

@@ -11,6 +11,7 @@
 #define RAFT_IO_H
 
 #include "raft/link.h"
+#include "raft/wake.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -29,7 +30,7 @@ struct io {
     raft_io_tick_cb tick;
     raft_io_recv_cb recv;
     uv_timer_t timer;
-    uv_async_t written; /* something is in `first`, or the store broke */
+    struct wake written; /* something is in `first`, or the store broke */
     uint64_t id;
     uint64_t next_index;
     uint64_t term;

@@ -79,7 +79,7 @@ on_connection(uv_stream_t *listener, int status)
 {
     struct mesh *mesh = listener->data;
     if (status == 0 && !mesh->closing)
-        mesh_conn_accept(mesh);
+        mesh_accept(mesh);
 }
 
 static void
@@ -91,7 +91,10 @@ on_listed(uv_async_t *handle)
 static void
 on_watch(uv_timer_t *timer)
 {
-    mesh_conn_watch(timer->data);
+    struct mesh *mesh = timer->data;
+    mesh_conn_watch(mesh);
+    if (mesh->unaccepted)
+        mesh_accept(mesh);
 }
 
 static enum st_code

@@ -10,7 +10,7 @@
  * this is (`boot`).  A member whose folder is an older one starts with a number that its
  * peers have seen; they refuse it, and say why.
  *
- * Loop thread only, but mesh_set_crl().
+ * Loop thread only, but mesh_set_crl().  That thread has SIGPIPE blocked or ignored.
  */
 #ifndef RAFT_MESH_H
 #define RAFT_MESH_H
@@ -55,8 +55,9 @@ struct mesh_config {
     void (*changed)(void *arg);
 };
 
-/* Listens when it returns.  ST_UNAVAILABLE where the address is in use or not of this
- * machine; ST_INVALID_ARGUMENT for credentials that do not fit together. */
+/* Listens when it returns; where it fails, it may have run the loop.  ST_UNAVAILABLE
+ * where the address is in use or not of this machine; ST_INVALID_ARGUMENT for credentials
+ * that do not fit together. */
 enum st_code mesh_open(const struct mesh_config *config, struct mesh **out,
                        struct st_err *err);
 /* closed() runs later, on the loop, when nothing is left; every pending send has called
@@ -73,7 +74,10 @@ bool mesh_connected(const struct mesh *mesh, uint64_t id);
 /* Why the last connection ended that did; code ST_OK where none has.  For the log. */
 const struct st_err *mesh_trouble(const struct mesh *mesh);
 
-/* For io_init(). */
+/* For io_init().  An AppendEntries of more than about 1 MiB, or 4096 entries, goes with
+ * its first entries only (and a commit index that ends with them): libraft finds out from
+ * the next heartbeat.  While a snapshot is on its way to a member, a second one waits; a
+ * third takes its place, and the second calls back as if it had left. */
 struct link mesh_link(struct mesh *mesh);
 /* False where there is no connection to `to`, or too much waits for it. */
 bool mesh_note(struct mesh *mesh, uint64_t to, const void *bytes, size_t len);

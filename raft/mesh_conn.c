@@ -41,22 +41,38 @@ on_closed(uv_handle_t *handle)
     mesh_handle_closed(mesh);
 }
 
+/* Whose words they are: of a certificate, of whom we dialled, or of an address. */
+static void
+note_trouble(struct mesh_conn *conn, const struct st_err *why)
+{
+    struct st_err *trouble = &conn->mesh->trouble;
+    char host[INET6_ADDRSTRLEN] = "?";
+    *trouble = *why;
+    if (conn->member.id)
+        (void)!st_wrap(trouble, "member %llu", (unsigned long long)conn->member.id);
+    else if (conn->peer)
+        (void)!st_wrap(trouble, "%s (member %llu)", conn->peer->address,
+                       (unsigned long long)conn->peer->id);
+    else if (!uv_ip_name((const struct sockaddr *)&conn->source, host, sizeof(host)))
+        (void)!st_wrap(trouble, "%s", host);
+}
+
 void
 mesh_conn_close(struct mesh_conn *conn, const struct st_err *why)
 {
     if (conn->state == MESH_CLOSING)
         return;
-    struct mesh_peer *peer = TAKE(conn->peer);
     if (conn->state != MESH_LEAVING)
-        conn->mesh->trouble = *why;
+        note_trouble(conn, why);
+    struct mesh_peer *peer = TAKE(conn->peer);
     conn->state = MESH_CLOSING;
     uv_close((uv_handle_t *)&conn->tcp, on_closed);
     if (peer)
         mesh_peer_lost(peer);
 }
 
-static void
-close_for(struct mesh_conn *conn, enum st_code code, const char *text)
+void
+mesh_conn_close_for(struct mesh_conn *conn, enum st_code code, const char *text)
 {
     struct st_err err = {0};
     (void)!st_fail(&err, code, "%s", text);
@@ -73,7 +89,7 @@ mesh_conn_refuse(struct mesh_conn *conn, const struct st_err *why)
         mesh_conn_close(conn, why);
         return;
     }
-    conn->mesh->trouble = *why;
+    note_trouble(conn, why);
     conn->state = MESH_LEAVING;
     conn->since = uv_now(conn->mesh->loop);
     mesh_send_item(conn, item);
@@ -84,7 +100,7 @@ on_shutdown(uv_shutdown_t *request, int status)
 {
     struct mesh_conn *conn = request->data;
     if (status)
-        close_for(conn, ST_UNAVAILABLE, uv_strerror(status));
+        mesh_conn_close_for(conn, ST_UNAVAILABLE, uv_strerror(status));
 }
 
 /* Were it closed now, what the other one sent meanwhile would make the kernel throw the
@@ -96,7 +112,7 @@ mesh_conn_leave(struct mesh_conn *conn)
         return;
     conn->shutdown.data = conn;
     if (uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, on_shutdown))
-        close_for(conn, ST_UNAVAILABLE, "shutdown");
+        mesh_conn_close_for(conn, ST_UNAVAILABLE, "shutdown");
 }
 
 /* ---- reading ---- */
@@ -114,8 +130,9 @@ on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
 {
     struct mesh_conn *conn = stream->data;
     if (len < 0) {
-        close_for(conn, ST_UNAVAILABLE,
-                  len == UV_EOF ? "the other side closed" : uv_strerror((int)len));
+        mesh_conn_close_for(conn, ST_UNAVAILABLE,
+                            len == UV_EOF ? "the other side closed"
+                                          : uv_strerror((int)len));
         return;
     }
     if (conn->state >= MESH_LEAVING)
@@ -124,9 +141,6 @@ on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
     conn->session.in_len = (size_t)len;
     mesh_receive(conn);
     conn->session.in_len = 0;
-    conn->early += conn->state < MESH_UP ? (size_t)len : 0;
-    if (REFUSES(0x564, conn->early > MESH_EARLY_MAX))
-        close_for(conn, ST_RESOURCE_EXHAUSTED, "too much came before Hello");
 }
 
 /* ---- the beginning ---- */
@@ -155,8 +169,8 @@ tune(struct mesh_conn *conn)
                    sizeof(options[i].value));
 }
 
-static struct mesh_conn *
-conn_new(struct mesh *mesh, bool dialled)
+struct mesh_conn *
+mesh_conn_new(struct mesh *mesh, bool dialled)
 {
     struct mesh_conn *conn = calloc(1, sizeof(*conn));
     if (!conn)
@@ -178,13 +192,13 @@ conn_new(struct mesh *mesh, bool dialled)
     return conn;
 }
 
-static void
-begin(struct mesh_conn *conn)
+void
+mesh_conn_begin(struct mesh_conn *conn)
 {
     tune(conn);
     conn->state = MESH_SHAKING;
     if (uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read))
-        close_for(conn, ST_UNAVAILABLE, "cannot read");
+        mesh_conn_close_for(conn, ST_UNAVAILABLE, "cannot read");
     else
         mesh_receive(conn);
 }
@@ -194,15 +208,15 @@ on_connected(uv_connect_t *connect, int status)
 {
     struct mesh_conn *conn = connect->data;
     if (status)
-        close_for(conn, ST_UNAVAILABLE, uv_strerror(status));
+        mesh_conn_close_for(conn, ST_UNAVAILABLE, uv_strerror(status));
     else if (conn->state == MESH_CONNECTING)
-        begin(conn);
+        mesh_conn_begin(conn);
 }
 
 void
 mesh_conn_dial(struct mesh *mesh, struct mesh_peer *peer)
 {
-    struct mesh_conn *conn = conn_new(mesh, true);
+    struct mesh_conn *conn = mesh_conn_new(mesh, true);
     if (!conn) {
         mesh_peer_lost(peer);
         return;
@@ -214,65 +228,7 @@ mesh_conn_dial(struct mesh *mesh, struct mesh_peer *peer)
     int status = uv_tcp_connect(&conn->connect, &conn->tcp,
                                 (const struct sockaddr *)&peer->place, on_connected);
     if (status)
-        close_for(conn, ST_UNAVAILABLE, uv_strerror(status));
-}
-
-static bool
-same_source(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
-{
-    const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
-    const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
-    if (a->ss_family != b->ss_family)
-        return false;
-    if (a->ss_family == AF_INET)
-        return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
-    return memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr)) == 0;
-}
-
-static bool
-unknown(const struct mesh_conn *conn)
-{
-    return !conn->dialled && conn->state < MESH_UP;
-}
-
-/* Whoever says nothing makes place for who comes: a member is known after some
- * milliseconds. */
-static void
-bound_unknown(struct mesh_conn *fresh)
-{
-    struct mesh_conn *oldest = NULL, *oldest_of_source = NULL;
-    unsigned all = 0, of_source = 0;
-    for (struct mesh_conn *conn = fresh->mesh->conns; conn; conn = conn->next) {
-        if (!unknown(conn))
-            continue;
-        oldest = conn; /* the newest is the first */
-        all++;
-        if (same_source(&conn->source, &fresh->source)) {
-            oldest_of_source = conn;
-            of_source++;
-        }
-    }
-    if (REFUSES(0x565, of_source > MESH_UNKNOWN_SOURCE_MAX))
-        close_for(oldest_of_source, ST_RESOURCE_EXHAUSTED, "too many of one address");
-    else if (REFUSES(0x566, all > MESH_UNKNOWN_MAX))
-        close_for(oldest, ST_RESOURCE_EXHAUSTED, "too many connections");
-}
-
-void
-mesh_conn_accept(struct mesh *mesh)
-{
-    struct mesh_conn *conn = conn_new(mesh, false);
-    int len = sizeof(conn->source);
-    if (!conn)
-        return;
-    conn->state = MESH_SHAKING;
-    if (uv_accept((uv_stream_t *)&mesh->listener, (uv_stream_t *)&conn->tcp) ||
-        uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&conn->source, &len)) {
-        close_for(conn, ST_UNAVAILABLE, "cannot accept");
-        return;
-    }
-    bound_unknown(conn);
-    begin(conn);
+        mesh_conn_close_for(conn, ST_UNAVAILABLE, uv_strerror(status));
 }
 
 /* ---- those that live ---- */
@@ -296,7 +252,7 @@ mesh_conn_up(struct mesh_conn *conn)
     for (struct mesh_conn *other = mesh->conns; other; other = other->next)
         if (other != conn && other->state == MESH_UP && other->dialled == conn->dialled &&
             other->member.id == conn->member.id)
-            close_for(other, ST_ABORTED, "it is connected anew");
+            mesh_conn_close_for(other, ST_ABORTED, "it is connected anew");
     conn->state = MESH_UP;
     if (conn->peer)
         conn->peer->delay = 0;
@@ -312,12 +268,14 @@ watch(struct mesh_conn *conn, uint64_t now)
     if (left != conn->wire_left)
         conn->moved = now;
     conn->wire_left = left;
-    if (conn->state < MESH_UP && now - conn->since > MESH_GREET_MS)
-        close_for(conn, ST_DEADLINE_EXCEEDED, "no Hello in time");
+    if (conn->state == MESH_CONNECTING && now - conn->since > MESH_CONNECT_MS)
+        mesh_conn_close_for(conn, ST_DEADLINE_EXCEEDED, "no connection in time");
+    else if (conn->state < MESH_UP && now - conn->since > MESH_GREET_MS)
+        mesh_conn_close_for(conn, ST_DEADLINE_EXCEEDED, "no Hello in time");
     else if (conn->state == MESH_LEAVING && now - conn->since > MESH_LEAVE_MS)
-        close_for(conn, ST_DEADLINE_EXCEEDED, "it does not leave");
+        mesh_conn_close_for(conn, ST_DEADLINE_EXCEEDED, "it does not leave");
     else if (conn->wire && now - conn->moved > MESH_STALL_MS)
-        close_for(conn, ST_DEADLINE_EXCEEDED, "it does not read");
+        mesh_conn_close_for(conn, ST_DEADLINE_EXCEEDED, "it does not read");
 }
 
 void
@@ -333,6 +291,7 @@ void
 mesh_conn_judge(struct mesh *mesh)
 {
     for (struct mesh_conn *conn = mesh->conns; conn; conn = conn->next)
-        if (conn->member.id && REFUSES(0x52e, mesh_tls_revoked(mesh->tls, &conn->member)))
-            close_for(conn, ST_PERMISSION_DENIED, "its certificate is revoked");
+        if (conn->member.id &&
+            REFUSES(0x5245, mesh_tls_revoked(mesh->tls, &conn->member)))
+            mesh_conn_close_for(conn, ST_PERMISSION_DENIED, "its certificate is revoked");
 }

@@ -23,18 +23,17 @@
 #include "raft/mesh_tls.h"
 
 enum {
-    MESH_GREET_MS = 5000, /* from TCP's first packet to Hello */
-    MESH_STALL_MS = 5000, /* a write that does not move at all */
+    MESH_CONNECT_MS = 1500, /* one lost packet may be sent again */
+    MESH_GREET_MS = 5000,   /* from TCP's first packet to Hello */
+    MESH_STALL_MS = 5000,   /* a write that does not move at all */
     MESH_LEAVE_MS = 1000,
     MESH_WATCH_MS = 500,
     MESH_REDIAL_MIN_MS = 50,
     MESH_REDIAL_MAX_MS = 1000,
-    MESH_UNKNOWN_MAX = 64,         /* accepted connections that have not said Hello ... */
-    MESH_UNKNOWN_SOURCE_MAX = 16,  /* ... and of one address */
-    MESH_EARLY_MAX = 64 * 1024,    /* bytes that one may send before that */
-    MESH_READ_MAX = 64 * 1024,     /* bytes of one read */
-    MESH_WRITE_MAX = 256 * 1024,   /* bytes of one write, about */
-    MESH_SNAPSHOT_WAITING_MAX = 2, /* the one under way, and a newer one */
+    MESH_UNKNOWN_MAX = 64,        /* accepted connections that have not said Hello ... */
+    MESH_UNKNOWN_SOURCE_MAX = 16, /* ... and of one address */
+    MESH_READ_MAX = 64 * 1024,    /* bytes of one read */
+    MESH_WRITE_MAX = 256 * 1024,  /* bytes of one write, about */
 };
 
 enum mesh_state {
@@ -83,7 +82,6 @@ struct mesh_conn {
     bool dialled;
 
     /* What is read. */
-    size_t early;
     uint8_t length[MESH_LENGTH_LEN];
     uint8_t *body;
     size_t have, body_room; /* have counts the length's bytes, too */
@@ -123,6 +121,7 @@ struct mesh {
     struct mesh_conn *conns;
     struct mesh_peer *peers;
     struct st_err trouble;
+    bool unaccepted;  /* somebody waits to be accepted, for there was no memory */
     unsigned handles; /* open ones, with those of connections */
     bool closing;
     void (*closed)(void *arg);
@@ -137,9 +136,14 @@ void mesh_handle_closed(struct mesh *mesh);
 
 /* mesh_conn.c */
 void mesh_conn_dial(struct mesh *mesh, struct mesh_peer *peer);
-void mesh_conn_accept(struct mesh *mesh);
-/* Why, in the words of err; later calls change nothing. */
+/* Not yet of a socket; NULL without memory. */
+struct mesh_conn *mesh_conn_new(struct mesh *mesh, bool dialled);
+/* It has a socket: TLS begins. */
+void mesh_conn_begin(struct mesh_conn *conn);
+/* `why` becomes mesh_trouble(), with the name of who it was; later calls change
+ * nothing. */
 void mesh_conn_close(struct mesh_conn *conn, const struct st_err *why);
+void mesh_conn_close_for(struct mesh_conn *conn, enum st_code code, const char *text);
 /* Tells the other side, too. */
 void mesh_conn_refuse(struct mesh_conn *conn, const struct st_err *why);
 /* Where it is leaving and has said why: no more is written. */
@@ -152,6 +156,9 @@ void mesh_conn_judge(struct mesh *mesh);
 struct mesh_conn *mesh_conn_to(const struct mesh *mesh, uint64_t id);
 /* Handshake and Hello are over. */
 void mesh_conn_up(struct mesh_conn *conn);
+
+/* mesh_accept.c */
+void mesh_accept(struct mesh *mesh);
 
 /* mesh_receive.c: takes all that is in the session. */
 void mesh_receive(struct mesh_conn *conn);

@@ -1,6 +1,4 @@
-#include "proto/scope.h"
-#include "raft/mesh_frame.h"
-#include "raft/peer.pb-c.h"
+#include "raft/mesh_wire.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +23,8 @@ item_new(size_t head, unsigned borrowed)
     return item;
 }
 
-static void
-borrow(struct mesh_item *item, const void *bytes, size_t len)
+void
+mesh_frame_borrow(struct mesh_item *item, const void *bytes, size_t len)
 {
     if (!len)
         return;
@@ -73,11 +71,9 @@ put_length(struct raft_buffer *out, size_t len)
     return true;
 }
 
-/* A frame with `message` in this field of Frame.  The last field of the message, number
- * `last`, has `len` bytes that are not packed here: they are borrowed by the caller. */
-static struct mesh_item *
-frame_of(unsigned field, const ProtobufCMessage *message, unsigned last, size_t len,
-         unsigned borrowed)
+struct mesh_item *
+mesh_frame_of(unsigned field, const ProtobufCMessage *message, unsigned last, size_t len,
+              unsigned borrowed)
 {
     size_t packed = protobuf_c_message_get_packed_size(message);
     size_t size = packed + (len ? tag_size(last, len) + len : 0);
@@ -96,66 +92,6 @@ frame_of(unsigned field, const ProtobufCMessage *message, unsigned last, size_t 
     return item;
 }
 
-/* How many of the entries go into one frame. */
-static unsigned
-entries_that_fit(const struct raft_append_entries *args, size_t *out_len)
-{
-    size_t len = 0;
-    unsigned n = 0;
-    for (; n < args->n_entries && n < MESH_ENTRIES_MAX; n++) {
-        size_t more = args->entries[n].buf.len;
-        if (n > 0 && (more > MESH_APPEND_MAX || len + more > MESH_APPEND_MAX))
-            break;
-        len += more;
-    }
-    *out_len = len;
-    return n;
-}
-
-/* A follower takes the smaller of this and of the end of its log, which may go beyond the
- * entries that it was sent: what was left out of the message must not be committed by
- * it. */
-static raft_index
-commit_of(const struct raft_append_entries *args, unsigned n)
-{
-    raft_index end = args->prev_log_index + n;
-    return n < args->n_entries && end < args->leader_commit ? end : args->leader_commit;
-}
-
-static struct mesh_item *
-append_entries(const struct raft_append_entries *args)
-{
-    size_t len;
-    unsigned n = entries_that_fit(args, &len);
-    if (n && args->entries[0].buf.len > MESH_FRAME_MAX)
-        return NULL;
-    AUTO(st_freep) uint8_t *columns = malloc(n * (8 + 4 + 1) + 1);
-    if (!columns)
-        return NULL;
-    uint64_t *terms = (uint64_t *)columns;
-    uint32_t *lens = (uint32_t *)(columns + (size_t)n * 8);
-    uint8_t *types = columns + (size_t)n * (8 + 4);
-    for (unsigned i = 0; i < n; i++) {
-        terms[i] = args->entries[i].term;
-        lens[i] = (uint32_t)args->entries[i].buf.len;
-        types[i] = (uint8_t)args->entries[i].type;
-    }
-    Peer__AppendEntries message = PEER__APPEND_ENTRIES__INIT;
-    message.term = args->term;
-    message.prev_index = args->prev_log_index;
-    message.prev_term = args->prev_log_term;
-    message.commit = commit_of(args, n);
-    message.n_entry_term = message.n_entry_len = n;
-    message.entry_term = terms;
-    message.entry_len = lens;
-    message.entry_type = (ProtobufCBinaryData){n, types};
-    struct mesh_item *item =
-        frame_of(PEER__FRAME__KIND_APPEND_ENTRIES, &message.base, 8, len, n);
-    for (unsigned i = 0; item && i < n; i++)
-        borrow(item, args->entries[i].buf.base, args->entries[i].buf.len);
-    return item;
-}
-
 static struct mesh_item *
 request_vote(const struct raft_request_vote *args)
 {
@@ -166,7 +102,7 @@ request_vote(const struct raft_request_vote *args)
     message.last_term = args->last_log_term;
     message.disrupt_leader = args->disrupt_leader;
     message.pre_vote = args->pre_vote;
-    return frame_of(PEER__FRAME__KIND_REQUEST_VOTE, &message.base, 0, 0, 0);
+    return mesh_frame_of(PEER__FRAME__KIND_REQUEST_VOTE, &message.base, 0, 0, 0);
 }
 
 static struct mesh_item *
@@ -176,7 +112,7 @@ request_vote_result(const struct raft_request_vote_result *args)
     message.term = args->term;
     message.granted = args->vote_granted;
     message.pre_vote = args->pre_vote;
-    return frame_of(PEER__FRAME__KIND_REQUEST_VOTE_RESULT, &message.base, 0, 0, 0);
+    return mesh_frame_of(PEER__FRAME__KIND_REQUEST_VOTE_RESULT, &message.base, 0, 0, 0);
 }
 
 static struct mesh_item *
@@ -186,7 +122,7 @@ append_entries_result(const struct raft_append_entries_result *args)
     message.term = args->term;
     message.rejected = args->rejected;
     message.last_index = args->last_log_index;
-    return frame_of(PEER__FRAME__KIND_APPEND_ENTRIES_RESULT, &message.base, 0, 0, 0);
+    return mesh_frame_of(PEER__FRAME__KIND_APPEND_ENTRIES_RESULT, &message.base, 0, 0, 0);
 }
 
 static struct mesh_item *
@@ -196,7 +132,7 @@ timeout_now(const struct raft_timeout_now *args)
     message.term = args->term;
     message.last_index = args->last_log_index;
     message.last_term = args->last_log_term;
-    return frame_of(PEER__FRAME__KIND_TIMEOUT_NOW, &message.base, 0, 0, 0);
+    return mesh_frame_of(PEER__FRAME__KIND_TIMEOUT_NOW, &message.base, 0, 0, 0);
 }
 
 struct mesh_item *
@@ -204,7 +140,7 @@ mesh_frame_message(const struct raft_message *message)
 {
     switch (message->type) {
     case RAFT_IO_APPEND_ENTRIES:
-        return append_entries(&message->append_entries);
+        return mesh_entries_pack(&message->append_entries);
     case RAFT_IO_APPEND_ENTRIES_RESULT:
         return append_entries_result(&message->append_entries_result);
     case RAFT_IO_REQUEST_VOTE:
@@ -232,7 +168,8 @@ mesh_frame_snapshot(const struct raft_install_snapshot *args)
     message.configuration_index = args->conf_index;
     message.configuration = (ProtobufCBinaryData){configuration.len, configuration.base};
     message.size = args->data.len;
-    struct mesh_item *item = frame_of(PEER__FRAME__KIND_SNAPSHOT, &message.base, 0, 0, 0);
+    struct mesh_item *item =
+        mesh_frame_of(PEER__FRAME__KIND_SNAPSHOT, &message.base, 0, 0, 0);
     raft_free(configuration.base);
     return item;
 }
@@ -242,9 +179,10 @@ mesh_frame_chunk(const struct raft_buffer *data, size_t offset, size_t len)
 {
     Peer__Chunk message = PEER__CHUNK__INIT;
     message.offset = offset;
-    struct mesh_item *item = frame_of(PEER__FRAME__KIND_CHUNK, &message.base, 2, len, 1);
+    struct mesh_item *item =
+        mesh_frame_of(PEER__FRAME__KIND_CHUNK, &message.base, 2, len, 1);
     if (item)
-        borrow(item, (const uint8_t *)data->base + offset, len);
+        mesh_frame_borrow(item, (const uint8_t *)data->base + offset, len);
     return item;
 }
 
@@ -276,7 +214,7 @@ mesh_frame_hello(const struct mesh_hello *hello)
         (ProtobufCBinaryData){strlen(hello->address), (uint8_t *)hello->address};
     message.boot = hello->boot;
     message.nonce = (ProtobufCBinaryData){MESH_NONCE_LEN, (uint8_t *)hello->nonce};
-    return frame_of(PEER__FRAME__KIND_HELLO, &message.base, 0, 0, 0);
+    return mesh_frame_of(PEER__FRAME__KIND_HELLO, &message.base, 0, 0, 0);
 }
 
 struct mesh_item *
@@ -286,7 +224,7 @@ mesh_frame_refusal(const struct st_err *why)
     message.code = why->code;
     message.reason = why->reason;
     message.text = (ProtobufCBinaryData){strlen(why->text), (uint8_t *)why->text};
-    return frame_of(PEER__FRAME__KIND_REFUSAL, &message.base, 0, 0, 0);
+    return mesh_frame_of(PEER__FRAME__KIND_REFUSAL, &message.base, 0, 0, 0);
 }
 
 size_t

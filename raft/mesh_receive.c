@@ -29,26 +29,22 @@ mesh_say_hello(struct mesh_conn *conn)
 
 /* The one who was dialled says Hello when it took the other's, so that who dialled knows
  * that it may speak. */
-static enum st_code
-take_hello(struct mesh_conn *conn, const struct mesh_hello *hello, struct st_err *err)
+static void
+take_hello(struct mesh_conn *conn, const struct mesh_hello *hello)
 {
     struct mesh *mesh = conn->mesh;
     struct st_err why = {0};
-    (void)err;
     if (mesh->config.admit(mesh->config.arg, hello->id, hello->address, hello->boot,
                            hello->nonce, &why)) {
         mesh_conn_refuse(conn, &why);
-        return ST_OK;
+        return;
     }
-    if (conn->state != MESH_GREETING)
-        return ST_OK;
     conn->hello = *hello;
     conn->hello.nonce = NULL;
-    if (!conn->dialled)
+    if (conn->state == MESH_GREETING && !conn->dialled)
         mesh_say_hello(conn);
     if (conn->state == MESH_GREETING)
         mesh_conn_up(conn);
-    return ST_OK;
 }
 
 static enum st_code
@@ -68,7 +64,7 @@ unexpected(struct st_err *err, const char *what)
     return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED, "%s", what);
 }
 
-static enum st_code
+static void
 take_message(struct mesh_conn *conn, struct mesh_frame *frame)
 {
     struct mesh *mesh = conn->mesh;
@@ -76,7 +72,6 @@ take_message(struct mesh_conn *conn, struct mesh_frame *frame)
     frame->message.type = 0;
     message.server_address = conn->hello.address;
     mesh->config.receive(mesh->config.arg, conn->member.id, &message);
-    return ST_OK;
 }
 
 static enum st_code
@@ -89,11 +84,13 @@ take_frame(struct mesh_conn *conn, struct mesh_frame *frame, struct st_err *err)
         return unexpected(err, "a message before Hello");
     switch (frame->kind) {
     case MESH_HELLO:
-        if (REFUSES(0x560, conn->state == MESH_UP))
+        if (REFUSES(0x5401, conn->state == MESH_UP))
             return unexpected(err, "Hello twice");
-        return take_hello(conn, &frame->hello, err);
+        take_hello(conn, &frame->hello);
+        return ST_OK;
     case MESH_MESSAGE:
-        return take_message(conn, frame);
+        take_message(conn, frame);
+        return ST_OK;
     case MESH_SNAPSHOT:
         mesh_snapshot_begin(conn, frame);
         return ST_OK;
@@ -160,7 +157,7 @@ static enum st_code
 length_check(const struct mesh_conn *conn, size_t len, struct st_err *err)
 {
     size_t most = conn->state == MESH_UP ? MESH_FRAME_MAX : MESH_FIRST_MAX;
-    if (REFUSES(0x561, len < 1 || len > most))
+    if (REFUSES(0x5402, len < 1 || len > most))
         return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
                            "a frame of %zu bytes", len);
     return ST_OK;
@@ -202,10 +199,10 @@ secured(struct mesh_conn *conn, struct st_err *err)
     enum st_code code = mesh_session_peer(&conn->session, mesh->tls, &member, err);
     if (code)
         return code;
-    if (REFUSES(0x562, conn->dialled && conn->peer && member.id != conn->peer->id))
+    if (REFUSES(0x5403, conn->dialled && conn->peer && member.id != conn->peer->id))
         return st_fail(err, ST_PERMISSION_DENIED, "member %llu is at the address of %llu",
                        (unsigned long long)member.id, (unsigned long long)conn->peer->id);
-    if (REFUSES(0x563, member.id == mesh->config.id))
+    if (REFUSES(0x5404, member.id == mesh->config.id))
         return st_fail(err, ST_PERMISSION_DENIED, "another one has our certificate");
     conn->member = member;
     conn->state = MESH_GREETING;

@@ -90,12 +90,13 @@ encrypt(struct mesh_conn *conn, struct st_err *err)
     return ST_OK;
 }
 
-/* A buffer that was large once is not kept for ever. */
+/* A large buffer is kept while there is more to write. */
 static void
 give_back(struct mesh_conn *conn)
 {
     uint8_t *wire = TAKE(conn->wire);
-    if (conn->session.out || conn->wire_room > MESH_CIPHER_MAX) {
+    bool keep = conn->wire_room <= MESH_READ_MAX || !mesh_send_empty(conn);
+    if (conn->session.out || !keep) {
         free(wire);
         return;
     }

@@ -1,7 +1,6 @@
 #include "proto/mutant.h"
 #include "raft/conf.h"
-#include "raft/mesh_frame.h"
-#include "raft/peer.pb-c.h"
+#include "raft/mesh_wire.h"
 
 #include <string.h>
 
@@ -9,8 +8,6 @@ enum {
     LENGTH_DELIMITED = 2,
     SNAPSHOT_MIN = 16,
 };
-/* Beyond it sums might wrap. */
-static const uint64_t INDEX_MAX = 1ull << 62;
 
 /* ---- memory: what a frame unpacks to is bounded by its size ---- */
 
@@ -70,8 +67,8 @@ find_field(const uint8_t **at, const uint8_t *end)
     return protobuf_c_message_descriptor_get_field(&peer__frame__descriptor, tag >> 3);
 }
 
-static enum st_code
-malformed(struct st_err *err, const char *what)
+enum st_code
+mesh_malformed(struct st_err *err, const char *what)
 {
     return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED, "a malformed %s",
                        what);
@@ -79,10 +76,18 @@ malformed(struct st_err *err, const char *what)
 
 /* ---- each kind ---- */
 
-static bool
-term_and_index(uint64_t term, uint64_t index, uint64_t index_term)
+bool
+mesh_configuration_decode(const void *bytes, size_t len, struct raft_configuration *out)
 {
-    return term > 0 && index <= INDEX_MAX && (index == 0) == (index_term == 0) &&
+    raft_configuration_init(out);
+    return len > 0 && len <= MESH_CONFIGURATION_MAX &&
+           conf_decode(bytes, len, out) == 0 && out->n > 0;
+}
+
+bool
+mesh_term_and_index(uint64_t term, uint64_t index, uint64_t index_term)
+{
+    return term > 0 && index <= MESH_INDEX_MAX && (index == 0) == (index_term == 0) &&
            index_term <= term;
 }
 
@@ -100,10 +105,10 @@ take_hello(const Peer__Hello *hello, uint64_t from, struct mesh_frame *out,
                        (unsigned long long)from, (unsigned long long)hello->id);
     if (hello->nonce.len != MESH_NONCE_LEN || address->len < 1 ||
         address->len >= REPLICA_ADDRESS_MAX)
-        return malformed(err, "Hello");
+        return mesh_malformed(err, "Hello");
     for (size_t i = 0; i < address->len; i++)
         if (address->data[i] <= ' ' || address->data[i] > '~')
-            return malformed(err, "Hello");
+            return mesh_malformed(err, "Hello");
     out->kind = MESH_HELLO;
     out->hello = (struct mesh_hello){
         .id = hello->id, .boot = hello->boot, .nonce = hello->nonce.data};
@@ -140,8 +145,9 @@ take_request_vote(const Peer__RequestVote *vote, uint64_t from,
         return st_fail(err, ST_PERMISSION_DENIED,
                        "member %llu asks for votes for member %llu",
                        (unsigned long long)from, (unsigned long long)vote->candidate);
-    if (REFUSES(0x54c, !term_and_index(vote->term, vote->last_index, vote->last_term)))
-        return malformed(err, "RequestVote");
+    if (REFUSES(0x54c,
+                !mesh_term_and_index(vote->term, vote->last_index, vote->last_term)))
+        return mesh_malformed(err, "RequestVote");
     message->type = RAFT_IO_REQUEST_VOTE;
     message->request_vote =
         (struct raft_request_vote){.term = vote->term,
@@ -158,7 +164,7 @@ take_request_vote_result(const Peer__RequestVoteResult *result,
                          struct raft_message *message, struct st_err *err)
 {
     if (REFUSES(0x54d, result->term == 0 || result->pre_vote > raft_tribool_false))
-        return malformed(err, "RequestVoteResult");
+        return mesh_malformed(err, "RequestVoteResult");
     message->type = RAFT_IO_REQUEST_VOTE_RESULT;
     message->request_vote_result =
         (struct raft_request_vote_result){.term = result->term,
@@ -167,100 +173,13 @@ take_request_vote_result(const Peer__RequestVoteResult *result,
     return ST_OK;
 }
 
-/* Counts agree, terms never fall from one to the next, and lengths fill the data. */
-static bool
-entries_check(const Peer__AppendEntries *args)
-{
-    uint64_t term = args->prev_term, sum = 0;
-    if (args->n_entry_term > MESH_ENTRIES_MAX ||
-        args->n_entry_len != args->n_entry_term ||
-        args->entry_type.len != args->n_entry_term)
-        return false;
-    for (size_t i = 0; i < args->n_entry_term; i++) {
-        uint8_t type = args->entry_type.data[i];
-        if (args->entry_term[i] == 0 || args->entry_term[i] < term ||
-            args->entry_term[i] > args->term || type < RAFT_COMMAND || type > RAFT_CHANGE)
-            return false;
-        term = args->entry_term[i];
-        sum += args->entry_len[i];
-    }
-    return sum == args->data.len;
-}
-
-static bool
-configuration_check(const void *bytes, size_t len)
-{
-    struct raft_configuration configuration;
-    if (len < 1 || len > MESH_CONFIGURATION_MAX)
-        return false;
-    bool good = conf_decode(bytes, len, &configuration) == 0 && configuration.n > 0;
-    raft_configuration_close(&configuration);
-    return good;
-}
-
-static bool
-changes_check(const Peer__AppendEntries *args)
-{
-    const uint8_t *at = args->data.data;
-    for (size_t i = 0; i < args->n_entry_term; at += args->entry_len[i++])
-        if (args->entry_type.data[i] == RAFT_CHANGE &&
-            !configuration_check(at, args->entry_len[i]))
-            return false;
-    return true;
-}
-
-/* libraft frees the array, and the batch that all entries point into. */
-static struct raft_entry *
-make_entries(Peer__AppendEntries *args)
-{
-    size_t n = args->n_entry_term;
-    struct raft_entry *entries = raft_calloc(n, sizeof(*entries));
-    uint8_t *batch = args->data.data ? args->data.data : raft_malloc(1), *at = batch;
-    if (!entries || !batch) {
-        if (!args->data.data)
-            raft_free(batch);
-        raft_free(entries);
-        return NULL;
-    }
-    args->data = (ProtobufCBinaryData){0};
-    for (size_t i = 0; i < n; at += args->entry_len[i++])
-        entries[i] = (struct raft_entry){.term = args->entry_term[i],
-                                         .type = args->entry_type.data[i],
-                                         .buf = {at, args->entry_len[i]},
-                                         .batch = batch};
-    return entries;
-}
-
-static enum st_code
-take_append_entries(Peer__AppendEntries *args, struct raft_message *message,
-                    struct st_err *err)
-{
-    if (REFUSES(0x54e, !term_and_index(args->term, args->prev_index, args->prev_term)) ||
-        args->commit > INDEX_MAX)
-        return malformed(err, "AppendEntries");
-    if (REFUSES(0x54f, !entries_check(args)) || REFUSES(0x541, !changes_check(args)))
-        return malformed(err, "list of entries");
-    struct raft_entry *entries = NULL;
-    if (args->n_entry_term && !(entries = make_entries(args)))
-        return st_fail(err, ST_RESOURCE_EXHAUSTED, "out of memory");
-    message->type = RAFT_IO_APPEND_ENTRIES;
-    message->append_entries =
-        (struct raft_append_entries){.term = args->term,
-                                     .prev_log_index = args->prev_index,
-                                     .prev_log_term = args->prev_term,
-                                     .leader_commit = args->commit,
-                                     .entries = entries,
-                                     .n_entries = (unsigned)args->n_entry_term};
-    return ST_OK;
-}
-
 static enum st_code
 take_append_entries_result(const Peer__AppendEntriesResult *result,
                            struct raft_message *message, struct st_err *err)
 {
-    if (REFUSES(0x542, result->term == 0 || result->rejected > INDEX_MAX ||
-                           result->last_index > INDEX_MAX))
-        return malformed(err, "AppendEntriesResult");
+    if (REFUSES(0x542, result->term == 0 || result->rejected > MESH_INDEX_MAX ||
+                           result->last_index > MESH_INDEX_MAX))
+        return mesh_malformed(err, "AppendEntriesResult");
     message->type = RAFT_IO_APPEND_ENTRIES_RESULT;
     message->append_entries_result =
         (struct raft_append_entries_result){.term = result->term,
@@ -273,8 +192,9 @@ static enum st_code
 take_timeout_now(const Peer__TimeoutNow *args, struct raft_message *message,
                  struct st_err *err)
 {
-    if (REFUSES(0x543, !term_and_index(args->term, args->last_index, args->last_term)))
-        return malformed(err, "TimeoutNow");
+    if (REFUSES(0x543,
+                !mesh_term_and_index(args->term, args->last_index, args->last_term)))
+        return mesh_malformed(err, "TimeoutNow");
     message->type = RAFT_IO_TIMEOUT_NOW;
     message->timeout_now = (struct raft_timeout_now){.term = args->term,
                                                      .last_log_index = args->last_index,
@@ -289,23 +209,22 @@ take_snapshot(const Peer__Snapshot *args, struct raft_message *message,
     if (REFUSES(0x544, args->size < SNAPSHOT_MIN || args->size > MESH_SNAPSHOT_MAX))
         return st_fail(err, ST_INVALID_ARGUMENT, "a snapshot of %llu bytes",
                        (unsigned long long)args->size);
-    if (REFUSES(0x545, !term_and_index(args->term, args->last_index, args->last_term) ||
-                           args->last_index == 0 || args->configuration_index == 0 ||
-                           args->configuration_index > args->last_index))
-        return malformed(err, "Snapshot");
+    if (REFUSES(0x545,
+                !mesh_term_and_index(args->term, args->last_index, args->last_term) ||
+                    args->last_index == 0 || args->configuration_index == 0 ||
+                    args->configuration_index > args->last_index))
+        return mesh_malformed(err, "Snapshot");
     struct raft_install_snapshot *install = &message->install_snapshot;
     *install = (struct raft_install_snapshot){.term = args->term,
                                               .last_index = args->last_index,
                                               .last_term = args->last_term,
                                               .conf_index = args->configuration_index,
                                               .data = {NULL, args->size}};
-    bool good = args->configuration.len <= MESH_CONFIGURATION_MAX &&
-                conf_decode(args->configuration.data, args->configuration.len,
-                            &install->conf) == 0 &&
-                install->conf.n > 0;
+    bool good = mesh_configuration_decode(args->configuration.data,
+                                          args->configuration.len, &install->conf);
     if (REFUSES(0x546, !good)) {
         raft_configuration_close(&install->conf);
-        return malformed(err, "configuration of a snapshot");
+        return mesh_malformed(err, "configuration of a snapshot");
     }
     message->type = RAFT_IO_INSTALL_SNAPSHOT;
     return ST_OK;
@@ -315,7 +234,7 @@ static enum st_code
 take_chunk(const Peer__Chunk *chunk, struct mesh_frame *out, struct st_err *err)
 {
     if (chunk->data.len < 1 || chunk->data.len > MESH_CHUNK_MAX)
-        return malformed(err, "Chunk");
+        return mesh_malformed(err, "Chunk");
     out->kind = MESH_CHUNK;
     out->data.bytes = chunk->data.data;
     out->data.len = chunk->data.len;
@@ -339,7 +258,7 @@ take_any(unsigned field, void *message, uint64_t from, struct mesh_frame *out,
     case PEER__FRAME__KIND_REQUEST_VOTE_RESULT:
         return take_request_vote_result(message, &out->message, err);
     case PEER__FRAME__KIND_APPEND_ENTRIES:
-        return take_append_entries(message, &out->message, err);
+        return mesh_entries_take(message, &out->message, err);
     case PEER__FRAME__KIND_APPEND_ENTRIES_RESULT:
         return take_append_entries_result(message, &out->message, err);
     case PEER__FRAME__KIND_TIMEOUT_NOW:
@@ -354,14 +273,14 @@ take_any(unsigned field, void *message, uint64_t from, struct mesh_frame *out,
     case _PEER__FRAME__KIND__CASE_IS_INT_SIZE:
         break;
     }
-    return malformed(err, "frame");
+    return mesh_malformed(err, "frame");
 }
 
 static enum st_code
 take_note(const uint8_t *bytes, size_t len, struct mesh_frame *out, struct st_err *err)
 {
     if (REFUSES(0x547, len > MESH_NOTE_MAX))
-        return malformed(err, "note");
+        return mesh_malformed(err, "note");
     *out = (struct mesh_frame){.kind = MESH_NOTE, .data = {.bytes = bytes, .len = len}};
     return ST_OK;
 }
@@ -373,7 +292,7 @@ mesh_frame_unpack(const void *bytes, size_t len, uint64_t from, struct mesh_fram
     const uint8_t *at = bytes, *end = at + len;
     const ProtobufCFieldDescriptor *field = find_field(&at, end);
     if (!field)
-        return malformed(err, "frame");
+        return mesh_malformed(err, "frame");
     size_t left = (size_t)(end - at);
     if (field->id == PEER__FRAME__KIND_NOTE)
         return take_note(at, left, out, err);
@@ -382,10 +301,10 @@ mesh_frame_unpack(const void *bytes, size_t len, uint64_t from, struct mesh_fram
     ProtobufCMessage *message =
         protobuf_c_message_unpack(field->descriptor, &allocator, left, at);
     if (!message)
-        return malformed(err, field->name);
+        return mesh_malformed(err, field->name);
     struct mesh_frame frame = {.owner = message};
     enum st_code code = message->n_unknown_fields
-                            ? malformed(err, field->name)
+                            ? mesh_malformed(err, field->name)
                             : take_any(field->id, message, from, &frame, err);
     if (code) {
         owner_free(message);

@@ -204,7 +204,7 @@ mesh_crl_read(const void *der, size_t len, const struct mesh_authority *authorit
         !der_equal(&inner, algorithm.at, algorithm.len))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "this is no list of revoked certificates with a number");
-    if (REFUSES(0x52c, !signed_by(authority, &issuer, &tbs, &algorithm, &signature)))
+    if (REFUSES(0x5243, !signed_by(authority, &issuer, &tbs, &algorithm, &signature)))
         return st_fail(err, ST_INVALID_ARGUMENT, "the list is not of this authority");
     *out = TAKE(crl);
     return ST_OK;

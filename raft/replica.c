@@ -36,7 +36,7 @@ static void
 raft_closed(struct raft *raft)
 {
     struct replica *replica = raft->data;
-    uv_close((uv_handle_t *)&replica->wake, NULL);
+    uv_close((uv_handle_t *)&replica->wake.poll, NULL);
 }
 
 static void
@@ -57,9 +57,9 @@ begin_close(struct replica *replica)
 }
 
 static void
-on_wake(uv_async_t *handle)
+on_wake(void *arg)
 {
-    struct replica *replica = handle->data;
+    struct replica *replica = arg;
     pthread_mutex_lock(&replica->lock);
     bool close = replica->close;
     pthread_mutex_unlock(&replica->lock);
@@ -187,6 +187,7 @@ start(struct replica *replica, const struct replica_config *config, struct st_er
     raft_set_snapshot_threshold(&replica->raft, LOG_ENTRIES_MAX);
     raft_set_snapshot_trailing(&replica->raft, LOG_ENTRIES_MAX);
     raft_set_max_catch_up_round_duration(&replica->raft, 60 * 1000);
+    raft_set_install_snapshot_timeout(&replica->raft, SNAPSHOT_MS);
     int status = raft_start(&replica->raft);
     if (status)
         return fail_raft(replica, status, "load the group", err);
@@ -224,6 +225,7 @@ AUTO_DEFINE(struct replica *, free_allp, free_all)
 static void
 end_library(struct replica *replica)
 {
+    wake_free(&replica->wake);
     mesh_free(replica->mesh);
     io_free(&replica->io);
     cure_free(&replica->cure);
@@ -248,8 +250,7 @@ begin_library(struct replica *replica, const struct replica_config *config,
     cure_init(&replica->cure, &replica->inner, moved, replica);
     replica_machine_init(replica);
     replica->raft.data = replica;
-    replica->wake.data = replica;
-    if (!code && (uv_async_init(&replica->loop, &replica->wake, on_wake) ||
+    if (!code && (wake_init(&replica->wake, &replica->loop, on_wake, replica) ||
                   raft_init(&replica->raft, &replica->cure.face, &replica->fsm,
                             config->id, config->address)))
         code = st_fail(err, ST_RESOURCE_EXHAUSTED, "cannot start the consensus library");
@@ -272,6 +273,7 @@ make(const struct replica_config *config)
         return NULL;
     }
     replica->result = result;
+    replica->wake.fd = -1;
     replica->machine = config->machine;
     replica->moved = config->moved;
     replica->moved_arg = config->moved_arg;
@@ -338,7 +340,7 @@ replica_close(struct replica *replica)
     pthread_mutex_lock(&replica->lock);
     replica->close = true;
     pthread_mutex_unlock(&replica->lock);
-    uv_async_send(&replica->wake);
+    wake_send(&replica->wake);
     pthread_join(replica->thread, NULL);
     end_library(replica);
     free_all(replica);

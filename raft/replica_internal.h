@@ -29,6 +29,7 @@ enum {
     HEARTBEAT_MS = 50,
     ELECTION_MS = 500, /* an election begins after this to twice as much silence */
     ANSWERS_MS = 3 * ELECTION_MS, /* who was silent for longer does not answer */
+    SNAPSHOT_MS = 300 * 1000,     /* then one that nobody heard of again is sent again */
     PEERS_MAX = REPLICA_MEMBERS_MAX,
 };
 
@@ -106,7 +107,7 @@ struct replica_change {
 
 struct replica {
     uv_loop_t loop;
-    uv_async_t wake;
+    struct wake wake;
     pthread_t thread;
     struct store *store;
     struct mesh *mesh; /* NULL: a group of one */

@@ -206,7 +206,7 @@ hand_in(struct replica *replica, struct request *request)
     pthread_mutex_lock(&replica->lock);
     replica_list_push(&replica->inbox, request);
     pthread_mutex_unlock(&replica->lock);
-    uv_async_send(&replica->wake);
+    wake_send(&replica->wake);
 }
 
 void

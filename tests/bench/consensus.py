@@ -149,7 +149,7 @@ def run(arguments):
     admin = cluster.Admin(folder)
     ours = Side("smalltown", Smalltown(folder, admin, arguments.members), admin, arguments.bytes)
     theirs = Side("etcd", Etcd(folder, admin, arguments.members), admin, arguments.bytes)
-    print(f"{arguments.members} members each, one system at a time; clients spread over all members,"
+    print(f"Members of each: {arguments.members}, one system at a time; clients spread over all members,"
           f" the first one talks to the leader.\n"
           f"One write of etcd: a Put of {arguments.bytes} bytes.  One of smalltown: an enrolment is"
           f" made or removed,\nwith its random secret, its record and that of its request.")

@@ -234,22 +234,61 @@ N31_a_repeated_request_with_another_secret_is_told_that_it_exists(void **state)
         ST_NOT_FOUND);
 }
 
+static size_t
+request_count(const struct log_member *member)
+{
+    size_t requests = 0;
+    for (size_t i = 0; i < member->count; i++)
+        requests += strncmp(member->records[i].key, "request/", 8) == 0;
+    return requests;
+}
+
+static enum st_code
+remove_none_at(struct log_member *member, int64_t time, struct st_err *err)
+{
+    State__RemoveEnrolment remove_enrolment = STATE__REMOVE_ENROLMENT__INIT;
+    remove_enrolment.name = (char *)"none";
+    State__Command command = STATE__COMMAND__INIT;
+    command.time = time;
+    command.change_case = STATE__COMMAND__CHANGE_REMOVE_ENROLMENT;
+    command.remove_enrolment = &remove_enrolment;
+    return log_apply(member, &command, err);
+}
+
 static void
 only_the_newest_requests_are_remembered(void **state)
 {
     struct log_member *member = *state;
     struct st_err err = {0};
-    size_t requests = 0;
     for (int i = 0; i < STATE_REQUESTS_KEPT + 50; i++)
-        assert_code(log_remove_enrolment(member, "none", &err), ST_NOT_FOUND);
-    for (size_t i = 0; i < member->count; i++)
-        requests += strncmp(member->records[i].key, "request/", 8) == 0;
-    assert_int_equal(requests, STATE_REQUESTS_KEPT);
+        assert_code(remove_none_at(member, LOG_START, &err), ST_NOT_FOUND);
+    for (int i = 0; i < 10; i++)
+        assert_code(remove_none_at(member, LOG_START + STATE_REQUESTS_KEPT_S + 1, &err),
+                    ST_NOT_FOUND);
+    assert_int_equal(request_count(member), STATE_REQUESTS_KEPT);
     assert_null(log_find(member, "request/0000000000000001"));
     char newest[64];
     snprintf(newest, sizeof(newest), "request/%016llx",
              (unsigned long long)member->index);
     assert_non_null(log_find(member, newest));
+}
+
+/* Who asks again until the time is up must not have it done twice, however much was done
+ * for others meanwhile. */
+static void
+a_request_that_may_come_again_is_remembered_among_any_number(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    for (int i = 0; i < STATE_REQUESTS_KEPT + 50; i++)
+        assert_code(remove_none_at(member, LOG_START + i % STATE_REQUESTS_KEPT_S, &err),
+                    ST_NOT_FOUND);
+    assert_non_null(log_find(member, "request/0000000000000001"));
+    /* Nor does a clock that is wrong keep them for ever. */
+    for (int i = 0; i < 10; i++)
+        assert_code(remove_none_at(member, LOG_START - STATE_REQUESTS_KEPT_S * 2, &err),
+                    ST_NOT_FOUND);
+    assert_int_equal(request_count(member), STATE_REQUESTS_KEPT);
 }
 
 static void
@@ -523,6 +562,7 @@ main(void)
         MEMBER_TEST(a_repeated_request_changes_nothing_and_answers_the_same),
         MEMBER_TEST(N31_a_repeated_request_with_another_secret_is_told_that_it_exists),
         MEMBER_TEST(only_the_newest_requests_are_remembered),
+        MEMBER_TEST(a_request_that_may_come_again_is_remembered_among_any_number),
         MEMBER_TEST(an_enrolment_has_bounds),
         MEMBER_TEST(a_command_that_cannot_be_read_changes_nothing),
         MEMBER_TEST(records_that_do_not_fit_their_names_end_the_start),

@@ -193,6 +193,46 @@ a_node_that_is_killed_after_its_answer_is_a_master(void **state)
     assert_true(count_runs() > before);
 }
 
+/* The masters that its file names are gone. */
+static void
+forget_masters(void)
+{
+    char path[MACHINE_PATH];
+    struct st_err err = {0};
+    struct node_config config;
+    machine_config_get(&machine, &config);
+    config.addresses[0].bytes[3] = 9;
+    config.address_count = 1;
+    machine_path(&machine, "enrolment.pb", path);
+    assert_ok(config_write(path, &config, &err));
+}
+
+static void
+a_master_whose_list_of_masters_is_old_asks_itself(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    flow_enrol_and_adopt();
+    machine_start(&machine, 0);
+    assert_ok(join_cluster(&member.key, &err));
+    machine_reboot(&machine);
+    forget_masters();
+    machine_run_until_served(&machine); /* its own port 7833 is the test's */
+}
+
+static void
+a_node_that_is_no_master_does_not_ask_itself(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    forget_masters();
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "no answer at 127.0.0.9");
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_int_equal(atomic_load(&master.calls), 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -203,6 +243,8 @@ main(int argc, char **argv)
         TEST(a_node_that_was_refused_as_a_node_stays_a_master),
         TEST(N52_a_node_that_was_sent_another_key_is_no_master),
         TEST(a_node_that_is_killed_after_its_answer_is_a_master),
+        TEST(a_master_whose_list_of_masters_is_old_asks_itself),
+        TEST(a_node_that_is_no_master_does_not_ask_itself),
     };
     return FLOW_MAIN(tests);
 }

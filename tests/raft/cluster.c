@@ -63,6 +63,8 @@ tapped_send(struct raft_io *io, struct raft_io_send *req,
         tap->result = message->append_entries_result;
         tap->to = message->server_id;
     }
+    if (message->type == RAFT_IO_REQUEST_VOTE_RESULT)
+        tap->vote = message->request_vote_result;
     return tap->send(io, req, message, cb);
 }
 
@@ -148,6 +150,64 @@ cluster_entry(raft_term term, unsigned short type, const void *bytes, size_t len
     entry->buf = (struct raft_buffer){entry->batch, len};
     memcpy(entry->batch, bytes, len);
     return entry;
+}
+
+static struct raft_buffer
+group_bytes(struct cluster *c, unsigned voters)
+{
+    struct raft_configuration group;
+    struct raft_buffer bytes;
+    raft_configuration_init(&group);
+    for (unsigned i = 0; i < c->fixture.n; i++)
+        assert_int_equal(
+            raft_configuration_add(&group, cluster_member(c, i)->id,
+                                   cluster_member(c, i)->address,
+                                   voters >> i & 1 ? RAFT_VOTER : RAFT_STANDBY),
+            0);
+    assert_int_equal(raft_configuration_encode(&group, &bytes), 0);
+    raft_configuration_close(&group);
+    return bytes;
+}
+
+void
+cluster_add_change(struct cluster *c, unsigned member, raft_term term, unsigned voters)
+{
+    struct raft_entry entry = {
+        .term = term, .type = RAFT_CHANGE, .buf = group_bytes(c, voters)};
+    raft_fixture_add_entry(&c->fixture, member, &entry);
+}
+
+struct raft_entry *
+cluster_change(struct cluster *c, raft_term term, unsigned voters)
+{
+    struct raft_buffer bytes = group_bytes(c, voters);
+    struct raft_entry *entry = cluster_entry(term, RAFT_CHANGE, bytes.base, bytes.len);
+    raft_free(bytes.base);
+    return entry;
+}
+
+struct raft_message
+cluster_append(raft_term term, raft_index prev, raft_term prev_term,
+               struct raft_entry *entries, unsigned n)
+{
+    return (struct raft_message){.type = RAFT_IO_APPEND_ENTRIES,
+                                 .append_entries = {.term = term,
+                                                    .prev_log_index = prev,
+                                                    .prev_log_term = prev_term,
+                                                    .leader_commit = 1,
+                                                    .entries = entries,
+                                                    .n_entries = n}};
+}
+
+void
+cluster_isolate(struct cluster *c, unsigned member)
+{
+    for (unsigned other = 0; other < c->fixture.n; other++) {
+        if (other == member)
+            continue;
+        raft_fixture_saturate(&c->fixture, member, other);
+        raft_fixture_saturate(&c->fixture, other, member);
+    }
 }
 
 void

@@ -23,6 +23,7 @@ struct cluster_tap {
     unsigned results; /* AppendEntries results sent so far, and the last one */
     struct raft_append_entries_result result;
     raft_id to;
+    struct raft_request_vote_result vote; /* the last one sent */
 };
 
 struct cluster_machine {
@@ -51,12 +52,25 @@ struct raft *cluster_member(struct cluster *cluster, unsigned member);
 void cluster_add_entry(struct cluster *cluster, unsigned member, raft_term term,
                        uint64_t value);
 
+/* A configuration there, of all members; `voters` has a bit for each that is one. */
+void cluster_add_change(struct cluster *cluster, unsigned member, raft_term term,
+                        unsigned voters);
+
 /* As if it had arrived from `from`; entries are taken. */
 void cluster_deliver(struct cluster *cluster, unsigned from, unsigned to,
                      struct raft_message message);
 /* One entry as AppendEntries wants it. */
 struct raft_entry *cluster_entry(raft_term term, unsigned short type, const void *bytes,
                                  size_t len);
+
+struct raft_entry *cluster_change(struct cluster *cluster, raft_term term,
+                                  unsigned voters);
+/* The message with them. */
+struct raft_message cluster_append(raft_term term, raft_index prev, raft_term prev_term,
+                                   struct raft_entry *entries, unsigned n);
+
+/* Nothing from or to it arrives. */
+void cluster_isolate(struct cluster *cluster, unsigned member);
 
 /* Without waiting for it; false where the member does not lead. */
 bool cluster_propose(struct cluster *cluster, unsigned member, uint64_t value);

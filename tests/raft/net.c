@@ -2,6 +2,7 @@
 #include "tests/cmocka.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,10 +103,17 @@ on_closed(void *arg)
 void
 net_open(struct net_member *member)
 {
+    net_open_as(member, &member->net->authority, &member->net->list);
+}
+
+void
+net_open_as(struct net_member *member, const struct authority *authority,
+            const struct cert *list)
+{
     struct net *net = member->net;
     struct st_err err = {0};
     struct replica_credentials credentials =
-        authority_credentials(&net->authority, &member->issued, &net->list);
+        authority_credentials(authority, &member->issued, list);
     struct mesh_config config = {.loop = &net->loop,
                                  .id = member->id,
                                  .address = member->address,
@@ -146,6 +154,7 @@ net_new(unsigned count)
 {
     struct net *net = calloc(1, sizeof(*net));
     assert_non_null(net);
+    signal(SIGPIPE, SIG_IGN);
     assert_int_equal(uv_loop_init(&net->loop), 0);
     uv_timer_init(&net->loop, &net->timer);
     authority_new(&net->authority);
@@ -228,7 +237,7 @@ net_begin(struct net *net)
     uv_timer_start(&net->timer, on_late, 60 * 1000, 0);
 }
 
-struct working {
+struct net_work {
     pthread_t thread;
     void (*work)(void *arg);
     void *arg;
@@ -239,10 +248,10 @@ struct working {
 static void *
 work_on_thread(void *arg)
 {
-    struct working *working = arg;
-    working->work(working->arg);
-    atomic_store(&working->ended, true);
-    uv_async_send(&working->end);
+    struct net_work *work = arg;
+    work->work(work->arg);
+    atomic_store(&work->ended, true);
+    uv_async_send(&work->end);
     return NULL;
 }
 
@@ -252,16 +261,38 @@ on_end(uv_async_t *end)
     (void)end;
 }
 
+struct net_work *
+net_work_begin(struct net *net, void (*work)(void *arg), void *arg)
+{
+    struct net_work *begun = calloc(1, sizeof(*begun));
+    assert_non_null(begun);
+    begun->work = work;
+    begun->arg = arg;
+    assert_int_equal(uv_async_init(&net->loop, &begun->end, on_end), 0);
+    assert_int_equal(pthread_create(&begun->thread, NULL, work_on_thread, begun), 0);
+    return begun;
+}
+
+static void
+work_free(uv_handle_t *end)
+{
+    free(end->data);
+}
+
+void
+net_work_end(struct net *net, struct net_work *work)
+{
+    NET_UNTIL(net, atomic_load(&work->ended));
+    pthread_join(work->thread, NULL);
+    work->end.data = work;
+    uv_close((uv_handle_t *)&work->end, work_free);
+    uv_run(&net->loop, UV_RUN_NOWAIT);
+}
+
 void
 net_meanwhile(struct net *net, void (*work)(void *arg), void *arg)
 {
-    struct working working = {.work = work, .arg = arg};
-    assert_int_equal(uv_async_init(&net->loop, &working.end, on_end), 0);
-    assert_int_equal(pthread_create(&working.thread, NULL, work_on_thread, &working), 0);
-    NET_UNTIL(net, atomic_load(&working.ended));
-    pthread_join(working.thread, NULL);
-    uv_close((uv_handle_t *)&working.end, NULL);
-    uv_run(&net->loop, UV_RUN_NOWAIT);
+    net_work_end(net, net_work_begin(net, work, arg));
 }
 
 /* ---- sending ---- */

@@ -59,6 +59,9 @@ void net_follow(struct net *net, struct net_member *member, const uint64_t *ids,
                 size_t count);
 
 void net_open(struct net_member *member);
+/* The same with what another authority issued. */
+void net_open_as(struct net_member *member, const struct authority *authority,
+                 const struct cert *list);
 void net_close(struct net_member *member);
 
 /* Runs the loop until the condition holds; a minute without is a failure. */
@@ -74,6 +77,10 @@ void net_begin(struct net *net);
 
 /* Runs the loop while work(arg) runs on a thread of its own. */
 void net_meanwhile(struct net *net, void (*work)(void *arg), void *arg);
+/* The same in two steps. */
+struct net_work;
+struct net_work *net_work_begin(struct net *net, void (*work)(void *arg), void *arg);
+void net_work_end(struct net *net, struct net_work *work);
 
 /* From a member to another; counted in sent or failed when it calls back. */
 int net_send(struct net_member *from, uint64_t to, struct raft_message message);

@@ -316,7 +316,7 @@ class Recording(unittest.TestCase):
             with recorder.call("c1") as call:
                 call.told("name/x", "create", "", "made")
             with recorder.call("c1") as call:
-                call.lost("name/x", "remove", "")
+                call.lost("name/x", "remove", "", "UNAVAILABLE: no leader")
             with recorder.call("c2") as call:
                 call.told("set/y", "read", "", frozenset("pq"))
             with recorder.call("c2") as call:
@@ -327,7 +327,8 @@ class Recording(unittest.TestCase):
                              [o.as_json() for _, o in recorder.settled() if _ or o.unknown])
             violations = linear.check(operations, models.model_of).violations
             self.assertEqual([v.operation.key for v in violations], ["set/y"])
-            self.assertEqual((recorder.operations, recorder.unknown), (4, 1))
+            self.assertEqual((recorder.operations, recorder.unknown),
+                             (4, {"UNAVAILABLE": 1}))
 
     def test_nothing_is_handed_on_that_an_open_call_may_come_before(self):
         recorder = history.History()

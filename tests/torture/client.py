@@ -122,7 +122,8 @@ class Client:
         return self.admin(address, "NewEnrolmentConfig", request).enrolment_config
 
     def remove_enrolment(self, address, name):
-        self.admin(address, "RemoveEnrolmentConfig", self.api.RemoveEnrolmentConfigRequest(name=name))
+        request = self.api.RemoveEnrolmentConfigRequest(name=name)
+        self.admin(address, "RemoveEnrolmentConfig", request)
 
     def adopt(self, address, node_id):
         self.admin(address, "AddNode", self.api.AddNodeRequest(node_id=node_id))

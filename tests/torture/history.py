@@ -3,6 +3,7 @@
 An operation is on one key.  One that did not return was asked for and is open for ever: it may
 take effect at any later time, or never.
 """
+import collections
 import heapq
 import json
 import threading
@@ -51,9 +52,9 @@ class Call:
         self.history.add(Operation(self.client, key, what, args, self.invoked,
                                    time.monotonic_ns(), result))
 
-    def lost(self, key, what, args):
+    def lost(self, key, what, args, why):
         """Nobody knows whether it had an effect.  (One that has none needs no word.)"""
-        self.history.add(Operation(self.client, key, what, args, self.invoked))
+        self.history.add(Operation(self.client, key, what, args, self.invoked), why)
 
     def __enter__(self):
         return self
@@ -66,7 +67,8 @@ class History:
     """Collected from many threads, written to a file, handed on in the order of time."""
 
     def __init__(self, path=None):
-        self.path, self.operations, self.unknown = path, 0, 0
+        self.path, self.operations = path, 0
+        self.unknown = collections.Counter()  # by the first word of why
         self._lock = threading.Lock()
         self._open = set()
         self._waiting = []
@@ -82,10 +84,11 @@ class History:
         with self._lock:
             self._open.discard(call)
 
-    def add(self, operation):
+    def add(self, operation, why=None):
         with self._lock:
             self.operations += 1
-            self.unknown += operation.unknown
+            if operation.unknown:
+                self.unknown[str(why).split(":", maxsplit=1)[0]] += 1
             for event in events_of(operation, self.operations):
                 heapq.heappush(self._waiting, event)
             if self._file:

@@ -149,7 +149,9 @@ class Town:
                 except Lost:
                     pass
             return None
-        return until(answer, SERVES_S, lambda: f"{call.__name__}{args}: {self.last_words()}", 0.1)[0]
+        answered, = until(answer, SERVES_S,
+                          lambda: f"{call.__name__}{args}: {self.last_words()}", 0.1)
+        return answered
 
     def grow(self, small_disk=False):
         """One master more: invited, joined, and a voter when this returns."""

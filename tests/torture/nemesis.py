@@ -16,8 +16,7 @@ DIES_S = 6  # a failpoint that was not passed by then counts as no fault
 
 class Fault:
     """struck: the masters that may end by themselves now."""
-    name = masters_needed = None
-    masters_needed = 1
+    name, masters_needed = None, 1
 
     def __init__(self, torture):
         self.torture, self.town, self.random = torture, torture.town, torture.random
@@ -214,6 +213,8 @@ class DiskFull(Fault):
         self.victim().fill_disk()
 
     def heal(self):
+        if not self.victim().running():
+            self.torture.note(f"{self.victim().name} ended")
         self.victim().empty_disk()
         super().heal()
 
@@ -245,15 +246,18 @@ class Failpoint(Fault):
         return None if torture.has_failpoints else "needs a build with ST_FAILPOINTS"
 
     def strike(self):
-        master, point = self.any(), self.random.choice(FAILPOINTS)
-        passage = self.random.choice((1, 2, 3, 10, 50))
+        self.ends_at(f"{self.random.choice(FAILPOINTS)}:{self.random.choice((1, 2, 3, 10, 50))}:kill")
+
+    def ends_at(self, point):
+        master = self.any()
         self.struck.append(master)
-        self.torture.note(f"{point}:{passage} at {master.name}")
         master.kill()
-        master.start_dying({"ST_FAILPOINT": f"{point}:{passage}:kill"})
+        master.start_dying({"ST_FAILPOINT": point})
         deadline = time.monotonic() + DIES_S
         while master.running() and time.monotonic() < deadline:
             time.sleep(0.02)
+        self.torture.note(f"{master.name} " + ("did not come to" if master.running() else "ended at")
+                          + f" {point}")
         master.kill()
 
 
@@ -262,15 +266,7 @@ class FailedCommit(Failpoint):
     name = "failed-commit"
 
     def strike(self):
-        master = self.any()
-        self.struck.append(master)
-        master.kill()
-        passage = self.random.choice((1, 5, 30, 100))
-        master.start_dying({"ST_FAILPOINT": f"store.commit.error:{passage}:fail"})
-        deadline = time.monotonic() + DIES_S
-        while master.running() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        master.kill()
+        self.ends_at(f"store.commit.error:{self.random.choice((1, 5, 30, 100))}:fail")
 
 
 class Restart(Fault):

@@ -11,7 +11,8 @@ class OneMaster(unittest.TestCase):
         self.assertGreater(sum(report.counts("faults").values()), 2)
 
     def test_killed_between_the_steps_of_a_write(self):
-        report = run.torture(self, "--masters", "1", "--faults", "failpoint,failed-commit,slow-disk")
+        report = run.torture(self, "--masters", "1", "--faults",
+                             "failpoint,failed-commit,slow-disk")
         self.assertGreater(sum(report.counts("faults").values()), 0)
 
 

@@ -63,7 +63,8 @@ class Torture:
         count = self.settings.masters
         self.town = masters.Town(self.folder, self.network, count,
                                  small_disk=network.is_private() and count > 1)
-        self.load = Load(self.history, self.settings.seed, [KINDS[k] for k in self.settings.workload])
+        kinds = [KINDS[name] for name in self.settings.workload]
+        self.load = Load(self.history, self.settings.seed, kinds)
         self.probe = Client(self.town.keys, "last")
         self.load.begin(self.probe, self.town.addresses[0], int(self.settings.minutes * 600))
         self.say(f"{count} master{'s' * (count > 1)} in {self.network.says}")
@@ -285,12 +286,13 @@ class Torture:
         return not self.is_bad()
 
     def report(self):
-        counts = ", ".join(f"{kind} {n}" for kind, n in sorted(self.verdict.checked.items()))
-        faults = ", ".join(f"{kind} {n}" for kind, n in sorted(self.faults.items()))
+        counts, faults, unknown = (
+            ", ".join(f"{kind} {number}" for kind, number in sorted(counter.items()))
+            for counter in (self.verdict.checked, self.faults, self.history.unknown))
         print(f"\nseed:        {self.settings.seed}\n"
               f"faults:      {sum(self.faults.values())}: {faults or 'none'}\n"
               f"operations:  {sum(self.verdict.checked.values())}: {counts or 'none'}\n"
-              f"unknown:     {self.history.unknown} operations without an answer\n"
+              f"unknown:     {sum(self.history.unknown.values())}: {unknown or 'none'}\n"
               f"objects:     {len(self.verdict.checkers)}, undecided "
               f"{len(self.verdict.undecided)}\n"
               f"violations:  {len(self.verdict.violations)}\n"

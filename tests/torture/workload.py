@@ -8,7 +8,6 @@ import itertools
 import os
 import random
 import threading
-import time
 
 from client import Client, Lost, Refused, Unasked
 from softnode import SoftMachine
@@ -44,8 +43,8 @@ class Thing:
                 word = str(refused)
             except Unasked:
                 return None
-            except Lost:
-                record.lost(self.key, what, args)
+            except Lost as lost:
+                record.lost(self.key, what, args, lost)
                 self.unknown += 1
                 return None
             record.told(self.key, what, args, word)
@@ -80,8 +79,8 @@ class Name(Thing):
                     word = str(refused)
                 except Unasked:
                     return
-                except Lost:
-                    record.lost(self.key, "create", request.hex())
+                except Lost as lost:
+                    record.lost(self.key, "create", request.hex(), lost)
                     self.unknown += 1
                     address = client.another(address)
                     continue
