@@ -172,8 +172,24 @@ propose(struct joining *joining)
 }
 
 static void
+judge(void *arg, const struct st_err *barrier)
+{
+    AUTO(joining_freep) struct joining *joining = arg;
+    struct st_err err = *barrier;
+    uint64_t id;
+    if (err.code || secret_check(joining, &id, &err) || (id && answer(joining, id, &err)))
+        refuse(joining, &err);
+    else if (!id)
+        propose(TAKE(joining));
+}
+
+/* A ticket that this master does not know may be one that another made a moment ago, and
+ * who joins takes a refusal for the last word: it asks before it says so. */
+static void
 handle(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *message)
 {
+    struct nms *nms = rpc_call_context(call);
+    const struct st_err ok = {0};
     struct st_err err = {0};
     uint64_t id;
     if (what != RPC_MESSAGE)
@@ -184,13 +200,14 @@ handle(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *messa
         stranger_finish(call, &err);
         return;
     }
-    joining->nms = rpc_call_context(call);
+    joining->nms = nms;
     joining->call = rpc_call_hold(call);
-    if (request_check((const Api__JoinMastersRequest *)message, joining, &err) ||
-        secret_check(joining, &id, &err) || (id && answer(joining, id, &err)))
+    if (request_check((const Api__JoinMastersRequest *)message, joining, &err))
         refuse(joining, &err);
-    else if (!id)
-        propose(TAKE(joining));
+    else if (secret_check(joining, &id, NULL))
+        nms_barrier(nms, judge, TAKE(joining));
+    else
+        judge(TAKE(joining), &ok);
 }
 
 const struct rpc_method join_masters_method = {
