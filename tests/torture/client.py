@@ -4,6 +4,7 @@ import socket
 import time
 
 import grpc
+from cryptography.hazmat.primitives import serialization
 
 import cluster
 import peer
@@ -21,6 +22,7 @@ DECIDED = {
 }
 RECONNECTING = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 300),
                 ("grpc.min_reconnect_backoff_ms", 2000))
+JOIN_LABEL = b"smalltown member v1"
 FAMILY = {4: socket.AF_INET, 16: socket.AF_INET6}
 POLL_S = 0.3  # grpcio looks after a connection that much longer than anybody wants it to
 CALL_S, CONNECT_S, SILENCE_S = 5, 2, 0.1
@@ -171,6 +173,20 @@ class Client:
             return getattr(stub, method)(request, timeout=timeout)
         except grpc.RpcError as error:
             self._after(address, port, error.code())
+            raise judged(error) from None
+
+    def join(self, address, ticket, key, own_address):
+        """As a host without a TPM asks, once; its certificates."""
+        public = key.public_key().public_bytes(serialization.Encoding.Raw,
+                                               serialization.PublicFormat.Raw)
+        request = self.api.JoinMastersRequest(
+            secret=ticket.secret, address=socket.inet_aton(own_address), public_key=public,
+            proof=key.sign(JOIN_LABEL + ticket.secret))
+        stub = self._stranger(address)
+        try:
+            return stub.JoinMasters(request, timeout=CALL_S).certs
+        except grpc.RpcError as error:
+            self._after(address, cluster.PORT_NODE_MANAGEMENT, error.code())
             raise judged(error) from None
 
     def _stranger(self, address):

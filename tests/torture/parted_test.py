@@ -4,6 +4,8 @@ import contextlib
 import os
 import unittest
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 import cluster
 import masters
 import network
@@ -89,6 +91,15 @@ class Parted(unittest.TestCase):
             self.knows_nothing(alone, self.client.enrol, machine, config, machine.global_half)
             self.assertNotIn(machine.node_id, self.asked(self.client.nodes, of=others))
         self.asked(self.client.enrol, machine, config, machine.global_half, of=[alone])
+
+    def test_N43_a_master_alone_refuses_no_ticket(self):
+        alone, key = self.follower(), Ed25519PrivateKey.generate()
+        with self.cut_off(alone) as others:
+            ticket = self.asked(self.client.invite, "m4", of=others)
+            self.knows_nothing(alone, self.client.join, ticket, key, "10.7.8.99")
+        self.asked(self.client.join, ticket, key, "10.7.8.99", of=[alone])
+        joined = self.asked(self.client.masters)["10.7.8.99"]
+        self.asked(self.client.remove_master, joined.id)
 
     def test_N43_a_leader_alone_gives_up_what_it_knew(self):
         known, gone = self.adopted(), self.adopted()

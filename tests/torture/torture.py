@@ -2,7 +2,9 @@
 import collections
 import os
 import random
+import sys
 import time
+import traceback
 
 import cluster
 import masters
@@ -84,9 +86,11 @@ class Torture:
         for worker in self.workers:
             worker.stopping.set()
         for worker in self.workers:
-            worker.thread.join(60)
+            worker.thread.join(20)
             if worker.thread.is_alive():
-                self.failures.append(f"client {worker.name} does not come to an end")
+                where = traceback.format_stack(sys._current_frames()[worker.thread.ident])
+                self.failures.append(f"client {worker.name} does not come to an end:\n"
+                                     + "".join(where))
         self.look_after([])
 
     # What is looked at.
