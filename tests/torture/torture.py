@@ -10,7 +10,7 @@ import cluster
 import masters
 import nemesis
 import network
-from client import Client, Lost
+from client import CALL_S, PATIENT_S, Client, Lost
 from history import History
 from linear import Verdict
 from models import model_of
@@ -80,7 +80,8 @@ class Torture:
 
     def start_clients(self):
         self.workers = [Worker(f"c{n}", self.town.keys, self.load, self.town.addresses,
-                               self.settings.seed) for n in range(self.settings.clients)]
+                               self.settings.seed, CALL_S if n % 4 else PATIENT_S)
+                        for n in range(self.settings.clients)]
         for worker in self.workers:
             worker.thread.start()
 

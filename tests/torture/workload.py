@@ -9,7 +9,7 @@ import os
 import random
 import threading
 
-from client import Client, Lost, Refused, Unasked
+from client import CALL_S, Client, Lost, Refused, Unasked
 from softnode import SoftMachine
 
 OPERATIONS_MAX, UNKNOWN_MAX = 40, 4  # of one thing
@@ -292,8 +292,8 @@ class Load:
 class Worker(Client):
     """One client at work, in a thread of its own."""
 
-    def __init__(self, name, keys, load, addresses, seed):
-        super().__init__(keys, name)
+    def __init__(self, name, keys, load, addresses, seed, call_s=CALL_S):
+        super().__init__(keys, name, call_s)
         self.load, self.addresses = load, addresses
         self.random = random.Random(f"{seed} {name}")
         self.failure = None
