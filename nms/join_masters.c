@@ -171,9 +171,36 @@ propose(struct joining *joining)
     nms_propose(joining->nms, &command, recorded, joining);
 }
 
+/* Takes joining; it was given `id` before, or 0. */
+static void
+admit(struct joining *joining, uint64_t id)
+{
+    struct st_err err = {0};
+    if (!id) {
+        propose(joining);
+        return;
+    }
+    if (answer(joining, id, &err))
+        refuse(joining, &err);
+    joining_free(joining);
+}
+
+static void
+barrier_passed(void *arg, const struct st_err *barrier)
+{
+    AUTO(joining_freep) struct joining *joining = arg;
+    struct st_err err = *barrier;
+    uint64_t id;
+    if (err.code || secret_check(joining, &id, &err))
+        refuse(joining, &err);
+    else
+        admit(TAKE(joining), id);
+}
+
 static void
 handle(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *message)
 {
+    struct nms *nms = rpc_call_context(call);
     struct st_err err = {0};
     uint64_t id;
     if (what != RPC_MESSAGE)
@@ -184,13 +211,14 @@ handle(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *messa
         stranger_finish(call, &err);
         return;
     }
-    joining->nms = rpc_call_context(call);
+    joining->nms = nms;
     joining->call = rpc_call_hold(call);
-    if (request_check((const Api__JoinMastersRequest *)message, joining, &err) ||
-        secret_check(joining, &id, &err) || (id && answer(joining, id, &err)))
+    if (request_check((const Api__JoinMastersRequest *)message, joining, &err))
         refuse(joining, &err);
-    else if (!id)
-        propose(TAKE(joining));
+    else if (!secret_check(joining, &id, &err))
+        admit(TAKE(joining), id);
+    else /* the ticket may be so new that this master has not heard of it */
+        nms_barrier(nms, barrier_passed, TAKE(joining));
 }
 
 const struct rpc_method join_masters_method = {

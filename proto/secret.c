@@ -92,12 +92,20 @@ secret_harden_process(void)
     locked = mlock_all();
 }
 
+static void
+trim_heap(void)
+{
+#ifndef ST_SANITIZED /* its heap is not the one that could be trimmed */
+    malloc_trim(0);
+#endif
+}
+
 void
 secret_trim_process(void)
 {
     if (locked)
         munlockall();
-    malloc_trim(0);
+    trim_heap();
     if (locked)
         mlock_all();
 }

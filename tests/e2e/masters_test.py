@@ -2,11 +2,12 @@
 import os
 import re
 import subprocess
+import time
 import unittest
 
 import cluster
 
-VOTER, LEADER = "voter", "leader"
+VOTER = "voter"
 
 
 class Joined(cluster.Program):
@@ -145,6 +146,40 @@ class Masters(unittest.TestCase):
         self.assertEqual(alone.run("enrolment", "create", "x", "--timeout", "30s").returncode, 5)
         left[1].start()
         cluster.until(lambda: alone.run("enrolment", "list").returncode == 0, 30, left[0].log, 0.1)
+
+    def test_what_is_intended_survives_the_death_of_whoever_leads(self):
+        by_address = {m.address: m for m in (self.first, *self.grow("second", "third"))}
+
+        def kill_the_leader(after):
+            leader = next(m for m in masters(self.admin).values() if m["leader"])
+            time.sleep(after)
+            by_address[leader["address"]].kill()
+            return by_address[leader["address"]]
+        for number, after in enumerate((0, 0.02, 0.1, 0.3)):
+            host = Joined(self.folder, self.admin, f"host-{number}").start()
+            self.addCleanup(host.terminate)
+            dead = kill_the_leader(after)
+            until_voters(self.admin, 1, 2, 3, number + 4)
+            dead.start()
+            cluster.until(lambda: self.only(dead).run("node", "list").returncode == 0, 30,
+                          dead.log, 0.1)
+            self.until_connected(self.admin, 4)
+            removal = subprocess.Popen(
+                [cluster.STCTL, "master", "remove", str(number + 4), "--yes"],
+                env={**cluster.ENVIRONMENT, "XDG_CONFIG_HOME": self.admin.config},
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            dead = kill_the_leader(after)
+            removal.wait(90)
+            if removal.returncode != 0:  # the one that was asked died: nobody knows
+                self.assertIn(self.admin.run("master", "remove", str(number + 4), "--yes",
+                                             "--force").returncode, (0, 3))
+            until_voters(self.admin, 1, 2, 3)
+            dead.start()
+            cluster.until(lambda: self.only(dead).run("node", "list").returncode == 0, 30,
+                          dead.log, 0.1)
+            self.assertEqual(set(masters(self.only(dead))), {1, 2, 3})
+            host.terminate()
+        self.assertEqual([m["state"] for m in masters(self.admin).values()], [VOTER] * 3)
 
     def test_a_ticket_is_good_once_and_for_one_host(self):
         host = Joined(self.folder, self.admin, "host")

@@ -409,6 +409,34 @@ a_node_is_handed_its_certificate_and_its_adoption_ends_when_it_votes(void **stat
     guest_free(&guest);
 }
 
+static void
+whoever_waits_for_a_master_is_told_when_it_is_removed_instead(void **state)
+{
+    struct town *town = *state;
+    struct machine machine;
+    pthread_t thread;
+    struct st_err *adopted;
+    struct st_err err = {0};
+    const struct st_address nowhere = town_address(1);
+    machine_make(&machine, FORGE_ECC);
+    memcpy(machine.ip, nowhere.bytes, 4);
+    machine.ip_len = 4;
+    town_settle(town, &machine, true); /* straight from waiting */
+    void *arguments[] = {town, &machine};
+    assert_int_equal(pthread_create(&thread, NULL, adopt, arguments), 0);
+    await_state(town->admins, 2, API__MASTER__STATE__JOINING);
+    assert_ok(town_remove(town, machine.id, &err));
+    pthread_join(thread, (void **)&adopted);
+    assert_code(adopted->code, ST_ABORTED);
+    assert_int_equal(state_in_list(town->admins, 2), -1);
+    /* The next one is somebody new. */
+    struct guest guest;
+    settle(town, &guest, 1);
+    assert_int_equal(guest.self.id, 3);
+    guest_free(&guest);
+    machine_free(&machine);
+}
+
 static uint64_t
 crl_number_in(const char *dir)
 {
@@ -567,6 +595,7 @@ main(void)
         TOWN_TEST(N50_who_may_only_look_can_list_masters_but_neither_invite_nor_remove),
         TOWN_TEST(an_invitation_that_was_answered_before_has_no_secret_to_tell),
         TOWN_TEST(a_node_is_handed_its_certificate_and_its_adoption_ends_when_it_votes),
+        TOWN_TEST(whoever_waits_for_a_master_is_told_when_it_is_removed_instead),
         TOWN_TEST(N53_a_master_that_was_removed_is_on_the_list_of_those_that_stay),
         TOWN_TEST(the_master_that_leads_can_be_removed_too),
         TOWN_TEST(N40_without_force_a_master_stays_that_is_needed),

@@ -195,7 +195,7 @@ lock_and_trim(void)
     secret_trim_process();
     const bool is_locked = status_kb("VmLck:") > 0;
     bool came_back = before - status_kb("VmRSS:") > CHECKED_KB;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef ST_SANITIZED
     came_back = true; /* their allocator never gives anything back */
 #endif
     return was_locked == is_locked && came_back ? 0 : 1;

@@ -313,14 +313,14 @@ class Recording(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "history.jsonl")
             recorder = history.History(path)
-            with recorder.call("c1") as call:
-                call.told("name/x", "create", "", "made")
-            with recorder.call("c1") as call:
-                call.lost("name/x", "remove", "", "UNAVAILABLE: no leader")
+            with recorder.call("c1", "name/x", "create", "r1") as call:
+                call.told("made", "")
+            with recorder.call("c1", "name/x", "remove", "") as call:
+                call.lost("UNAVAILABLE: no leader")
             with recorder.call("c2") as call:
-                call.told("set/y", "read", "", frozenset("pq"))
-            with recorder.call("c2") as call:
-                call.told("name/x", "create", "", "made")
+                call.saw("set/y", frozenset("pq"))
+            with recorder.call("c2", "name/x", "create", "") as call:
+                call.told("made")
             recorder.close()
             operations = history.read(path)
             self.assertEqual([o.as_json() for o in operations],
@@ -333,21 +333,35 @@ class Recording(unittest.TestCase):
     def test_nothing_is_handed_on_that_an_open_call_may_come_before(self):
         recorder = history.History()
         waiting = recorder.call("slow")
-        with recorder.call("fast") as call:
-            call.told("name/x", "create", "", "made")
+        with recorder.call("fast", "name/x", "create", "") as call:
+            call.told("made")
         self.assertEqual(list(recorder.settled()), [])
         with waiting:
-            waiting.told("name/x", "read", "", "absent")
+            waiting.saw("name/x", "absent")
         self.assertEqual([(returns, o.client) for returns, o in recorder.settled()],
                          [(False, "slow"), (False, "fast"), (True, "fast"), (True, "slow")])
         self.assertEqual(list(recorder.settled()), [])
+
+    def test_a_call_that_hangs_is_an_operation_without_an_answer(self):
+        recorder = history.History()
+        hangs = recorder.call("c1", "name/x", "create", "r1")
+        with recorder.call("c2", "name/x", "read", "") as call:
+            call.told("present")
+        self.assertEqual(recorder.give_up(60), [])
+        self.assertEqual(list(recorder.settled()), [])
+        self.assertEqual(recorder.give_up(0), [hangs])
+        with hangs:
+            hangs.told("exists")
+        told = [(returns, o.client, o.result) for returns, o in recorder.settled()]
+        self.assertEqual(told, [(False, "c1", None), (False, "c2", "present"),
+                                (True, "c2", "present")])
 
     def test_many_threads(self):
         recorder = history.History()
         def client(name):
             for _ in range(200):
-                with recorder.call(name) as call:
-                    call.told("name/x", "create", "", "made")
+                with recorder.call(name, "name/x", "create", "") as call:
+                    call.told("made")
         threads = [threading.Thread(target=client, args=(f"c{n}",)) for n in range(4)]
         for thread in threads:
             thread.start()

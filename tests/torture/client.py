@@ -4,6 +4,7 @@ import socket
 import time
 
 import grpc
+from cryptography.hazmat.primitives import serialization
 
 import cluster
 import peer
@@ -21,8 +22,11 @@ DECIDED = {
 }
 RECONNECTING = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 300),
                 ("grpc.min_reconnect_backoff_ms", 2000))
+JOIN_LABEL = b"smalltown member v1"
 FAMILY = {4: socket.AF_INET, 16: socket.AF_INET6}
 POLL_S = 0.3  # grpcio looks after a connection that much longer than anybody wants it to
+# Most clients give up before a master does (NMS_COMMIT_MS), some hear what it says then.
+PATIENT_S = 12
 CALL_S, CONNECT_S, SILENCE_S = 5, 2, 0.1
 
 
@@ -76,10 +80,11 @@ class Keys:
 
 
 class Client:
-    """For one thread.  Connections are kept, and given up where they answer nothing."""
+    """For one thread.  Connections are kept, and given up where they answer nothing.  call_s: how
+    long it waits for an answer."""
 
-    def __init__(self, keys, name):
-        self.keys, self.api, self.name = keys, keys.api, name
+    def __init__(self, keys, name, call_s=CALL_S):
+        self.keys, self.api, self.name, self.call_s = keys, keys.api, name, call_s
         self._channels, self._proven = {}, set()
         self._silent = {}  # until when a place that did not answer is left alone
 
@@ -163,14 +168,28 @@ class Client:
         except Refused:
             pass
 
-    def admin(self, address, method, request, timeout=CALL_S):
+    def admin(self, address, method, request, timeout=None):
         """A unary call to 7836; its answer, Refused or Lost."""
         port = cluster.PORT_CLUSTER_MANAGEMENT
         stub = self.keys.services.ClusterManagementStub(self._channel(address, port))
         try:
-            return getattr(stub, method)(request, timeout=timeout)
+            return getattr(stub, method)(request, timeout=timeout or self.call_s)
         except grpc.RpcError as error:
             self._after(address, port, error.code())
+            raise judged(error) from None
+
+    def join(self, address, ticket, key, own_address):
+        """As a host without a TPM asks, once; its certificates."""
+        public = key.public_key().public_bytes(serialization.Encoding.Raw,
+                                               serialization.PublicFormat.Raw)
+        request = self.api.JoinMastersRequest(
+            secret=ticket.secret, address=socket.inet_aton(own_address), public_key=public,
+            proof=key.sign(JOIN_LABEL + ticket.secret))
+        stub = self._stranger(address)
+        try:
+            return stub.JoinMasters(request, timeout=self.call_s).certs
+        except grpc.RpcError as error:
+            self._after(address, cluster.PORT_NODE_MANAGEMENT, error.code())
             raise judged(error) from None
 
     def _stranger(self, address):
@@ -180,7 +199,7 @@ class Client:
     def enrol(self, address, machine, config, half):
         """The whole flow; returns where it is committed.  Unasked where it did not get to that."""
         asked = False
-        stream = peer.Stream(self._stranger(address).NewTPM2NodeRegister, CALL_S)
+        stream = peer.Stream(self._stranger(address).NewTPM2NodeRegister, self.call_s)
         try:
             stream.send(machine.register(self.api))
             request = stream.receive().attest_request
@@ -203,7 +222,7 @@ class Client:
     def unlock(self, address, machine):
         """The whole flow; the global half in hex.  Who has the half was told, whatever comes
         behind it."""
-        stream = peer.Stream(self._stranger(address).TPM2Unlock, CALL_S)
+        stream = peer.Stream(self._stranger(address).TPM2Unlock, self.call_s)
         try:
             nonce = stream.receive().unlock_init.nonce
             stream.send(machine.unlock(self.api, nonce))

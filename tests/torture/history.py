@@ -41,20 +41,29 @@ class Operation:
 
 
 class Call:
-    """Something that a client waits for now; becomes operations when it ends."""
+    """Something that a client waits for now.  It ends as one operation, the one that it began as;
+    or, without one, as what was seen of many keys."""
 
-    def __init__(self, history, client):
-        self.history, self.client = history, client
+    def __init__(self, history, client, operation):
+        self.history, self.client, self.operation = history, client, operation
         self.invoked = time.monotonic_ns()
 
-    def told(self, key, what, args, result):
-        """It returned, and this is the answer."""
-        self.history.add(Operation(self.client, key, what, args, self.invoked,
-                                   time.monotonic_ns(), result))
+    def told(self, result, args=None):
+        """It returned, and this is the answer.  (args: others than it began with.)"""
+        key, what, begun_with = self.operation
+        self._add(key, what, begun_with if args is None else args, time.monotonic_ns(), result)
 
-    def lost(self, key, what, args, why):
+    def lost(self, why):
         """Nobody knows whether it had an effect.  (One that has none needs no word.)"""
-        self.history.add(Operation(self.client, key, what, args, self.invoked), why)
+        self._add(*self.operation, why=why)
+
+    def saw(self, key, result):
+        """The call is a read of this key, too."""
+        self._add(key, "read", "", time.monotonic_ns(), result)
+
+    def _add(self, key, what, args, returned=None, result=None, why=None):
+        self.history.add(self, Operation(self.client, key, what, args, self.invoked, returned,
+                                         result), why)
 
     def __enter__(self):
         return self
@@ -74,9 +83,10 @@ class History:
         self._waiting = []
         self._file = open(path, "w", encoding="utf-8") if path else None
 
-    def call(self, client):
+    def call(self, client, *operation):
+        """operation: key, what, args."""
         with self._lock:
-            call = Call(self, client)
+            call = Call(self, client, operation)
             self._open.add(call)
             return call
 
@@ -84,8 +94,10 @@ class History:
         with self._lock:
             self._open.discard(call)
 
-    def add(self, operation, why=None):
+    def add(self, call, operation, why=None):
         with self._lock:
+            if call not in self._open:
+                return  # nobody waited so long
             self.operations += 1
             if operation.unknown:
                 self.unknown[str(why).split(":", maxsplit=1)[0]] += 1
@@ -93,6 +105,17 @@ class History:
                 heapq.heappush(self._waiting, event)
             if self._file:
                 self._file.write(operation.as_json() + "\n")
+
+    def give_up(self, seconds):
+        """Calls that are open for longer count as never answered, whatever comes of them; those."""
+        with self._lock:
+            limit = time.monotonic_ns() - seconds * 1_000_000_000
+            old = [call for call in self._open if call.invoked < limit]
+        for call in old:
+            if call.operation:
+                call.lost("given up")
+            self.ended(call)
+        return old
 
     def settled(self):
         """The events before the oldest call that is still open, in order, each once."""

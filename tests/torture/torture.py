@@ -2,13 +2,15 @@
 import collections
 import os
 import random
+import sys
 import time
+import traceback
 
 import cluster
 import masters
 import nemesis
 import network
-from client import Client, Lost
+from client import CALL_S, PATIENT_S, Client, Lost
 from history import History
 from linear import Verdict
 from models import model_of
@@ -16,6 +18,8 @@ from workload import Load, Name, Node, Secret, Set, Worker
 
 SERVES_AGAIN_S = 90
 CALM_S = 0.5
+HANGS_S = 30  # a client's call has a time of its own that is far shorter: its library is at fault
+STOPS_S = HANGS_S + 5
 KINDS = {"names": Name, "sets": Set, "nodes": Node, "secrets": Secret}
 
 
@@ -76,7 +80,8 @@ class Torture:
 
     def start_clients(self):
         self.workers = [Worker(f"c{n}", self.town.keys, self.load, self.town.addresses,
-                               self.settings.seed) for n in range(self.settings.clients)]
+                               self.settings.seed, CALL_S if n % 4 else PATIENT_S)
+                        for n in range(self.settings.clients)]
         for worker in self.workers:
             worker.thread.start()
 
@@ -84,9 +89,7 @@ class Torture:
         for worker in self.workers:
             worker.stopping.set()
         for worker in self.workers:
-            worker.thread.join(60)
-            if worker.thread.is_alive():
-                self.failures.append(f"client {worker.name} does not come to an end")
+            worker.thread.join(STOPS_S)
         self.look_after([])
 
     # What is looked at.
@@ -124,8 +127,17 @@ class Torture:
                 raise Failed(f"client {worker.name}: {worker.failure!r}") from worker.failure
 
     def judge(self):
+        for call in self.history.give_up(HANGS_S):
+            self.say(f"client {call.client} hangs, and is given up:\n{self._stack_of(call.client)}")
         for event in self.history.settled():
             self.verdict.event(*event)
+
+    def _stack_of(self, client):
+        """Of its thread, for whoever wants to know what hangs."""
+        frames = sys._current_frames()
+        return "".join(line for worker in self.workers
+                       if worker.name == client and worker.thread.ident in frames
+                       for line in traceback.format_stack(frames[worker.thread.ident])[-6:])
 
     def is_bad(self):
         return bool(self.failures or self.verdict.violations)
@@ -246,7 +258,7 @@ class Torture:
             with self.history.call("last") as record:
                 listed = listing(address)
                 for thing in things:
-                    record.told(thing.key, "read", "", thing.seen(listed))
+                    record.saw(thing.key, thing.seen(listed))
             lists.update({name: self._constant(entry) for name, entry in listed.items()})
         for thing in self.load.everything():
             if isinstance(thing, Node):

@@ -9,7 +9,7 @@ import os
 import random
 import threading
 
-from client import Client, Lost, Refused, Unasked
+from client import CALL_S, Client, Lost, Refused, Unasked
 from softnode import SoftMachine
 
 OPERATIONS_MAX, UNKNOWN_MAX = 40, 4  # of one thing
@@ -35,7 +35,7 @@ class Thing:
     def operation(self, client, what, args, call, told="ok"):
         """call() asks; `told` is the word where it returns, or makes it from what it returns.
         Returns that, None where there was no answer."""
-        with self.load.history.call(client.name) as record:
+        with self.load.history.call(client.name, self.key, what, args) as record:
             try:
                 answer = call()
                 word = told(answer) if callable(told) else told
@@ -44,10 +44,10 @@ class Thing:
             except Unasked:
                 return None
             except Lost as lost:
-                record.lost(self.key, what, args, lost)
+                record.lost(lost)
                 self.unknown += 1
                 return None
-            record.told(self.key, what, args, word)
+            record.told(word)
             self.operations += 1
             return word
 
@@ -71,7 +71,7 @@ class Name(Thing):
         # The same request again until it is answered: the second time it may be told "exists".
         request = os.urandom(16)
         for attempt in range(RETRIES):
-            with self.load.history.call(client.name) as record:
+            with self.load.history.call(client.name, self.key, "create", request.hex()) as record:
                 try:
                     client.new_enrolment(address, self.name, request)
                     word = "made"
@@ -80,11 +80,11 @@ class Name(Thing):
                 except Unasked:
                     return
                 except Lost as lost:
-                    record.lost(self.key, "create", request.hex(), lost)
+                    record.lost(lost)
                     self.unknown += 1
                     address = client.another(address)
                     continue
-                record.told(self.key, "create", request.hex() if attempt else "", word)
+                record.told(word, request.hex() if attempt else "")
                 self.operations += 1
                 return
 
@@ -246,6 +246,7 @@ class Load:
     def take(self, rng):
         """A thing to work on, or one that is to be cleaned up; whether it is that."""
         with self.lock:
+            self.worn.rotate()
             if len(self.worn) > 0 and self.worn[0].busy == 0 and rng.random() < 0.2:
                 thing = self.worn.popleft()
                 thing.busy += 1
@@ -291,8 +292,8 @@ class Load:
 class Worker(Client):
     """One client at work, in a thread of its own."""
 
-    def __init__(self, name, keys, load, addresses, seed):
-        super().__init__(keys, name)
+    def __init__(self, name, keys, load, addresses, seed, call_s=CALL_S):
+        super().__init__(keys, name, call_s)
         self.load, self.addresses = load, addresses
         self.random = random.Random(f"{seed} {name}")
         self.failure = None
@@ -349,7 +350,7 @@ class Worker(Client):
                 except Lost:
                     return False
                 for thing in things:
-                    record.told(thing.key, "read", "", thing.seen(listed))
+                    record.saw(thing.key, thing.seen(listed))
                 self.successes[address] += 1
                 return True
         finally:
