@@ -155,15 +155,35 @@ class Quickstart(unittest.TestCase):
         self.assertEqual(os.listdir(self.state), ["precious"])
 
     def test_an_address_that_is_not_this_machines(self):
-        sentence = self.fails("--once", env={**self.env, "SMALLTOWN_ADDRESS": "192.0.2.1"})
-        self.assertIn("the master does not serve", sentence)
-        self.assertIn("192.0.2.1", sentence)
-        self.assertEqual(self.processes(), [])
+        for name in ("SMALLTOWN_ADDRESS", "SMALLTOWN_NODE_ADDRESS"):
+            sentence = self.fails("--once", env={**self.env, name: "192.0.2.1"})
+            self.assertIn("192.0.2.1 is no address of this machine", sentence)
+            self.assertIn(name, sentence)
+            self.assertEqual(self.processes(), [])
         sentence = self.fails("--once", env={**self.env, "SMALLTOWN_ADDRESS": "here"})
         self.assertIn('"here" is not an IP address', sentence)
 
+    def test_three_masters_of_which_one_dies(self):
+        sentence = self.fails("--once", "--masters", "3")
+        self.assertIn("names 1 addresses, for 3", sentence)
+        addresses = ",".join(fresh_address() for _ in range(3))
+        self.env["SMALLTOWN_ADDRESS"] = addresses
+        out = self.succeeds("--masters", "3")
+        for step in ("masters", "killed", "unlocked", "back"):
+            self.assertRegex(out, rf"(?m)^ +\d+\.\d s  {step} ")
+        self.assertEqual(len(re.findall(r"(?m)^ +\d+\.\d s  unlocked ", out)), 2)
+        self.assertEqual(sorted(self.processes()),
+                         sorted(map(self.pid_of, ("master", "master2", "master3"))))
+        command = re.search(r"^  (.*) status$", out, re.M).group(1)
+        status = subprocess.run(["bash", "-c", command + " status"], capture_output=True, text=True,
+                                check=True).stdout
+        self.assertRegex(status, r"(?m)^masters +3, of which 1 may fail$")
+        self.succeeds("stop")
+        self.assertEqual(self.processes(), [])
+
     def test_a_slip(self):
-        for words in (["--twice"], ["--once", "--once"], ["stop", "now"], ["STOP"]):
+        for words in (["--twice"], ["--once", "--once"], ["stop", "now"], ["STOP"], ["--masters"],
+                      ["--masters", "2"], ["--masters", "x"]):
             done = self.run_it(*words)
             self.assertEqual((done.returncode, done.stdout), (2, ""))
             self.assertRegex(done.stderr, r"\Aquickstart: .*: tools/quickstart \[.*\n\Z")
