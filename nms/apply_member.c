@@ -49,7 +49,8 @@ member_find(const struct applying *applying, uint64_t id, State__Member **out,
     const struct record *record = records_find(&applying->state->records, key);
     if (!record)
         return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
-                           "no master has the id %" PRIu64, id);
+                           "no master has the id %" PRIu64 ": see `stctl master list`",
+                           id);
     *out = record_unpack(record, &state__member__descriptor);
     return ST_OK;
 }
@@ -189,8 +190,8 @@ apply_remove_master(struct applying *applying, const State__RemoveMaster *remove
         return code;
     if (*member->node_id && member->phase != STATE__PHASE__LEAVING)
         code = st_fail(err, ST_FAILED_PRECONDITION,
-                       "master %" PRIu64 " is the node %s: remove that", member->id,
-                       member->node_id);
+                       "master %" PRIu64 " is a node: say `stctl node remove %s`",
+                       member->id, member->node_id);
     else
         code = member_leave(applying, member, err);
     record_free_unpacked(member);

@@ -55,7 +55,8 @@ invite_judge(const struct applying *applying, const State__Ticket *ticket,
     if ((record && !is_expired(record, applying->now)) ||
         ticket_of_secret(applying->state, &ticket->secret_hash))
         return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
-                           "%s is invited already", ticket->name);
+                           "%s is invited already: use that ticket, or take another name",
+                           ticket->name);
     if (live_count(applying->state, applying->now) >= STATE_TICKETS_MAX)
         return st_fail_for(err, ST_RESOURCE_EXHAUSTED, ST_REASON_BUSY,
                            "there are %d invitations: let them be used, or expire",

@@ -1,9 +1,14 @@
 #include "tools/connect.h"
 
+#include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 enum {
     PATIENT_MS = 60000,
+    BRIEF_MS = 5000,
+    PATIENCE_S = 1, /* after which a person wonders */
 };
 
 enum st_code
@@ -66,6 +71,29 @@ connect_close(struct connection *connection)
     secret_wipe(&connection->seed);
 }
 
+/* What a person reads who has waited for a moment; in a signal's handler. */
+static char waiting[120];
+
+static void
+say_waiting(int signal)
+{
+    (void)signal;
+    (void)!write(STDERR_FILENO, waiting, strlen(waiting));
+}
+
+static void
+begin_waiting(const struct connection *connection)
+{
+    const struct sigaction action = {.sa_handler = say_waiting, .sa_flags = SA_RESTART};
+    if (!isatty(STDERR_FILENO))
+        return;
+    snprintf(waiting, sizeof(waiting), "waiting up to %u s: %s ...\n",
+             connection->timeout_ms / 1000,
+             connection->why ? connection->why : "no master has answered yet");
+    sigaction(SIGALRM, &action, NULL);
+    alarm(PATIENCE_S);
+}
+
 static enum st_code
 call(const struct connection *connection, struct rpc_channel *channel, const char *method,
      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
@@ -73,8 +101,10 @@ call(const struct connection *connection, struct rpc_channel *channel, const cha
 {
     char path[80], where[ADDRESS_TEXT_MAX];
     snprintf(path, sizeof(path), "/api.ClusterManagement/%s", method);
+    begin_waiting(connection);
     enum st_code code =
         rpc_unary(channel, path, request, answer, connection->timeout_ms, out, err);
+    alarm(0);
     if (!code)
         return ST_OK;
     /* Where nobody answered the sentence says already who. */
@@ -94,10 +124,19 @@ connect_call(struct connection *connection, const char *method,
 }
 
 void
-connect_patiently(const struct invocation *in, struct connection *connection)
+connect_patiently(const struct invocation *in, struct connection *connection,
+                  const char *why)
 {
+    connection->why = why;
     if (!in->options[OPTION_TIMEOUT])
         connection->timeout_ms = PATIENT_MS;
+}
+
+void
+connect_briefly(const struct invocation *in, struct connection *connection)
+{
+    if (!in->options[OPTION_TIMEOUT])
+        connection->timeout_ms = BRIEF_MS;
 }
 
 enum st_code

@@ -12,6 +12,7 @@ struct connection {
     struct secret seed;
     struct rpc_channel *channel;
     uint32_t timeout_ms;
+    const char *why; /* it may take long; NULL: nobody expects that */
 };
 
 /* Reads the context in use, or --context, and its credentials; connects nothing yet. */
@@ -32,8 +33,12 @@ enum st_code connect_call(struct connection *connection, const char *method,
                           const ProtobufCMessage *request,
                           const ProtobufCMessageDescriptor *answer,
                           ProtobufCMessage **out, struct st_err *err);
-/* For what makes or ends a master, which takes longer: unless --timeout was given. */
-void connect_patiently(const struct invocation *in, struct connection *connection);
+/* For what makes or ends a master, which takes longer: unless --timeout was given.  A
+ * person who waits is told `why`. */
+void connect_patiently(const struct invocation *in, struct connection *connection,
+                       const char *why);
+/* For what a master answers from what it knows, so that one that does not hangs. */
+void connect_briefly(const struct invocation *in, struct connection *connection);
 /* connect_call() for what removes; where the master that answered has recorded that, but
  * cannot say how it ended (it is the one that is removed, or stops), each is asked again,
  * and to be not found is to be removed.  *out may stay NULL. */

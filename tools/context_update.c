@@ -115,6 +115,7 @@ stctl_context_update(const struct invocation *in, struct st_err *err)
     enum st_code code = connect_prepare(in, &connection, err);
     if (code)
         return code;
+    connect_briefly(in, &connection);
     config_addresses_format(context, before, sizeof(before));
     if ((code = learn(&connection, err)) || (code = keep(context, err)))
         return code;

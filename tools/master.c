@@ -161,16 +161,19 @@ stctl_master_remove(const struct invocation *in, struct st_err *err)
     Api__RemoveMasterRequest request = API__REMOVE_MASTER_REQUEST__INIT;
     CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
-    enum st_code code = text_count("ID", in->argument, UINT32_MAX, &id, err);
-    if (!code)
-        code = confirm_removal(in, id, err);
+    enum st_code code = text_count("ID", in->argument, UINT32_MAX, &id, NULL);
+    if (code)
+        return st_fail(err, code,
+                       "'%.60s' is no number of a master: see `stctl master list`",
+                       in->argument);
+    code = confirm_removal(in, id, err);
     if (!code)
         code = connect_open(in, &connection, err);
     if (code)
         return code;
     request.id = id;
     request.force = in->options[OPTION_FORCE] != NULL;
-    connect_patiently(in, &connection);
+    connect_patiently(in, &connection, "the others have to agree that it leaves");
     code = connect_insist(&connection, "RemoveMaster", &request.base,
                           &api__remove_master_response__descriptor, &answer, err);
     if (code)

@@ -206,16 +206,6 @@ stctl_node_show(const struct invocation *in, struct st_err *err)
     return ST_OK;
 }
 
-/* A person is told why nothing happens for a while. */
-static void
-be_patient(const struct invocation *in, struct connection *connection, const char *why)
-{
-    connect_patiently(in, connection);
-    if (isatty(STDERR_FILENO))
-        fprintf(stderr, "waiting up to %u s: %s ...\n", connection->timeout_ms / 1000,
-                why);
-}
-
 enum st_code
 stctl_node_adopt(const struct invocation *in, struct st_err *err)
 {
@@ -232,7 +222,7 @@ stctl_node_adopt(const struct invocation *in, struct st_err *err)
         return code;
     request.node_id = node->node_id;
     if (request.role == API__NODE__STATE__MASTER)
-        be_patient(in, &connection, "it becomes a master once it has caught up");
+        connect_patiently(in, &connection, "it becomes a master once it has caught up");
     code = connect_call(&connection, "AddNode", &request.base,
                         &api__add_node_response__descriptor, &answer, err);
     if (code)
@@ -280,7 +270,7 @@ stctl_node_remove(const struct invocation *in, struct st_err *err)
     request.node_id = node->node_id;
     request.force = in->options[OPTION_FORCE] != NULL;
     if (node->state == API__NODE__STATE__MASTER)
-        be_patient(in, &connection, "it leaves the other masters");
+        connect_patiently(in, &connection, "it leaves the other masters");
     code = connect_insist(&connection, "RemoveNode", &request.base,
                           &api__remove_node_request__descriptor, &answer, err);
     if (code)

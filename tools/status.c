@@ -5,10 +5,6 @@
 
 #include <string.h>
 
-enum {
-    PATIENCE_MS = 5000, /* each answers from what it knows, so one that does not hangs */
-};
-
 static void *
 ask(void *argument)
 {
@@ -143,8 +139,7 @@ stctl_status(const struct invocation *in, struct st_err *err)
     struct status status = {0};
     enum st_code code = connect_prepare(in, &status.connection, err);
     if (!code) {
-        if (!in->options[OPTION_TIMEOUT])
-            status.connection.timeout_ms = PATIENCE_MS;
+        connect_briefly(in, &status.connection);
         status.known = status.connection.context.address_count;
         ask_everybody(&status);
         code = report(in, &status, err);

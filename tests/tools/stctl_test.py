@@ -600,16 +600,28 @@ class Answers(CommandLine):
         self.addCleanup(other.server.stop, None)
         self.assertIn(f": {address}\n", self.succeeds("context", "update"))
 
-    def test_a_failure_is_broken_between_words_on_a_terminal(self):
+    def said_to_a_person(self, status, *words):
+        """The lines on his terminal."""
         master, slave = pty.openpty()
-        self.master.failure = (grpc.StatusCode.FAILED_PRECONDITION, None, "what happened " * 20)
-        process = subprocess.Popen([cluster.STCTL, "node", "list"], stdin=slave, stdout=slave,
-                                   stderr=slave, env={**cluster.ENVIRONMENT,
-                                                      "XDG_CONFIG_HOME": self.folder.path})
+        process = subprocess.Popen([cluster.STCTL, *words], stdin=slave, stdout=slave, stderr=slave,
+                                   env={**cluster.ENVIRONMENT, "XDG_CONFIG_HOME": self.folder.path})
         os.close(slave)
-        self.assertEqual(process.wait(20), 6)
+        self.assertEqual(process.wait(60), status)
         said = os.read(master, 4096).decode().split("\r\n")
         os.close(master)
+        return said
+
+    def test_a_person_who_waits_is_told_for_what_and_how_long(self):
+        self.master.pause = 2
+        said = self.said_to_a_person(0, "enrolment", "list")
+        self.assertEqual(said[0], "waiting up to 12 s: no master has answered yet ...")
+        said = self.said_to_a_person(0, "master", "remove", "3", "--yes")
+        self.assertRegex(said[0], r"\Awaiting up to 60 s: .*agree")
+        self.assertNotIn("waiting", self.succeeds("enrolment", "list"))
+
+    def test_a_failure_is_broken_between_words_on_a_terminal(self):
+        self.master.failure = (grpc.StatusCode.FAILED_PRECONDITION, None, "what happened " * 20)
+        said = self.said_to_a_person(6, "node", "list")
         self.assertGreater(len(said), 4)
         self.assertLessEqual(max(map(len, said)), 80)
         self.assertEqual("".join(line.replace("  ", " ", 1) for line in said).count("what happened"),
