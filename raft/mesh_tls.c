@@ -267,7 +267,7 @@ mesh_tls_revoked(struct mesh_tls *tls, const struct mesh_member *member)
 /* ---- one connection ---- */
 
 const char mesh_removed[] =
-    "its certificate is revoked: it was removed from the group, and may go";
+    "its certificate is revoked: it was removed from the group, and its folder may go";
 
 static enum st_code
 tls_fail(struct mesh_session *session, int status, const char *what, struct st_err *err)
