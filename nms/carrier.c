@@ -238,7 +238,7 @@ say_leaving(struct carrier *carrier)
     carrier->said_leaving = true;
     event("leaving",
           "member=%llu reason=\"an administrator removed this master\" "
-          "hint=\"stop it once `stctl master list` does not show it\"",
+          "hint=\"it ends when the others have let it go; then its folder may go, too\"",
           id);
 }
 

@@ -270,7 +270,8 @@ watch(struct mesh_conn *conn, uint64_t now)
     conn->wire_left = left;
     if (conn->state == MESH_CONNECTING && now - conn->since > MESH_CONNECT_MS)
         mesh_conn_close_for(conn, ST_DEADLINE_EXCEEDED, "no connection in time");
-    else if (conn->state < MESH_UP && now - conn->since > MESH_GREET_MS)
+    else if (conn->state < MESH_UP &&
+             now - conn->since > (conn->dialled ? MESH_DIAL_MS : MESH_GREET_MS))
         mesh_conn_close_for(conn, ST_DEADLINE_EXCEEDED, "no Hello in time");
     else if (conn->state == MESH_LEAVING && now - conn->since > MESH_LEAVE_MS)
         mesh_conn_close_for(conn, ST_DEADLINE_EXCEEDED, "it does not leave");
@@ -287,11 +288,23 @@ mesh_conn_watch(struct mesh *mesh)
             watch(conn, now);
 }
 
+/* Whoever was removed hears of it: he would look for the others for ever. */
+static void
+dismiss(struct mesh_conn *conn)
+{
+    struct st_err why = {0};
+    (void)st_fail(&why, ST_FAILED_PRECONDITION, "%s", mesh_removed);
+    if (conn->state == MESH_UP)
+        mesh_conn_refuse(conn, &why);
+    else
+        mesh_conn_close(conn, &why);
+}
+
 void
 mesh_conn_judge(struct mesh *mesh)
 {
     for (struct mesh_conn *conn = mesh->conns; conn; conn = conn->next)
         if (conn->member.id &&
             REFUSES(0x5245, mesh_tls_revoked(mesh->tls, &conn->member)))
-            mesh_conn_close_for(conn, ST_PERMISSION_DENIED, "its certificate is revoked");
+            dismiss(conn);
 }

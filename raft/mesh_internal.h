@@ -25,7 +25,8 @@
 enum {
     MESH_CONNECT_MS = 1500, /* one lost packet may be sent again */
     MESH_GREET_MS = 5000,   /* from TCP's first packet to Hello */
-    MESH_STALL_MS = 5000,   /* a write that does not move at all */
+    MESH_DIAL_MS = 2000,    /* the same, where we dialled: we can dial again */
+    MESH_STALL_MS = 2000,   /* a write that does not move at all */
     MESH_LEAVE_MS = 1000,
     MESH_WATCH_MS = 500,
     MESH_REDIAL_MIN_MS = 50,

@@ -230,6 +230,9 @@ mesh_receive(struct mesh_conn *conn)
     if (conn->state >= MESH_LEAVING)
         return;
     mesh_send_flush(conn);
+    /* Only of a member whose certificate we have seen: anybody may dial us and say it. */
+    if (conn->session.dismissed && conn->dialled && conn->state == MESH_GREETING)
+        conn->mesh->config.refused(conn->mesh->config.arg, conn->member.id, &err);
     if (step == MESH_FAILED)
         mesh_conn_close(conn, &err);
 }

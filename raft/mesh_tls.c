@@ -266,11 +266,20 @@ mesh_tls_revoked(struct mesh_tls *tls, const struct mesh_member *member)
 
 /* ---- one connection ---- */
 
+const char mesh_removed[] =
+    "its certificate is revoked: it was removed from the group, and its folder may go";
+
 static enum st_code
 tls_fail(struct mesh_session *session, int status, const char *what, struct st_err *err)
 {
     char text[WOLFSSL_MAX_ERROR_SZ];
     int error = wolfSSL_get_error(session->ssl, status);
+    WOLFSSL_ALERT_HISTORY alerts;
+    if (wolfSSL_get_alert_history(session->ssl, &alerts) == WOLFSSL_SUCCESS &&
+        alerts.last_rx.code == certificate_revoked) {
+        session->dismissed = true;
+        return st_fail(err, ST_FAILED_PRECONDITION, "%s", mesh_removed);
+    }
     wolfSSL_ERR_error_string((unsigned long)error, text);
     return st_fail(err, ST_UNAUTHENTICATED, "%s: %s (%d)", what, text, error);
 }

@@ -31,12 +31,16 @@ enum {
     MESH_CIPHER_MAX = 1024 * 1024, /* bytes that wait in `out` at most */
 };
 
+/* What a member is told, by FAILED_PRECONDITION, whose certificate is on the list. */
+extern const char mesh_removed[];
+
 struct mesh_session {
     void *ssl;
     const uint8_t *in; /* arrived, not yet taken; lent by the caller */
     size_t in_len;
     uint8_t *out; /* malloc'ed: to be sent; the caller takes it and puts NULL */
     size_t out_len, out_room;
+    bool dismissed; /* the other side says that our certificate is revoked */
 };
 
 enum mesh_step {

@@ -51,8 +51,11 @@ group_await_fatal(void)
     pthread_mutex_lock(&fatal_lock);
     while (!fatal_text[0])
         pthread_cond_wait(&fatal_said, &fatal_lock);
+    static char said[sizeof(fatal_text)];
+    memcpy(said, fatal_text, sizeof(said));
+    fatal_text[0] = 0;
     pthread_mutex_unlock(&fatal_lock);
-    return fatal_text;
+    return said;
 }
 
 struct group_member *

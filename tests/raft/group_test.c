@@ -247,6 +247,52 @@ a_removed_member_has_no_say(void **state)
 }
 
 static void
+dismiss(struct group *group, uint64_t out)
+{
+    struct crl crl;
+    uint64_t number;
+    struct st_err err = {0};
+    group_step(group, REPLICA_STEP_REMOVE, out);
+    assert_ok(ca_revoke(&group->ca, group->crl.der, group->crl.len, out + 1, 0, &crl,
+                        &number, &err));
+    group->crl = crl;
+    for (uint64_t id = 1; id <= group->count; id++)
+        if (id != out)
+            assert_ok(
+                replica_set_crl(group_of(group, id)->replica, crl.der, crl.len, &err));
+}
+
+static void
+N53_a_member_whose_certificate_is_revoked_is_told_and_ends(void **state)
+{
+    struct group *group = *state;
+    group_form(group);
+    uint64_t out = another_than(group, group_leader(group));
+    dismiss(group, out);
+    assert_non_null(strstr(group_await_fatal(), "it was removed from the group"));
+    group_of(group, out)->replica = NULL; /* stands still */
+    group_propose(group, group_leader(group), "a");
+}
+
+static void
+N53_one_that_was_away_meanwhile_is_told_when_it_comes(void **state)
+{
+    struct group *group = *state;
+    struct st_err err = {0};
+    group_form(group);
+    uint64_t out = another_than(group, group_leader(group));
+    struct crl before = group->crl;
+    group_close(group, out);
+    dismiss(group, out);
+    struct crl newest = group->crl;
+    group->crl = before; /* all that it knows */
+    assert_ok(group_open(group, out, REPLICA_OPEN, &err));
+    group->crl = newest;
+    assert_non_null(strstr(group_await_fatal(), "it was removed from the group"));
+    group_of(group, out)->replica = NULL; /* stands still */
+}
+
+static void
 the_leader_can_be_removed(void **state)
 {
     struct group *group = *state;
@@ -366,6 +412,8 @@ main(void)
         TEST(members_know_of_each_other),
         TEST(a_folder_is_joined_with_once),
         TEST(an_older_folder_is_refused_and_ends),
+        TEST(N53_a_member_whose_certificate_is_revoked_is_told_and_ends),
+        TEST(N53_one_that_was_away_meanwhile_is_told_when_it_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
