@@ -250,12 +250,12 @@ say_leaderless(struct carrier *carrier)
     unsigned connected = 0;
     for (unsigned i = 0; i < count; i++)
         connected += group[i].connected;
-    event("leader",
-          "member=none connected=%u of=%u reason=\"no majority of the masters is in "
-          "touch with this one: it answers nobody\" hint=\"do the others run, is port "
-          "7834 open between them, and was member %llu not removed (`stctl master list` "
-          "of another)?\"",
-          connected, count, (unsigned long long)carrier->nms->member_id);
+    event(
+        "leader",
+        "member=none connected=%u of=%u reason=\"no majority of the masters is in "
+        "touch with this one: it answers nobody\" hint=\"do the others run, and is port "
+        "7834 open between them?\"",
+        connected, count);
 }
 
 /* Whom the others of this log speak of; nobody only where that lasts. */
