@@ -95,12 +95,6 @@ struct change {
     };
 };
 
-/* The last start of another member that was seen. */
-struct boot_seen {
-    uint64_t member; /* 0: free */
-    struct store_boot boot;
-};
-
 struct replica_change {
     struct store_batch *batch;
 };
@@ -138,7 +132,6 @@ struct replica {
     raft_term peers_term;
     struct peer peers[PEERS_MAX];
     struct change stepping, handing;
-    struct boot_seen seen[2 * PEERS_MAX];
 
     pthread_mutex_t lock; /* guards what follows */
     struct request_list inbox;
