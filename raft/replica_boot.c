@@ -45,6 +45,8 @@ replica_boot(struct replica *replica, uint64_t id, struct st_err *err)
     if ((code = write_boot(replica, id, &boot, err)))
         return code;
     replica->boot = boot;
+    /* What the process before this one asked may still be answered to this one. */
+    memcpy(&replica->last_number, boot.nonce, sizeof(replica->last_number));
     return ST_OK;
 }
 
