@@ -270,10 +270,14 @@ struct question {
     uint64_t number;
 };
 
+/* NULL: of no member.  There are as many places as members; that of one that was removed
+ * is taken over. */
 static struct peer *
 peer_of(struct replica *replica, uint64_t id)
 {
     struct peer *free_place = NULL;
+    if (!replica_server(&replica->raft, id))
+        return NULL;
     if (replica->peers_term != replica->raft.current_term) {
         replica->peers_term = replica->raft.current_term;
         memset(replica->peers, 0, sizeof(replica->peers));
@@ -281,11 +285,11 @@ peer_of(struct replica *replica, uint64_t id)
     for (int i = 0; i < PEERS_MAX; i++) {
         if (replica->peers[i].id == id)
             return &replica->peers[i];
-        if (!replica->peers[i].id)
+        if (!replica_server(&replica->raft, replica->peers[i].id))
             free_place = &replica->peers[i];
     }
     if (free_place)
-        free_place->id = id;
+        *free_place = (struct peer){.id = id};
     return free_place;
 }
 

@@ -59,6 +59,21 @@ start(struct scene *scene, enum replica_begin begin)
     assert_ok(replica_open(&config, &scene->replica, &err));
 }
 
+/* Nothing is in the folder any more. */
+static void
+scene_empty(const struct scene *scene)
+{
+    char path[400];
+    DIR *dir = opendir(scene->dir);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        snprintf(path, sizeof(path), "%s/%s", scene->dir, entry->d_name);
+        if (entry->d_name[0] != '.')
+            unlink(path);
+    }
+    closedir(dir);
+}
+
 static int
 set_up(void **state)
 {
@@ -84,17 +99,10 @@ static int
 tear_down(void **state)
 {
     struct scene *scene = *state;
-    char path[400];
-    DIR *dir = opendir(scene->dir);
     replica_close(scene->replica);
     stranger_end(scene->stranger);
     counters_free(&scene->counters);
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        snprintf(path, sizeof(path), "%s/%s", scene->dir, entry->d_name);
-        if (entry->d_name[0] != '.')
-            unlink(path);
-    }
-    closedir(dir);
+    scene_empty(scene);
     rmdir(scene->dir);
     free(scene);
     return 0;
@@ -174,15 +182,20 @@ append_command(struct scene *scene, const char *name)
 }
 
 static void
-meet(struct scene *scene)
+meet_as(struct scene *scene, uint64_t id, const struct issued *issued)
 {
-    const struct stranger_config config = {.address = scene->address,
-                                           .issued = &scene->leader};
+    const struct stranger_config config = {.address = scene->address, .issued = issued};
     stranger_end(scene->stranger);
     scene->stranger = stranger_connect(&config);
     assert_non_null(scene->stranger);
     assert_true(stranger_shake(scene->stranger));
-    assert_true(stranger_greet(scene->stranger, LEADER, 1));
+    assert_true(stranger_greet(scene->stranger, id, 1));
+}
+
+static void
+meet(struct scene *scene)
+{
+    meet_as(scene, LEADER, &scene->leader);
 }
 
 /* From now on member 2 follows member 1. */
@@ -444,6 +457,65 @@ a_leader_that_goes_away_leaves_a_proposal_unknown_and_a_barrier_waiting(void **s
     assert_int_equal(barrier.err.code, ST_OK);
 }
 
+/* ---- member 2 leads ---- */
+
+/* As if it had been sent something; and some words that are answered, after that. */
+static void
+acknowledge(struct scene *scene, uint64_t term)
+{
+    Peer__AppendEntriesResult result = PEER__APPEND_ENTRIES_RESULT__INIT;
+    result.term = term;
+    result.last_index = CONFIGURED;
+    Peer__Frame frame = PEER__FRAME__INIT;
+    frame.kind_case = PEER__FRAME__KIND_APPEND_ENTRIES_RESULT;
+    frame.append_entries_result = &result;
+    send_frame(scene, &frame);
+    answer(scene, 0, (struct said){0});
+}
+
+static void
+assert_answers(struct scene *scene, uint64_t id)
+{
+    const struct timespec pause = {.tv_nsec = 10 * 1000000};
+    struct replica_member members[REPLICA_MEMBERS_MAX];
+    for (int i = 0; i < PATIENCE_MS / 10; i++, nanosleep(&pause, NULL)) {
+        const unsigned count = replica_members(scene->replica, members);
+        for (unsigned at = 0; at < count; at++)
+            if (members[at].id == id && members[at].answers)
+                return;
+    }
+    fail_msg("member %d does not answer", (int)id);
+}
+
+/* Those who come and go while one leads, and those who were never added. */
+static void
+the_last_of_many_members_is_known_to_answer(void **state)
+{
+    struct scene *scene = *state;
+    struct replica_status status;
+    struct st_err err = {0};
+    struct issued issued;
+    replica_close(scene->replica);
+    scene_empty(scene);
+    start(scene, REPLICA_BOOTSTRAP);
+    assert_ok(replica_barrier_wait(scene->replica, PATIENCE_MS, &err));
+    replica_status(scene->replica, &status);
+    for (uint64_t id = 3; id < 3 + 2 * REPLICA_MEMBERS_MAX; id++) {
+        const bool member = id % 2;
+        authority_issue(&scene->authority, id, id + 1, "serverAuth,clientAuth", &issued);
+        if (member)
+            assert_ok(replica_step_wait(scene->replica, REPLICA_STEP_ADD, id,
+                                        "127.0.0.1:1", PATIENCE_MS, &err));
+        meet_as(scene, id, &issued);
+        acknowledge(scene, status.term);
+        if (!member)
+            continue;
+        assert_answers(scene, id);
+        assert_ok(replica_step_wait(scene->replica, REPLICA_STEP_REMOVE, id, NULL,
+                                    PATIENCE_MS, &err));
+    }
+}
+
 int
 main(void)
 {
@@ -455,6 +527,7 @@ main(void)
         TEST(an_answer_that_comes_twice_is_taken_once),
         TEST(who_does_not_lead_is_asked_again),
         TEST(a_leader_that_goes_away_leaves_a_proposal_unknown_and_a_barrier_waiting),
+        TEST(the_last_of_many_members_is_known_to_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
