@@ -13,6 +13,8 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <raft.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +42,17 @@ struct scene {
     uint8_t frame[FRAME_ROOM];
 };
 
+static sem_t ended; /* a member has said that it must end, and stands still for ever */
+
+static void
+on_fatal(const char *sentence)
+{
+    (void)sentence;
+    sem_post(&ended);
+    for (;;)
+        pause();
+}
+
 /* ---- the member ---- */
 
 static void
@@ -55,6 +68,7 @@ start(struct scene *scene, enum replica_begin begin)
         .begin = begin,
         .credentials = &credentials,
         .machine = counters_machine(&scene->counters),
+        .fatal = on_fatal,
     };
     assert_ok(replica_open(&config, &scene->replica, &err));
 }
@@ -459,32 +473,42 @@ a_leader_that_goes_away_leaves_a_proposal_unknown_and_a_barrier_waiting(void **s
 
 /* ---- member 2 leads ---- */
 
-/* As if it had been sent something; and some words that are answered, after that. */
+/* As if it had been sent something. */
 static void
-acknowledge(struct scene *scene, uint64_t term)
+acknowledge(struct scene *scene, uint64_t term, uint64_t index)
 {
     Peer__AppendEntriesResult result = PEER__APPEND_ENTRIES_RESULT__INIT;
     result.term = term;
-    result.last_index = CONFIGURED;
+    result.last_index = index;
     Peer__Frame frame = PEER__FRAME__INIT;
     frame.kind_case = PEER__FRAME__KIND_APPEND_ENTRIES_RESULT;
     frame.append_entries_result = &result;
     send_frame(scene, &frame);
-    answer(scene, 0, (struct said){0});
 }
 
 static void
-assert_answers(struct scene *scene, uint64_t id)
+await_answers(struct scene *scene, uint64_t id, uint64_t index)
 {
     const struct timespec pause = {.tv_nsec = 10 * 1000000};
     struct replica_member members[REPLICA_MEMBERS_MAX];
     for (int i = 0; i < PATIENCE_MS / 10; i++, nanosleep(&pause, NULL)) {
         const unsigned count = replica_members(scene->replica, members);
         for (unsigned at = 0; at < count; at++)
-            if (members[at].id == id && members[at].answers)
+            if (members[at].id == id && members[at].answers &&
+                members[at].stored_index == index)
                 return;
     }
     fail_msg("member %d does not answer", (int)id);
+}
+
+static void
+lead_alone(struct scene *scene)
+{
+    struct st_err err = {0};
+    replica_close(scene->replica);
+    scene_empty(scene);
+    start(scene, REPLICA_BOOTSTRAP);
+    assert_ok(replica_barrier_wait(scene->replica, PATIENCE_MS, &err));
 }
 
 /* Those who come and go while one leads, and those who were never added. */
@@ -495,10 +519,7 @@ the_last_of_many_members_is_known_to_answer(void **state)
     struct replica_status status;
     struct st_err err = {0};
     struct issued issued;
-    replica_close(scene->replica);
-    scene_empty(scene);
-    start(scene, REPLICA_BOOTSTRAP);
-    assert_ok(replica_barrier_wait(scene->replica, PATIENCE_MS, &err));
+    lead_alone(scene);
     replica_status(scene->replica, &status);
     for (uint64_t id = 3; id < 3 + 2 * REPLICA_MEMBERS_MAX; id++) {
         const bool member = id % 2;
@@ -507,13 +528,82 @@ the_last_of_many_members_is_known_to_answer(void **state)
             assert_ok(replica_step_wait(scene->replica, REPLICA_STEP_ADD, id,
                                         "127.0.0.1:1", PATIENCE_MS, &err));
         meet_as(scene, id, &issued);
-        acknowledge(scene, status.term);
+        acknowledge(scene, status.term, CONFIGURED);
         if (!member)
             continue;
-        assert_answers(scene, id);
+        await_answers(scene, id, CONFIGURED);
         assert_ok(replica_step_wait(scene->replica, REPLICA_STEP_REMOVE, id, NULL,
                                     PATIENCE_MS, &err));
     }
+}
+
+static atomic_bool starving;
+
+static void *
+starving_malloc(void *data, size_t size)
+{
+    (void)data;
+    return starving ? NULL : malloc(size);
+}
+
+static void
+heap_free(void *data, void *memory)
+{
+    (void)data;
+    free(memory);
+}
+
+static void *
+heap_calloc(void *data, size_t count, size_t size)
+{
+    (void)data;
+    return calloc(count, size);
+}
+
+static void *
+heap_realloc(void *data, void *memory, size_t size)
+{
+    (void)data;
+    return realloc(memory, size);
+}
+
+static struct raft_heap heap = {.malloc = starving_malloc,
+                                .free = heap_free,
+                                .calloc = heap_calloc,
+                                .realloc = heap_realloc};
+
+static void
+ignore(void *arg, const struct st_err *err, const struct replica_result *result)
+{
+    (void)arg;
+    (void)err;
+    (void)result;
+}
+
+/* libraft would keep a change that it says it did not begin. */
+static void
+a_promotion_without_memory_is_the_end(void **state)
+{
+    struct scene *scene = *state;
+    struct replica_status status;
+    struct timespec until;
+    struct st_err err = {0};
+    lead_alone(scene);
+    assert_ok(replica_step_wait(scene->replica, REPLICA_STEP_ADD, LEADER, "127.0.0.1:1",
+                                PATIENCE_MS, &err));
+    assert_ok(replica_propose_wait(scene->replica, "a", 1, PATIENCE_MS, NULL, &err));
+    replica_status(scene->replica, &status);
+    meet(scene);
+    acknowledge(scene, status.term, status.commit_index);
+    await_answers(scene, LEADER, status.commit_index);
+    starving = true;
+    replica_step(scene->replica, REPLICA_STEP_PROMOTE, LEADER, NULL, PATIENCE_MS, ignore,
+                 NULL);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_MS / 1000;
+    assert_int_equal(sem_timedwait(&ended, &until), 0);
+    starving = false;
+    scene->replica = NULL; /* stands still */
 }
 
 int
@@ -528,6 +618,9 @@ main(void)
         TEST(who_does_not_lead_is_asked_again),
         TEST(a_leader_that_goes_away_leaves_a_proposal_unknown_and_a_barrier_waiting),
         TEST(the_last_of_many_members_is_known_to_answer),
+        TEST(a_promotion_without_memory_is_the_end),
     };
+    raft_heap_set(&heap);
+    sem_init(&ended, 0, 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
