@@ -2,7 +2,8 @@
  *
  * Shape, proof of the key, secret; then a certificate for that key under the next id, and
  * the command that consumes the ticket and records the member.  Whoever repeats secret
- * and key, because the answer was lost, is given the same certificate again.
+ * and key, because the answer was lost, is given the same certificate again.  This master
+ * may not have heard yet of a ticket that another one made: before it refuses it asks.
  */
 #include "nms/digest.h"
 #include "nms/issue.h"
@@ -171,9 +172,38 @@ propose(struct joining *joining)
     nms_propose(joining->nms, &command, recorded, joining);
 }
 
+/* Takes joining. */
+static void
+go_on(struct joining *joining, uint64_t id)
+{
+    struct st_err err = {0};
+    if (!id) {
+        propose(joining);
+        return;
+    }
+    if (answer(joining, id, &err))
+        refuse(joining, &err);
+    joining_free(joining);
+}
+
+static void
+check_again(void *arg, const struct st_err *barrier)
+{
+    struct joining *joining = arg;
+    struct st_err err = *barrier;
+    uint64_t id;
+    if (!err.code && !secret_check(joining, &id, &err)) {
+        go_on(joining, id);
+        return;
+    }
+    refuse(joining, &err);
+    joining_free(joining);
+}
+
 static void
 handle(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *message)
 {
+    struct nms *nms = rpc_call_context(call);
     struct st_err err = {0};
     uint64_t id;
     if (what != RPC_MESSAGE)
@@ -184,13 +214,14 @@ handle(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *messa
         stranger_finish(call, &err);
         return;
     }
-    joining->nms = rpc_call_context(call);
+    joining->nms = nms;
     joining->call = rpc_call_hold(call);
-    if (request_check((const Api__JoinMastersRequest *)message, joining, &err) ||
-        secret_check(joining, &id, &err) || (id && answer(joining, id, &err)))
+    if (request_check((const Api__JoinMastersRequest *)message, joining, &err))
         refuse(joining, &err);
-    else if (!id)
-        propose(TAKE(joining));
+    else if (secret_check(joining, &id, NULL))
+        nms_barrier(nms, check_again, TAKE(joining));
+    else
+        go_on(TAKE(joining), id);
 }
 
 const struct rpc_method join_masters_method = {
