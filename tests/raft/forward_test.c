@@ -7,6 +7,7 @@
 #include "tests/raft/counter.h"
 #include "tests/raft/stranger.h"
 
+#include "proto/scope.h"
 #include "raft/forward.pb-c.h"
 #include "raft/peer.pb-c.h"
 
@@ -25,7 +26,7 @@ enum {
     LEADER = 1,
     MEMBER = 2,
     FRAME_ROOM = 128 * 1024,
-    PATIENCE_MS = 30000,
+    PATIENCE_MS = 20000,
     CONFIGURED = 1, /* the index of the configuration */
 };
 
@@ -225,7 +226,7 @@ lead(struct scene *scene)
 static Forward__Note *
 next_note(struct scene *scene)
 {
-    for (;;) {
+    for (time_t until = time(NULL) + PATIENCE_MS / 1000; time(NULL) < until;) {
         int len = stranger_read(scene->stranger, scene->frame, sizeof(scene->frame));
         assert_true(len > 0);
         Peer__Frame *frame = peer__frame__unpack(NULL, (size_t)len, scene->frame);
@@ -238,6 +239,8 @@ next_note(struct scene *scene)
             return note;
         heartbeat(scene, CONFIGURED);
     }
+    fail_msg("no note comes");
+    return NULL;
 }
 
 /* The number of the next Ask, and what it asks for. */
@@ -471,6 +474,29 @@ a_leader_that_goes_away_leaves_a_proposal_unknown_and_a_barrier_waiting(void **s
     assert_int_equal(barrier.err.code, ST_OK);
 }
 
+/* It is connected all the time, and what went over the old connection is lost. */
+static void
+a_leader_that_connects_anew_is_asked_again(void **state)
+{
+    struct scene *scene = *state;
+    struct outcome proposal = outcome_of(scene), barrier = outcome_of(scene);
+    lead(scene);
+    propose(scene, "a", &proposal);
+    await_ask(scene, "a");
+    replica_barrier(scene->replica, 2 * PATIENCE_MS, done, &barrier);
+    await_ask(scene, NULL);
+    struct stranger *old = TAKE(scene->stranger);
+    meet(scene);
+    heartbeat(scene, CONFIGURED);
+    uint64_t number = await_ask(scene, NULL);
+    answer(scene, number, (struct said){.index = CONFIGURED});
+    await(scene, &barrier, 0);
+    assert_int_equal(barrier.err.code, ST_OK);
+    assert_int_equal(calls(&proposal), 1);
+    assert_int_equal(proposal.err.code, ST_UNAVAILABLE);
+    stranger_end(old);
+}
+
 /* ---- member 2 leads ---- */
 
 /* As if it had been sent something. */
@@ -617,6 +643,7 @@ main(void)
         TEST(an_answer_that_comes_twice_is_taken_once),
         TEST(who_does_not_lead_is_asked_again),
         TEST(a_leader_that_goes_away_leaves_a_proposal_unknown_and_a_barrier_waiting),
+        TEST(a_leader_that_connects_anew_is_asked_again),
         TEST(the_last_of_many_members_is_known_to_answer),
         TEST(a_promotion_without_memory_is_the_end),
     };
