@@ -74,7 +74,7 @@ struct asked {
     struct asked *next;
     uint64_t number;
     uint64_t to;
-    struct mesh_ways ways;        /* to it, then */
+    struct mesh_ways ways;        /* to it, just before */
     struct request_list requests; /* one proposal, or barriers */
     Forward__Answer *answer;      /* NULL: not yet */
 };
