@@ -2,6 +2,8 @@
  * same commands lead every member to the same records. */
 #include "tests/nms/log.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -549,6 +551,61 @@ a_check_before_the_log_says_what_the_log_would_say(void **state)
     assert_int_equal(uses_left(member, "rack2"), 1000);
 }
 
+static void
+count(void *arg)
+{
+    (*(unsigned *)arg)++;
+}
+
+/* Nobody applies what came with a snapshot: the list of revoked certificates may be
+ * another one all the same. */
+static void
+N53_a_snapshot_may_bring_another_list(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    unsigned changes = 0;
+    state_watch_members(member->state, count, &changes);
+    assert_ok(log_reload(member, &member->machine, &err));
+    assert_int_equal(changes, 1);
+}
+
+struct reading {
+    struct log_member *member;
+    atomic_bool ends;
+    atomic_uint wrong;
+};
+
+static void *
+read_on(void *arg)
+{
+    struct reading *reading = arg;
+    while (!reading->ends)
+        reading->wrong += node_count(reading->member) != 200;
+    return NULL;
+}
+
+/* A master that is half there would be gone, and a node nobody's. */
+static void
+a_snapshot_is_seen_as_a_whole(void **state)
+{
+    struct log_member *member = *state;
+    struct reading reading = {.member = member};
+    struct log_node node;
+    struct st_err err = {0};
+    pthread_t reader;
+    for (unsigned i = 0; i < 200; i++) {
+        log_node_make(i, secret_b, &node);
+        assert_ok(log_enrol(member, &node, LOG_START, &err));
+    }
+    assert_int_equal(pthread_create(&reader, NULL, read_on, &reading), 0);
+    for (int i = 0; i < 100; i++)
+        assert_ok(log_reload(member, &member->machine, &err));
+    reading.ends = true;
+    pthread_join(reader, NULL);
+    assert_int_equal(reading.wrong, 0);
+}
+
 #define MEMBER_TEST(name) cmocka_unit_test_setup_teardown(name, open_member, close_member)
 
 int
@@ -568,6 +625,8 @@ main(void)
         MEMBER_TEST(records_that_do_not_fit_their_names_end_the_start),
         MEMBER_TEST(two_records_of_one_tpm_end_the_start),
         MEMBER_TEST(a_check_before_the_log_says_what_the_log_would_say),
+        MEMBER_TEST(N53_a_snapshot_may_bring_another_list),
+        MEMBER_TEST(a_snapshot_is_seen_as_a_whole),
         cmocka_unit_test(the_same_commands_lead_to_the_same_records_also_over_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
