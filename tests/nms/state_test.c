@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const uint8_t secret_a[32] = {0xaa}, secret_b[32] = {0xbb}, secret_no[32] = {0xcc};
 static const int64_t later = LOG_START + 3600;
@@ -331,6 +333,29 @@ a_command_that_cannot_be_read_changes_nothing(void **state)
     assert_memory_equal(before, after, SHA256_LEN);
 }
 
+/* A change with a number that no release before has. */
+static void
+N56_a_master_that_does_not_know_a_change_ends(void **state)
+{
+    struct log_member *member = *state;
+    State__Command command = STATE__COMMAND__INIT;
+    uint8_t bytes[64], change[] = {0xfa, 0x3f, 0x00}; /* field 1023, empty */
+    command.request_id =
+        (ProtobufCBinaryData){REQUEST_ID_LEN, (uint8_t *)"sixteen bytes..."};
+    size_t len = state__command__pack(&command, bytes);
+    assert_code(log_apply_bytes(member, bytes, len, NULL), ST_INVALID_ARGUMENT);
+    memcpy(bytes + len, change, sizeof(change));
+    pid_t child = fork();
+    if (child == 0) {
+        (void)!log_apply_bytes(member, bytes, len + sizeof(change), NULL);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
 static void
 records_that_do_not_fit_their_names_end_the_start(void **state)
 {
@@ -622,6 +647,7 @@ main(void)
         MEMBER_TEST(a_request_that_may_come_again_is_remembered_among_any_number),
         MEMBER_TEST(an_enrolment_has_bounds),
         MEMBER_TEST(a_command_that_cannot_be_read_changes_nothing),
+        MEMBER_TEST(N56_a_master_that_does_not_know_a_change_ends),
         MEMBER_TEST(records_that_do_not_fit_their_names_end_the_start),
         MEMBER_TEST(two_records_of_one_tpm_end_the_start),
         MEMBER_TEST(a_check_before_the_log_says_what_the_log_would_say),
