@@ -37,8 +37,8 @@ replica_boot(struct replica *replica, uint64_t id, struct st_err *err)
         return code;
     if (REFUSES(0x53c, boot.number == refused_number))
         return st_fail(err, ST_FAILED_PRECONDITION,
-                       "the other members refused this folder: it is an older one of "
-                       "member %llu, or a new one under its id",
+                       "the others refused this folder as an older one of member %llu: "
+                       "remove that member, then the folder, and join anew",
                        (unsigned long long)id);
     boot.number++;
     memcpy(boot.nonce, random.bytes, STORE_NONCE_LEN);

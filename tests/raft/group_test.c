@@ -347,7 +347,7 @@ an_older_folder_is_refused_and_not_started_again(void **state)
     copy_folder(copy, m->dir);
     for (int i = 0; i < 3; i++)
         assert_code(group_open(group, old, REPLICA_OPEN, &err), ST_FAILED_PRECONDITION);
-    assert_non_null(strstr(err.text, "refused this folder"));
+    assert_non_null(strstr(err.text, "refused this folder as an older one"));
     copy_folder("/dev/null", copy);
     assert_int_equal(unlink(copy), 0);
 }
