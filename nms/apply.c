@@ -42,7 +42,7 @@ apply_change(struct applying *applying, const State__Command *command, struct st
     case _STATE__COMMAND__CHANGE__CASE_IS_INT_SIZE:
         break;
     }
-    return st_fail(err, ST_UNIMPLEMENTED, "a change that this version does not know");
+    return st_fail(err, ST_INVALID_ARGUMENT, "a command without a change");
 }
 
 static void
@@ -156,6 +156,15 @@ apply_unpacked(struct applying *applying, const State__Command *command,
     answer(&said, result);
 }
 
+/* The others, of a later release, carry it out: whoever went on without it would have
+ * other records from now on, and nobody would know. */
+static void
+must_know(const State__Command *command)
+{
+    if (REFUSES(0x561, command->base.n_unknown_fields > 0))
+        state_die("a change of a later release: bring this master to that release");
+}
+
 void
 apply_command(struct applying *applying, const void *bytes, size_t len,
               struct replica_result *result)
@@ -172,6 +181,7 @@ apply_command(struct applying *applying, const void *bytes, size_t len,
         answer(&said, result);
         return;
     }
+    must_know(command);
     apply_unpacked(applying, command, hash, result);
     state__command__free_unpacked(command, &state_allocator);
 }

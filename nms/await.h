@@ -25,7 +25,7 @@ void awaits_free(struct awaits *awaits);
 
 /* Calls back exactly once: at once where it is so already; with ST_ABORTED where a master
  * that was to come is leaving.  On the replica's thread, after the commit of the
- * intention: elsewhere half a state may be seen. */
+ * intention. */
 void await_member(struct nms *nms, uint64_t id, enum await_what what, nms_done done,
                   void *arg);
 

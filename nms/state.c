@@ -52,11 +52,13 @@ state_free(struct state *state)
     free(state);
 }
 
+/* Whoever reads meanwhile waits: half of the records would say that the other half does
+ * not exist. */
 static void
 machine_reset(void *self)
 {
     struct state *state = self;
-    WRITING(state);
+    pthread_rwlock_wrlock(&state->lock);
     records_clear(&state->records);
 }
 
@@ -75,11 +77,19 @@ machine_load(void *self, const void *key, size_t key_len, const void *value,
     enum st_code code = record_check(text, value, value_len, alias, err);
     if (code)
         return code;
-    WRITING(state);
     code = records_put(&state->records, text, alias, value, value_len, err);
     if (code == ST_ALREADY_EXISTS)
         return st_fail(err, ST_DATA_LOSS, "record %s: another one is like it", text);
     return code;
+}
+
+static void
+machine_loaded(void *self)
+{
+    struct state *state = self;
+    pthread_rwlock_unlock(&state->lock);
+    if (state->members_changed)
+        state->members_changed(state->members_changed_arg);
 }
 
 static void
@@ -103,6 +113,7 @@ state_machine(struct state *state)
         .self = state,
         .reset = machine_reset,
         .load = machine_load,
+        .loaded = machine_loaded,
         .apply = machine_apply,
     };
 }

@@ -44,8 +44,9 @@ AUTO_DEFINE(struct state *, state_freep, state_free)
  * must not go on. */
 struct replica_machine state_machine(struct state *state);
 
-/* `changed` is told, on the replica's thread and after the command was applied, that the
- * members or the list of revoked certificates may be others now; it must not block.
+/* `changed` is told, on the replica's thread and after the command was applied or another
+ * master's records were loaded, that the members or the list of revoked certificates may
+ * be others now; it must not block.
  * Before the replica is opened. */
 void state_watch_members(struct state *state, void (*changed)(void *arg), void *arg);
 

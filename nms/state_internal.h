@@ -39,6 +39,8 @@ void key_of_request(uint64_t index, char out[STATE_KEY_MAX]);
 /* Wipes what it frees, and ends the process where memory ends: masters that answered
  * differently because one had no memory would not be one cluster any more. */
 extern ProtobufCAllocator state_allocator;
+/* Rather than to be of another mind than the other members. */
+_Noreturn void state_die(const char *sentence);
 
 /* Never NULL: a record was checked when it came in. */
 void *record_unpack(const struct record *record, const ProtobufCMessageDescriptor *type);

@@ -47,8 +47,8 @@ key_of_request(uint64_t index, char out[STATE_KEY_MAX])
     snprintf(out, STATE_KEY_MAX, "request/%016" PRIx64, index);
 }
 
-static void
-die(const char *sentence)
+void
+state_die(const char *sentence)
 {
     fprintf(stderr, "fatal the state of the cluster: %s\n", sentence);
     abort();
@@ -59,7 +59,7 @@ sure_alloc(void *data, size_t size)
 {
     void *memory = secret_allocator.alloc(data, size);
     if (!memory)
-        die("no memory");
+        state_die("no memory");
     return memory;
 }
 
@@ -77,7 +77,7 @@ record_unpack(const struct record *record, const ProtobufCMessageDescriptor *typ
     void *message = protobuf_c_message_unpack(type, &state_allocator, record->len,
                                               record_value(record));
     if (!message)
-        die("a record in memory is not readable");
+        state_die("a record in memory is not readable");
     return message;
 }
 
@@ -221,7 +221,7 @@ applying_put(struct applying *applying, const char *key,
     uint8_t *packed = state_allocator.alloc(NULL, len);
     protobuf_c_message_pack(value, packed);
     if (records_put(&applying->state->records, key, alias, packed, len, &err))
-        die(err.text);
+        state_die(err.text);
     replica_change_put(applying->change, key, strlen(key), packed, len);
     state_allocator.free(NULL, packed);
 }

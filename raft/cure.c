@@ -26,9 +26,8 @@ static void
 on_tick(struct raft_io *inner)
 {
     struct cure *cure = inner->data;
-    if (!cure_may_tick(cure))
-        return;
-    cure_let_tick(cure);
+    if (cure_may_tick(cure))
+        cure_let_tick(cure);
     moved(cure);
 }
 

@@ -71,6 +71,12 @@ void mesh_free(struct mesh *mesh);
  * a member that joins does not know the others yet.) */
 void mesh_follow(struct mesh *mesh, const struct raft_configuration *members);
 bool mesh_connected(const struct mesh *mesh, uint64_t id);
+/* The connections with a member, each by a number that no other one has; 0: none.  What
+ * was sent while they were there may be lost, or its answer, once one of them is gone. */
+struct mesh_ways {
+    uint64_t dialled, accepted;
+};
+struct mesh_ways mesh_ways(const struct mesh *mesh, uint64_t id);
 /* Why the last connection ended that did; code ST_OK where none has.  For the log. */
 const struct st_err *mesh_trouble(const struct mesh *mesh);
 

@@ -181,6 +181,7 @@ mesh_conn_new(struct mesh *mesh, bool dialled)
         return NULL;
     }
     conn->mesh = mesh;
+    conn->number = ++mesh->last_number;
     conn->dialled = dialled;
     conn->tcp.data = conn;
     conn->since = uv_now(mesh->loop);
@@ -241,6 +242,16 @@ mesh_conn_to(const struct mesh *mesh, uint64_t id)
         if (conn->state == MESH_UP && conn->member.id == id && (!found || conn->dialled))
             found = conn;
     return found;
+}
+
+struct mesh_ways
+mesh_ways(const struct mesh *mesh, uint64_t id)
+{
+    struct mesh_ways ways = {0};
+    for (struct mesh_conn *conn = mesh->conns; conn; conn = conn->next)
+        if (conn->state == MESH_UP && conn->member.id == id)
+            *(conn->dialled ? &ways.dialled : &ways.accepted) = conn->number;
+    return ways;
 }
 
 /* A peer that has started again may be here before its old connection is known to be

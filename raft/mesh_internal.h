@@ -69,6 +69,7 @@ struct mesh_incoming {
 struct mesh_conn {
     struct mesh_conn *next;
     struct mesh *mesh;
+    uint64_t number;        /* of all that ever were */
     struct mesh_peer *peer; /* whom we dialled; NULL where accepted, or let go of */
     enum mesh_state state;
     uv_tcp_t tcp;
@@ -120,6 +121,7 @@ struct mesh {
     uv_async_t listed; /* a list of revoked certificates has come */
     uv_timer_t watch, dial;
     struct mesh_conn *conns;
+    uint64_t last_number;
     struct mesh_peer *peers;
     struct st_err trouble;
     bool unaccepted;  /* somebody waits to be accepted, for there was no memory */

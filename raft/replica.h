@@ -47,12 +47,14 @@ struct replica_result {
 struct replica_machine {
     void *self;
     /* Forget everything: before the first load(), and before a snapshot replaces the
-     * state. */
+     * state.  Nobody should see what is there from then on until loaded(). */
     void (*reset)(void *self);
     /* One record, in key order; ST_DATA_LOSS for one it cannot read, which ends the
      * start. */
     enum st_code (*load)(void *self, const void *key, size_t key_len, const void *value,
                          size_t value_len, struct st_err *err);
+    /* That was the last one, or it failed.  On the same thread; NULL is fine. */
+    void (*loaded)(void *self);
     /* One command.  index is its own and greater than that of every command before it,
      * the same on every member (several commands may share a log entry: it is not the
      * entry's index).  No clock, no randomness, no I/O: the same commands give the same

@@ -4,12 +4,16 @@
  * hears of it, and 16 random bytes.  The others remember the last that they saw.  A
  * folder that comes back from a backup, or that was made anew under an old id, starts
  * with a number that was seen before: it has forgotten votes and entries that it
- * acknowledged, and must not count as the member that gave them.
+ * acknowledged, and must not count as the member that gave them.  Whoever started it
+ * again and again would come past the number that was seen: a folder that was refused
+ * once says so on disk, and is not started any more.
  */
 #include "proto/mutant.h"
 #include "raft/replica_internal.h"
 
 #include <string.h>
+
+static const uint64_t refused_number = UINT64_MAX; /* of our own: of no start */
 
 static enum st_code
 write_boot(struct replica *replica, uint64_t member, const struct store_boot *boot,
@@ -31,34 +35,19 @@ replica_boot(struct replica *replica, uint64_t id, struct st_err *err)
     if ((code = store_boot(replica->store, id, &boot, err)) ||
         (code = secret_random(&random, STORE_NONCE_LEN, err)))
         return code;
+    if (REFUSES(0x53c, boot.number == refused_number))
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "the others refused this folder as an older one of member %llu: "
+                       "remove that member, then the folder, and join anew",
+                       (unsigned long long)id);
     boot.number++;
     memcpy(boot.nonce, random.bytes, STORE_NONCE_LEN);
     if ((code = write_boot(replica, id, &boot, err)))
         return code;
     replica->boot = boot;
+    /* What the process before this one asked may still be answered to this one. */
+    memcpy(&replica->last_number, boot.nonce, sizeof(replica->last_number));
     return ST_OK;
-}
-
-/* Of the store, and from then on of memory; NULL where all places are taken. */
-static struct boot_seen *
-seen_of(struct replica *replica, uint64_t member, enum st_code *out_code,
-        struct st_err *err)
-{
-    enum {
-        PLACES = sizeof(replica->seen) / sizeof(*replica->seen)
-    };
-    struct boot_seen *place = NULL;
-    for (int i = 0; i < PLACES && !place; i++)
-        if (replica->seen[i].member == member || !replica->seen[i].member)
-            place = &replica->seen[i];
-    if (!place)
-        place = &replica->seen[member % PLACES];
-    *out_code = ST_OK;
-    if (place->member == member)
-        return place;
-    *out_code = store_boot(replica->store, member, &place->boot, err);
-    place->member = *out_code ? 0 : member;
-    return place;
 }
 
 enum st_code
@@ -66,27 +55,24 @@ replica_admit(void *arg, uint64_t from, const char *address, uint64_t number,
               const uint8_t nonce[MESH_NONCE_LEN], struct st_err *why)
 {
     struct replica *replica = arg;
-    enum st_code code;
-    struct boot_seen *seen = seen_of(replica, from, &code, why);
+    struct store_boot seen;
+    enum st_code code = store_boot(replica->store, from, &seen, why);
     (void)address;
     if (code)
         return code;
-    bool same = seen->boot.number == number &&
-                memcmp(seen->boot.nonce, nonce, STORE_NONCE_LEN) == 0;
-    if (same)
+    if (seen.number == number && memcmp(seen.nonce, nonce, STORE_NONCE_LEN) == 0)
         return ST_OK;
-    if (REFUSES(0x53e, number <= seen->boot.number))
+    if (REFUSES(0x53e, number <= seen.number))
         return st_fail(why, ST_FAILED_PRECONDITION,
                        "member %llu comes with start %llu, and start %llu was seen here: "
                        "its folder is an older one, or a new one under an old id; start "
                        "its newest folder, or remove the member and join anew",
                        (unsigned long long)from, (unsigned long long)number,
-                       (unsigned long long)seen->boot.number);
+                       (unsigned long long)seen.number);
     struct store_boot boot = {.number = number};
     memcpy(boot.nonce, nonce, STORE_NONCE_LEN);
     if ((code = write_boot(replica, from, &boot, why)))
         replica_die(replica, why);
-    seen->boot = boot;
     return ST_OK;
 }
 
@@ -95,8 +81,12 @@ void
 replica_refused(void *arg, uint64_t by, const struct st_err *why)
 {
     struct replica *replica = arg;
-    struct st_err err = *why;
-    if (err.code == ST_FAILED_PRECONDITION &&
-        st_wrap(&err, "member %llu refuses this one", (unsigned long long)by))
+    struct st_err err = *why, unwritten = {0};
+    const struct store_boot boot = {.number = refused_number};
+    if (err.code != ST_FAILED_PRECONDITION)
+        return;
+    if (write_boot(replica, replica->raft.id, &boot, &unwritten))
+        replica_die(replica, &unwritten);
+    if (st_wrap(&err, "member %llu refuses this one", (unsigned long long)by))
         replica_die(replica, &err);
 }

@@ -46,19 +46,20 @@ asked_free(struct asked *asked)
 }
 
 /* Puts it behind the others; the requests are moved into it. */
-static struct asked *
-asked_add(struct replica *replica, uint64_t to, struct request_list *requests)
+static void
+asked_add(struct replica *replica, uint64_t to, struct mesh_ways ways,
+          struct request_list *requests)
 {
     struct asked *asked = calloc(1, sizeof(*asked));
     if (!asked)
         io_die_of_memory(&replica->io);
     asked->number = ++replica->last_number;
     asked->to = to;
+    asked->ways = ways;
     replica_list_init(&asked->requests);
     replica_list_append(&asked->requests, requests);
     *replica->asked_last = asked;
     replica->asked_last = &asked->next;
-    return asked;
 }
 
 static uint32_t
@@ -73,6 +74,7 @@ static bool
 ask(struct replica *replica, uint64_t leader, struct request_list *requests)
 {
     const struct request *first = requests->first;
+    const struct mesh_ways ways = mesh_ways(replica->mesh, leader);
     uint32_t timeout = 0;
     for (const struct request *r = first; r; r = r->next)
         if (time_left(r) > timeout)
@@ -87,7 +89,7 @@ ask(struct replica *replica, uint64_t leader, struct request_list *requests)
     note.ask = &what;
     if (!send_note(replica, leader, &note))
         return false;
-    asked_add(replica, leader, requests);
+    asked_add(replica, leader, ways, requests);
     return true;
 }
 
@@ -136,6 +138,16 @@ replica_ask_leader(struct replica *replica)
     if (barriers.first && !ask(replica, leader, &barriers))
         replica_list_append(&stay, &barriers);
     replica_list_append(&replica->waiting, &stay);
+}
+
+/* Nobody can say whether the question or the answer was on it. */
+static bool
+way_is_gone(const struct replica *replica, const struct asked *asked)
+{
+    const struct mesh_ways now = mesh_ways(replica->mesh, asked->to),
+                           *then = &asked->ways;
+    return (then->dialled && now.dialled != then->dialled) ||
+           (then->accepted && now.accepted != then->accepted);
 }
 
 /* What becomes of it where the leader is gone, or never was one. */
@@ -187,7 +199,7 @@ asked_settle(struct replica *replica, struct asked *asked, raft_id leader)
         return true;
     }
     /* An answered one needs nobody any more but its index. */
-    if (!answer && (asked->to != leader || !mesh_connected(replica->mesh, asked->to))) {
+    if (!answer && (asked->to != leader || way_is_gone(replica, asked))) {
         asked_lost(replica, asked, true);
         return true;
     }
@@ -270,10 +282,14 @@ struct question {
     uint64_t number;
 };
 
+/* NULL: of no member.  There are as many places as members; that of one that was removed
+ * is taken over. */
 static struct peer *
 peer_of(struct replica *replica, uint64_t id)
 {
     struct peer *free_place = NULL;
+    if (!replica_server(&replica->raft, id))
+        return NULL;
     if (replica->peers_term != replica->raft.current_term) {
         replica->peers_term = replica->raft.current_term;
         memset(replica->peers, 0, sizeof(replica->peers));
@@ -281,11 +297,11 @@ peer_of(struct replica *replica, uint64_t id)
     for (int i = 0; i < PEERS_MAX; i++) {
         if (replica->peers[i].id == id)
             return &replica->peers[i];
-        if (!replica->peers[i].id)
+        if (!replica_server(&replica->raft, replica->peers[i].id))
             free_place = &replica->peers[i];
     }
     if (free_place)
-        free_place->id = id;
+        *free_place = (struct peer){.id = id};
     return free_place;
 }
 

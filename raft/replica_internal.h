@@ -74,6 +74,7 @@ struct asked {
     struct asked *next;
     uint64_t number;
     uint64_t to;
+    struct mesh_ways ways;        /* to it, just before */
     struct request_list requests; /* one proposal, or barriers */
     Forward__Answer *answer;      /* NULL: not yet */
 };
@@ -93,12 +94,6 @@ struct change {
         struct raft_change step;
         struct raft_transfer transfer;
     };
-};
-
-/* The last start of another member that was seen. */
-struct boot_seen {
-    uint64_t member; /* 0: free */
-    struct store_boot boot;
 };
 
 struct replica_change {
@@ -138,7 +133,6 @@ struct replica {
     raft_term peers_term;
     struct peer peers[PEERS_MAX];
     struct change stepping, handing;
-    struct boot_seen seen[2 * PEERS_MAX];
 
     pthread_mutex_t lock; /* guards what follows */
     struct request_list inbox;

@@ -185,11 +185,13 @@ fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
     struct replica *replica = fsm->data;
     struct st_err *err = &replica->start_err;
     replica->machine.reset(replica->machine.self);
-    if (store_each_record(replica->store, load_record, replica, err)) {
-        if (replica->started)
-            replica_die(replica, err);
+    enum st_code code = store_each_record(replica->store, load_record, replica, err);
+    if (code && replica->started)
+        replica_die(replica, err);
+    if (replica->machine.loaded)
+        replica->machine.loaded(replica->machine.self);
+    if (code)
         return RAFT_CORRUPT;
-    }
     /* The records are in memory now: their pages of the map need not be, too. */
     if (!replica->started && store_relax(replica->store, err))
         return RAFT_IOERR;

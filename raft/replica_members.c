@@ -285,6 +285,9 @@ replica_begin_change(struct replica *replica, struct request *request)
     } else {
         code = transfer_begin(replica, request, &status, &err);
     }
+    /* raft_assign() may have kept the request that it refuses. */
+    if (!code && status == RAFT_NOMEM)
+        io_die_of_memory(&replica->io);
     struct change *change = step ? &replica->stepping : &replica->handing;
     if (code || status == NOT_BEGUN)
         replica_request_end(request, &err, NULL);

@@ -61,6 +61,7 @@ log_open(struct log_member *member)
     assert_ok(state_new(&member->state, &err));
     member->machine = state_machine(member->state);
     member->machine.reset(member->machine.self);
+    member->machine.loaded(member->machine.self);
 }
 
 void
@@ -112,6 +113,21 @@ compare_keys(const void *a, const void *b)
 }
 
 enum st_code
+log_reload(const struct log_member *member, const struct replica_machine *machine,
+           struct st_err *err)
+{
+    enum st_code code = ST_OK;
+    machine->reset(machine->self);
+    for (size_t i = 0; i < member->count && !code; i++) {
+        const struct log_record *record = &member->records[i];
+        code = machine->load(machine->self, record->key, strlen(record->key),
+                             record->value, record->len, err);
+    }
+    machine->loaded(machine->self);
+    return code;
+}
+
+enum st_code
 log_load_as_is(const struct log_member *member, struct state **out, struct st_err *err)
 {
     struct state *state;
@@ -119,18 +135,12 @@ log_load_as_is(const struct log_member *member, struct state **out, struct st_er
     if (code)
         return code;
     struct replica_machine machine = state_machine(state);
-    machine.reset(machine.self);
-    for (size_t i = 0; i < member->count; i++) {
-        const struct log_record *record = &member->records[i];
-        code = machine.load(machine.self, record->key, strlen(record->key), record->value,
-                            record->len, err);
-        if (code) {
-            state_free(state);
-            return code;
-        }
-    }
-    *out = state;
-    return ST_OK;
+    code = log_reload(member, &machine, err);
+    if (code)
+        state_free(state);
+    else
+        *out = state;
+    return code;
 }
 
 enum st_code

@@ -39,6 +39,9 @@ enum st_code log_load(const struct log_member *member, struct state **out,
 /* The same, without putting the records into the order of their keys before. */
 enum st_code log_load_as_is(const struct log_member *member, struct state **out,
                             struct st_err *err);
+/* As after a snapshot: into a state that is in use. */
+enum st_code log_reload(const struct log_member *member,
+                        const struct replica_machine *machine, struct st_err *err);
 /* Instead of what was there: the records of a file, "key hex" in each line. */
 void log_read(struct log_member *member, const char *path);
 /* Instead of what was there: what another member has. */

@@ -275,6 +275,26 @@ N30_a_host_that_says_strange_things_of_itself_is_refused_and_keeps_its_ticket(
     assert_int_not_equal(state_in_list(town->admins, 2), -1);
 }
 
+/* The one who follows hears of it with the next heartbeat only. */
+static void
+a_ticket_is_good_at_a_master_that_has_not_heard_of_it_yet(void **state)
+{
+    struct town *town = *state;
+    struct guest guest;
+    uint8_t secret[32];
+    char name[16];
+    struct st_err err = {0};
+    settle(town, &guest, 1);
+    for (int i = 0; i < 10; i++) {
+        snprintf(name, sizeof(name), "late-%d", i);
+        assert_ok(invite(town->admins, name, secret, &err));
+        /* Its address is taken: so the ticket was found, and is there still. */
+        assert_code(ask_tampered(guest.nodes, secret, untouched, &err),
+                    ST_ALREADY_EXISTS);
+    }
+    guest_free(&guest);
+}
+
 static void
 N31_every_bad_ticket_gets_the_same_answer(void **state)
 {
@@ -591,6 +611,7 @@ main(void)
         TOWN_TEST(the_same_ticket_and_key_are_answered_again_with_the_same_certificate),
         TOWN_TEST(
             N30_a_host_that_says_strange_things_of_itself_is_refused_and_keeps_its_ticket),
+        TOWN_TEST(a_ticket_is_good_at_a_master_that_has_not_heard_of_it_yet),
         TOWN_TEST(N31_every_bad_ticket_gets_the_same_answer),
         TOWN_TEST(N50_who_may_only_look_can_list_masters_but_neither_invite_nor_remove),
         TOWN_TEST(an_invitation_that_was_answered_before_has_no_secret_to_tell),

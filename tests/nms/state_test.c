@@ -2,9 +2,13 @@
  * same commands lead every member to the same records. */
 #include "tests/nms/log.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const uint8_t secret_a[32] = {0xaa}, secret_b[32] = {0xbb}, secret_no[32] = {0xcc};
 static const int64_t later = LOG_START + 3600;
@@ -329,6 +333,29 @@ a_command_that_cannot_be_read_changes_nothing(void **state)
     assert_memory_equal(before, after, SHA256_LEN);
 }
 
+/* A change with a number that no release before has. */
+static void
+N56_a_master_that_does_not_know_a_change_ends(void **state)
+{
+    struct log_member *member = *state;
+    State__Command command = STATE__COMMAND__INIT;
+    uint8_t bytes[64], change[] = {0xfa, 0x3f, 0x00}; /* field 1023, empty */
+    command.request_id =
+        (ProtobufCBinaryData){REQUEST_ID_LEN, (uint8_t *)"sixteen bytes..."};
+    size_t len = state__command__pack(&command, bytes);
+    assert_code(log_apply_bytes(member, bytes, len, NULL), ST_INVALID_ARGUMENT);
+    memcpy(bytes + len, change, sizeof(change));
+    pid_t child = fork();
+    if (child == 0) {
+        (void)!log_apply_bytes(member, bytes, len + sizeof(change), NULL);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
 static void
 records_that_do_not_fit_their_names_end_the_start(void **state)
 {
@@ -549,6 +576,61 @@ a_check_before_the_log_says_what_the_log_would_say(void **state)
     assert_int_equal(uses_left(member, "rack2"), 1000);
 }
 
+static void
+count(void *arg)
+{
+    (*(unsigned *)arg)++;
+}
+
+/* Nobody applies what came with a snapshot: the list of revoked certificates may be
+ * another one all the same. */
+static void
+N53_a_snapshot_may_bring_another_list(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    unsigned changes = 0;
+    state_watch_members(member->state, count, &changes);
+    assert_ok(log_reload(member, &member->machine, &err));
+    assert_int_equal(changes, 1);
+}
+
+struct reading {
+    struct log_member *member;
+    atomic_bool ends;
+    atomic_uint wrong;
+};
+
+static void *
+read_on(void *arg)
+{
+    struct reading *reading = arg;
+    while (!reading->ends)
+        reading->wrong += node_count(reading->member) != 200;
+    return NULL;
+}
+
+/* A master that is half there would be gone, and a node nobody's. */
+static void
+a_snapshot_is_seen_as_a_whole(void **state)
+{
+    struct log_member *member = *state;
+    struct reading reading = {.member = member};
+    struct log_node node;
+    struct st_err err = {0};
+    pthread_t reader;
+    for (unsigned i = 0; i < 200; i++) {
+        log_node_make(i, secret_b, &node);
+        assert_ok(log_enrol(member, &node, LOG_START, &err));
+    }
+    assert_int_equal(pthread_create(&reader, NULL, read_on, &reading), 0);
+    for (int i = 0; i < 100; i++)
+        assert_ok(log_reload(member, &member->machine, &err));
+    reading.ends = true;
+    pthread_join(reader, NULL);
+    assert_int_equal(reading.wrong, 0);
+}
+
 #define MEMBER_TEST(name) cmocka_unit_test_setup_teardown(name, open_member, close_member)
 
 int
@@ -565,9 +647,12 @@ main(void)
         MEMBER_TEST(a_request_that_may_come_again_is_remembered_among_any_number),
         MEMBER_TEST(an_enrolment_has_bounds),
         MEMBER_TEST(a_command_that_cannot_be_read_changes_nothing),
+        MEMBER_TEST(N56_a_master_that_does_not_know_a_change_ends),
         MEMBER_TEST(records_that_do_not_fit_their_names_end_the_start),
         MEMBER_TEST(two_records_of_one_tpm_end_the_start),
         MEMBER_TEST(a_check_before_the_log_says_what_the_log_would_say),
+        MEMBER_TEST(N53_a_snapshot_may_bring_another_list),
+        MEMBER_TEST(a_snapshot_is_seen_as_a_whole),
         cmocka_unit_test(the_same_commands_lead_to_the_same_records_also_over_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -383,7 +383,7 @@ N52_certificates_are_judged_before_anything_is_kept(void **state)
     struct st_err err = {0};
     snprintf(command, sizeof(command), "rm -rf %s", data);
     assert_int_equal(system(command), 0);
-    program_put("[ $1 = run ] && exec sleep 1000\nexec " SMALLTOWN_NMS " \"$@\"");
+    program_put("[ $1 = run ] && exec sleep 1000\nexec '" SMALLTOWN_NMS "' \"$@\"");
     assert_ok(ca_new("town", &authority, &err));
     assert_ok(ca_crl_empty(&authority, 1, &list, &err));
     issued(90, &member, &request);

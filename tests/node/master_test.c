@@ -31,7 +31,7 @@ set_up(void **state)
     path_of("master", machine.master_data);
     path_of("smalltown-nms", machine.nms);
     int n = snprintf(text, sizeof(text),
-                     "#!/bin/sh\n[ $1 = run ] || exec " SMALLTOWN_NMS " \"$@\"\n"
+                     "#!/bin/sh\n[ $1 = run ] || exec '" SMALLTOWN_NMS "' \"$@\"\n"
                      "echo \"$*\" >> $0.said\nexec sleep 1000\n");
     assert_ok(file_write(machine.nms, 0700, text, (size_t)n, &err));
     assert_ok(ca_new("town", &authority, &err));

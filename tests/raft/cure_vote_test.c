@@ -186,6 +186,31 @@ whoever_installs_a_snapshot_does_not_stand(void **state)
     assert_int_equal(state_during_an_install(true), RAFT_FOLLOWER);
 }
 
+static void
+count(void *arg)
+{
+    (*(unsigned *)arg)++;
+}
+
+/* Deadlines go on, for example. */
+static void
+time_passes_also_during_an_install(void **state)
+{
+    (void)state;
+    unsigned moves = 0;
+    struct cluster *c = cluster_begin(3, 3, true);
+    assert_int_equal(raft_fixture_start(&c->fixture), 0);
+    cluster_isolate(c, 1);
+    raft_fixture_set_disk_latency(&c->fixture, 1, 6000);
+    cluster_deliver(c, 0, 1, snapshot_of(c, 2, 20, 1));
+    c->cures[1].moved = count;
+    c->cures[1].arg = &moves;
+    raft_fixture_step_until_elapsed(&c->fixture, 5000);
+    assert_int_equal(cluster_member(c, 1)->last_stored, 0); /* it still runs */
+    assert_in_range(moves, 10, 1000);
+    cluster_end(c);
+}
+
 /* A change that was under way before the snapshot is settled by it. */
 static raft_index
 change_under_way_after_an_install(bool cured)
@@ -328,6 +353,7 @@ main(void)
         cmocka_unit_test(J_a_change_that_is_being_written_is_not_lost_to_a_candidacy),
         cmocka_unit_test(J_nor_to_one_that_was_ordered),
         cmocka_unit_test(whoever_installs_a_snapshot_does_not_stand),
+        cmocka_unit_test(time_passes_also_during_an_install),
         cmocka_unit_test(K_an_install_leaves_no_change_under_way),
         cmocka_unit_test(M_a_vote_is_given_by_who_does_not_know_that_it_is_a_voter),
         cmocka_unit_test(N_who_refuses_for_its_term_tells_it),

@@ -366,7 +366,7 @@ copy_folder(const char *from, const char *to)
 
 /* It has forgotten what it acknowledged after the copy was made. */
 static void
-an_older_folder_is_refused_and_ends(void **state)
+an_older_folder_is_refused_and_not_started_again(void **state)
 {
     struct group *group = *state;
     char copy[60];
@@ -387,6 +387,13 @@ an_older_folder_is_refused_and_ends(void **state)
     assert_non_null(strstr(sentence, "an older one"));
     m->replica = NULL; /* stands still */
     group_propose(group, another_than(group, old), "a");
+
+    /* Started again it would come with a number that nobody has seen. */
+    copy_folder(m->dir, copy);
+    copy_folder(copy, m->dir);
+    for (int i = 0; i < 3; i++)
+        assert_code(group_open(group, old, REPLICA_OPEN, &err), ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "refused this folder as an older one"));
     copy_folder("/dev/null", copy);
     assert_int_equal(unlink(copy), 0);
 }
@@ -411,7 +418,7 @@ main(void)
         TEST(the_only_voter_cannot_be_removed),
         TEST(members_know_of_each_other),
         TEST(a_folder_is_joined_with_once),
-        TEST(an_older_folder_is_refused_and_ends),
+        TEST(an_older_folder_is_refused_and_not_started_again),
         TEST(N53_a_member_whose_certificate_is_revoked_is_told_and_ends),
         TEST(N53_one_that_was_away_meanwhile_is_told_when_it_comes),
     };
