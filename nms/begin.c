@@ -54,6 +54,7 @@ replica_begin(struct nms *nms, const struct nms_config *config, const struct sel
         .moved = moved,
         .moved_arg = nms,
         .fatal = config->fatal,
+        .refused = config->refused,
     };
     enum st_code code = replica_open(&replica, &nms->replica, err);
     if (code == ST_NOT_FOUND)

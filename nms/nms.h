@@ -51,6 +51,7 @@ struct nms_config {
     uint16_t node_port;                  /* PORT_NODE_MANAGEMENT; 0: any, for tests */
     uint16_t admin_port;                 /* PORT_CLUSTER_MANAGEMENT; 0: any, for tests */
     void (*fatal)(const char *sentence); /* replica_config.fatal */
+    void (*refused)(const char *sentence); /* replica_config.refused */
     /* Whether to give up waiting; a member that joins waits for the others without end.
      * NULL: never. */
     bool (*stopping)(void);

@@ -278,6 +278,7 @@ make(const struct replica_config *config)
     replica->moved = config->moved;
     replica->moved_arg = config->moved_arg;
     replica->fatal = config->fatal;
+    replica->refused = config->refused;
     pthread_mutex_init(&replica->lock, NULL);
     replica_list_init(&replica->waiting);
     replica_list_init(&replica->flight.proposals);

@@ -96,6 +96,10 @@ struct replica_config {
      * is acknowledged.  Called from the loop thread, at most once; must not return. NULL:
      * one line on stderr, then abort(). */
     void (*fatal)(const char *sentence);
+    /* Another member refuses this one for good: it was removed, or its folder is an older
+     * one.  Loop thread, maybe again and again; who returns has to close the replica.
+     * NULL: as fatal. */
+    void (*refused)(const char *sentence);
 };
 
 /* Runs when it returns: records are loaded, though a leader may not be known yet.

@@ -87,6 +87,8 @@ replica_refused(void *arg, uint64_t by, const struct st_err *why)
         return;
     if (write_boot(replica, replica->raft.id, &boot, &unwritten))
         replica_die(replica, &unwritten);
-    if (st_wrap(&err, "member %llu refuses this one", (unsigned long long)by))
+    (void)st_wrap(&err, "member %llu refuses this one", (unsigned long long)by);
+    if (!replica->refused)
         replica_die(replica, &err);
+    replica->refused(err.text);
 }

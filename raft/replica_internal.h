@@ -115,6 +115,7 @@ struct replica {
     void (*moved)(void *arg);
     void *moved_arg;
     void (*fatal)(const char *sentence);
+    void (*refused)(const char *sentence);
     struct st_err start_err; /* why the records could not be loaded */
     struct store_boot boot;  /* this start */
 

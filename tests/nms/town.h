@@ -35,6 +35,9 @@ void town_open(struct town *town);
 void town_restart(struct town *town);
 void town_close(struct town *town);
 
+/* A master that was removed goes on until its test stops it. */
+void town_is_left(const char *sentence);
+
 /* With everything in it. */
 void town_remove_folder(const char *path);
 
