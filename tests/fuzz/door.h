@@ -34,6 +34,9 @@ struct door {
 void door_open(struct door *door);
 void door_close(struct door *door);
 
+/* door_cluster.c: the commands that make the cluster, for door_open() alone. */
+void door_found(struct door *door);
+
 /* Applies, as if an administrator had asked for it. */
 enum st_code door_apply(struct door *door, State__Command *command, struct st_err *err);
 

@@ -77,6 +77,7 @@ main(int argc, char **argv)
     dir = argv[1];
     seeds_tpm();
     seeds_peer();
+    seeds_state();
     seeds_join();
     seeds_files();
     return 0;

@@ -28,6 +28,7 @@ seed_lend(const void *bytes, size_t len)
 
 void seeds_tpm(void);
 void seeds_peer(void);
+void seeds_state(void);
 void seeds_join(void);
 void seeds_files(void);
 

@@ -7,6 +7,7 @@
 #include "nms/state.pb-c.h"
 #include "proto/api.pb-c.h"
 #include "tests/fuzz/door.h"
+#include "tests/nms/forge.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,39 @@ certificates(const struct membership *membership)
     seed_write("der", "key");
 }
 
+/* Signed by the authority, and not a member's all the same. */
+static void
+no_members(const struct membership *membership)
+{
+    const Api__ConsensusCertificates *certs = &membership->certs;
+    const struct {
+        const char *name;
+        struct forge cert;
+        uint64_t number, revoked;
+    } rows[] = {
+        {"revoked", {.name = "smalltown-member-4"}, 3, 7},
+        {"no-number", {.name = "smalltown-member-4"}, 0, 0},
+        {"no-server", {.name = "smalltown-member-4", .purposes = "clientAuth"}, 3, 0},
+        {"authority", {.name = "smalltown-member-4", FORGE_AUTHORITY}, 3, 0},
+        {"two-names", {.name = "smalltown-member-4", .second_name = "b"}, 3, 0},
+        {"no-id", {.name = "smalltown-member-04"}, 3, 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        static struct crl crl;
+        struct forge what = rows[i].cert;
+        struct ca made;
+        what.issuer = &membership->authority;
+        what.public_key = membership->public_key;
+        forge_cert(&what, &made);
+        forge_crl(&membership->authority, rows[i].number, rows[i].revoked, &crl);
+        seed_piece(certs->ca.data, certs->ca.len);
+        seed_piece(crl.der, crl.len);
+        seed_piece(made.cert.der, made.cert.len);
+        seed_bytes(membership->public_key, sizeof(membership->public_key));
+        seed_write("ca_check", rows[i].name);
+    }
+}
+
 static void
 pem(const struct membership *membership)
 {
@@ -127,6 +161,19 @@ self_fill(const struct membership *membership, State__Self *out)
     out->joining = true;
 }
 
+/* As much as fits. */
+static void
+full_self(State__Self self)
+{
+    static const uint8_t bytes[2 * CERT_MAX_LEN];
+    self.cert = seed_lend(bytes, sizeof(((struct cert *)0)->der));
+    self.ca = self.cert;
+    self.crl = seed_lend(bytes, 20);
+    self.key = seed_lend(bytes, SECRET_MAX);
+    seed_message(&self.base);
+    seed_write("self", "full");
+}
+
 static void
 ticket(struct membership *membership)
 {
@@ -165,10 +212,12 @@ seeds_join(void)
     State__Self self = STATE__SELF__INIT;
     membership_make(&membership);
     certificates(&membership);
+    no_members(&membership);
     pem(&membership);
     requests(&membership);
     self_fill(&membership, &self);
     seed_message(&self.base);
     seed_write("self", "member");
+    full_self(self);
     ticket(&membership);
 }

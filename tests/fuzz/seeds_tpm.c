@@ -14,6 +14,7 @@ struct machine_seed {
     const char *name;
     struct forge_ak *ak;
     struct forge_bytes ak_public, ek_spki, quote, signature;
+    struct cert ek_cert;
     struct tpm_pcrs pcrs;
     ProtobufCBinaryData pcr_items[TPM_PCR_COUNT];
 };
@@ -72,7 +73,7 @@ judge(struct machine_seed *machine)
 
 /* An EK with its certificate: the key of a certificate that somebody made. */
 static void
-ek_with_cert(void)
+ek_with_cert(struct machine_seed *machine)
 {
     struct ca made;
     struct der_certificate parsed;
@@ -81,6 +82,10 @@ ek_with_cert(void)
     seed_piece(parsed.spki.at, parsed.spki.len);
     seed_piece(made.cert.der, made.cert.len);
     seed_write("tpm_ek", "certificate");
+    forge_bytes_free(&machine->ek_spki);
+    machine->ek_spki = forge_copy(parsed.spki.at, parsed.spki.len);
+    machine->ek_cert = made.cert;
+    machine->name = "certificate";
 }
 
 /* ---- register ---- */
@@ -92,6 +97,7 @@ send_keys(const struct machine_seed *machine)
     Api__TPM2FlowRequest request = API__TPM2_FLOW_REQUEST__INIT;
     keys.ak_public = seed_lend(machine->ak_public.bytes, machine->ak_public.len);
     keys.ek_pubkey = seed_lend(machine->ek_spki.bytes, machine->ek_spki.len);
+    keys.ek_cert = seed_lend(machine->ek_cert.der, machine->ek_cert.len);
     request.stage_case = API__TPM2_FLOW_REQUEST__STAGE_REGISTER;
     request.register_ = &keys;
     seed_message_piece(&request.base);
@@ -190,8 +196,8 @@ unlock(struct machine_seed *machine, bool adopted)
 void
 seeds_tpm(void)
 {
+    struct machine_seed machine;
     for (enum forge_kind kind = 0; kind < FORGE_KINDS; kind++) {
-        struct machine_seed machine;
         machine_begin(&machine, kind);
         judge(&machine);
         enrol(&machine, false);
@@ -200,5 +206,8 @@ seeds_tpm(void)
         unlock(&machine, false);
         machine_end(&machine);
     }
-    ek_with_cert();
+    machine_begin(&machine, FORGE_ECC);
+    ek_with_cert(&machine);
+    enrol(&machine, false);
+    machine_end(&machine);
 }
