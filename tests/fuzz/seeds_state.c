@@ -1,0 +1,187 @@
+/* Commands in the log, and the records that come of them. */
+#include "tests/fuzz/seeds.h"
+
+#include "nms/state.pb-c.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define BYTES(text)                                                                      \
+    {                                                                                    \
+        sizeof(text) - 1, (uint8_t *)(text)                                              \
+    }
+#define OF(type) .base = PROTOBUF_C_MESSAGE_INIT(&state__##type##__descriptor)
+#define LATER 1600001000 /* than LOG_START */
+#define NODE_7                                                                           \
+    "smalltown-07000000000000000000000000000000" /* there already: command.c             \
+                                                  */
+#define NODE_9 "smalltown-09000000000000000000000000000000"
+
+/* The secrets of the enrolment and of the ticket that command.c makes are known by these.
+ */
+static uint8_t hash[32] = {0x51}, ticket_hash[32] = {0x71};
+static char text[] = "a text";
+
+static State__Node node = {OF(node),
+                           .node_id = (char *)NODE_9,
+                           .id_cert = BYTES("a certificate"),
+                           .global_unlock_key = {32, hash},
+                           .address = BYTES("\xc0\x00\x02\x09"),
+                           .ak_public = BYTES("an AK"),
+                           .ek_pubkey = BYTES("an EK"),
+                           .secret_hash = {32, hash},
+                           .enrolment = text};
+static State__Enrol enrol = {OF(enrol), .node = &node};
+static State__Adopt adopt = {OF(adopt), .node_id = (char *)NODE_7,
+                             .role = STATE__ROLE__WORKER};
+static State__RemoveNode remove_node = {OF(remove_node), .node_id = (char *)NODE_7};
+static State__Enrolment enrolment = {OF(enrolment), .name = (char *)"another",
+                                     .secret_hash = {32, ticket_hash}, .uses_left = 1,
+                                     .expires_at = LATER};
+static State__NewEnrolment new_enrolment = {OF(new_enrolment), .enrolment = &enrolment};
+static State__RemoveEnrolment remove_enrolment = {OF(remove_enrolment),
+                                                  .name = (char *)"some"};
+static State__Member host = {OF(member),
+                             .id = 2,
+                             .address = BYTES("\xc0\x00\x02\x02"),
+                             .cert = BYTES("a certificate"),
+                             .node_id = (char *)"",
+                             .name = text,
+                             .public_key = {32, hash}};
+static State__JoinMaster join = {OF(join_master), .secret_hash = {32, ticket_hash},
+                                 .member = &host};
+static State__Member adopted = {OF(member),
+                                .id = 3,
+                                .cert = BYTES("a certificate"),
+                                .node_id = (char *)"",
+                                .name = (char *)"",
+                                .key = BYTES("a key")};
+static State__AdoptMaster adopt_master = {OF(adopt_master), .node_id = (char *)NODE_7,
+                                          .member = &adopted};
+static State__MemberPhase catch_up = {OF(member_phase), .id = 2,
+                                      .from = STATE__PHASE__JOINING,
+                                      .to = STATE__PHASE__CATCHING_UP};
+static State__MemberPhase vote = {OF(member_phase), .id = 2,
+                                  .from = STATE__PHASE__CATCHING_UP,
+                                  .to = STATE__PHASE__VOTER};
+static State__RemoveMaster remove_master = {OF(remove_master), .id = 2};
+static State__MemberGone gone = {OF(member_gone), .id = 2, .crl = BYTES("a list"),
+                                 .crl_number = 2};
+static State__Ticket ticket = {OF(ticket), .name = (char *)"other",
+                               .secret_hash = {32, hash}, .expires_at = LATER};
+static State__InviteMaster invite = {OF(invite_master), .ticket = &ticket};
+
+static void
+command(State__Command__ChangeCase kind, void *change, uint8_t id)
+{
+    uint8_t request_id[16];
+    State__Command command = STATE__COMMAND__INIT;
+    memset(request_id, id, sizeof(request_id));
+    command.request_id = seed_lend(request_id, sizeof(request_id));
+    command.time = 1600000010;
+    command.change_case = kind;
+    command.found = change;
+    seed_message_piece(&command.base);
+}
+
+static void
+nodes(void)
+{
+    command(STATE__COMMAND__CHANGE_ENROL, &enrol, 1);
+    command(STATE__COMMAND__CHANGE_ADOPT, &adopt, 2);
+    command(STATE__COMMAND__CHANGE_NEW_ENROLMENT, &new_enrolment, 3);
+    command(STATE__COMMAND__CHANGE_REMOVE_ENROLMENT, &remove_enrolment, 4);
+    command(STATE__COMMAND__CHANGE_REMOVE_NODE, &remove_node, 5);
+    command(STATE__COMMAND__CHANGE_REMOVE_NODE, &remove_node, 5);
+    seed_write("command", "nodes");
+}
+
+static void
+masters(void)
+{
+    command(STATE__COMMAND__CHANGE_INVITE_MASTER, &invite, 1);
+    command(STATE__COMMAND__CHANGE_JOIN_MASTER, &join, 2);
+    command(STATE__COMMAND__CHANGE_MEMBER_PHASE, &catch_up, 3);
+    command(STATE__COMMAND__CHANGE_ADOPT_MASTER, &adopt_master, 4);
+    command(STATE__COMMAND__CHANGE_REMOVE_MASTER, &remove_master, 5);
+    command(STATE__COMMAND__CHANGE_MEMBER_GONE, &gone, 6);
+    seed_write("command", "masters");
+}
+
+/* A node becomes the second master, and is removed; and so is the first. */
+static void
+node_that_is_a_master(void)
+{
+    adopted.id = 2;
+    remove_master.id = 1;
+    command(STATE__COMMAND__CHANGE_ADOPT_MASTER, &adopt_master, 1);
+    command(STATE__COMMAND__CHANGE_MEMBER_PHASE, &catch_up, 2);
+    command(STATE__COMMAND__CHANGE_MEMBER_PHASE, &vote, 3);
+    command(STATE__COMMAND__CHANGE_ADOPT_MASTER, &adopt_master, 4);
+    command(STATE__COMMAND__CHANGE_REMOVE_NODE, &remove_node, 5);
+    command(STATE__COMMAND__CHANGE_REMOVE_MASTER, &remove_master, 6);
+    command(STATE__COMMAND__CHANGE_MEMBER_GONE, &gone, 7);
+    seed_write("command", "node-master");
+}
+
+/* ---- records ---- */
+
+static void
+record(const char *key, const ProtobufCMessage *value)
+{
+    seed_piece(key, strlen(key));
+    seed_message_piece(value);
+}
+
+static void
+each_kind(void)
+{
+    State__Cluster cluster = STATE__CLUSTER__INIT;
+    State__Result result = STATE__RESULT__INIT;
+    State__Request request = STATE__REQUEST__INIT;
+    State__Admin admin = STATE__ADMIN__INIT;
+    cluster.name = (char *)"home";
+    cluster.masters_seed = seed_lend(hash, 32);
+    cluster.masters_cert = host.cert;
+    cluster.crl_number = 1;
+    result.text = text;
+    request.request_id = seed_lend(hash, 16);
+    request.result = &result;
+    admin.fingerprint = seed_lend(ticket_hash, 32);
+    admin.role = STATE__ADMIN_ROLE__ADMIN;
+    record("cluster", &cluster.base);
+    record("member/2", &host.base);
+    record("admin/7100000000000000000000000000000000000000000000000000000000000000",
+           &admin.base);
+    record("enrolment/another", &enrolment.base);
+    record("ticket/other", &ticket.base);
+    record("node/" NODE_9, &node.base);
+    record("request/0000000000000001", &request.base);
+    seed_write("records", "all");
+}
+
+/* More of them than a group can have. */
+static void
+many_members(void)
+{
+    char key[32];
+    State__Member member = STATE__MEMBER__INIT;
+    member.address = seed_lend("\xc0\x00\x02\x02", 4);
+    member.cert = seed_lend("a certificate", 13);
+    member.name = (char *)"a name";
+    for (member.id = 1; member.id < 13; member.id++) {
+        snprintf(key, sizeof(key), "member/%llu", (unsigned long long)member.id);
+        record(key, &member.base);
+    }
+    seed_write("records", "many");
+}
+
+void
+seeds_state(void)
+{
+    nodes();
+    masters();
+    node_that_is_a_master();
+    each_kind();
+    many_members();
+}

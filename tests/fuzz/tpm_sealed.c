@@ -1,0 +1,38 @@
+/* What tpm_seal() made, as it comes back from a file: as it is, and with a digest at its
+ * end that fits, which nobody needs a TPM to make. */
+#include "proto/cert.h"
+#include "tests/fuzz/fuzz.h"
+#include "tpm/device_internal.h"
+
+#include <string.h>
+
+static void
+unpack(const uint8_t *bytes, size_t len)
+{
+    struct tpm_sealed sealed = {0}, again = {0};
+    struct tpm_sealed_parts parts;
+    struct st_err err = {0};
+    if (len > sizeof(sealed.bytes))
+        return;
+    memcpy(sealed.bytes, bytes, len);
+    sealed.len = len;
+    if (tpm_sealed_unpack(&sealed, &parts, &err)) {
+        FUZZ_HOLDS(err.code == ST_DATA_LOSS);
+        return;
+    }
+    FUZZ_HOLDS(!tpm_sealed_pack(&parts, &again, &err));
+    FUZZ_HOLDS(again.len == len && memcmp(again.bytes, bytes, len) == 0);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+    uint8_t whole[TPM_SEALED_MAX];
+    unpack(bytes, len);
+    if (len + SHA256_LEN > sizeof(whole))
+        return 0;
+    memcpy(whole, bytes, len);
+    cert_fingerprint(whole, len, whole + len);
+    unpack(whole, len + SHA256_LEN);
+    return 0;
+}
