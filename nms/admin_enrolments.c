@@ -157,39 +157,61 @@ admin_handle_remove_enrolment(struct rpc_call *call, enum rpc_event what,
     nms_propose(pending->nms, &command, removed, pending);
 }
 
-/* Without its secret, which is known by its hash only; the rest is borrowed. */
-static enum st_code
-enrolment_list_add(void *arg, const State__Enrolment *enrolment, struct st_err *err)
+struct enrolment_list {
+    Api__EnrolmentConfig **configs;
+    size_t count, room;
+};
+
+static void
+enrolment_list_free(struct enrolment_list *list)
 {
-    struct rpc_list *list = arg;
-    Api__EnrolmentConfig shown = API__ENROLMENT_CONFIG__INIT;
-    shown.name = enrolment->name;
-    shown.uses_left = enrolment->uses_left;
-    shown.expires_at = enrolment->expires_at;
-    return rpc_list_add(list, &shown.base, err);
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->configs[i]->name);
+        free(list->configs[i]);
+    }
+    free(list->configs);
 }
 
 static enum st_code
-enrolment_list_make(struct nms *nms, struct rpc_list *list, struct st_err *err)
+enrolment_list_add(void *arg, const State__Enrolment *enrolment, struct st_err *err)
 {
-    if (!list)
+    struct enrolment_list *list = arg;
+    if (list->count == list->room) {
+        size_t room = list->room ? 2 * list->room : 16;
+        Api__EnrolmentConfig **configs = realloc(list->configs, room * sizeof(*configs));
+        if (!configs)
+            return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
+        list->configs = configs;
+        list->room = room;
+    }
+    AUTO(st_freep) Api__EnrolmentConfig *config = malloc(sizeof(*config));
+    AUTO(st_freep) char *name = strdup(enrolment->name);
+    if (!config || !name)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
-    return state_each_enrolment(nms->state, enrolment_list_add, list, err);
+    api__enrolment_config__init(config);
+    config->name = TAKE(name);
+    config->uses_left = enrolment->uses_left;
+    config->expires_at = enrolment->expires_at;
+    list->configs[list->count++] = TAKE(config);
+    return ST_OK;
 }
 
 static void
 list_barrier_passed(void *arg, const struct st_err *barrier)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
-    AUTO(rpc_list_freep) struct rpc_list *list = NULL;
+    AUTO(enrolment_list_free) struct enrolment_list list = {0};
     struct st_err err = *barrier;
-    if (!err.code)
-        list = rpc_list_new(&api__list_enrolment_configs_response__descriptor,
-                            "enrolment_config");
-    if (err.code || enrolment_list_make(pending->nms, list, &err))
+    if (err.code ||
+        state_each_enrolment(pending->nms->state, enrolment_list_add, &list, &err)) {
         rpc_call_finish(pending->call, &err);
-    else
-        rpc_call_reply_list(pending->call, TAKE(list));
+        return;
+    }
+    Api__ListEnrolmentConfigsResponse response =
+        API__LIST_ENROLMENT_CONFIGS_RESPONSE__INIT;
+    response.enrolment_config = list.configs;
+    response.n_enrolment_config = list.count;
+    rpc_call_reply(pending->call, &response.base);
 }
 
 void

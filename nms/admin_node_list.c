@@ -2,12 +2,64 @@
 #include "nms/admin.h"
 #include "nms/members.h"
 #include "proto/mutant.h"
+#include "proto/secret.h"
 
-/* An answer that is being made. */
+#include <stdlib.h>
+#include <string.h>
+
+/* A list that is being made; its messages are from secret_allocator. */
 struct node_list {
     struct members members; /* read before, for the nodes that are masters */
-    struct rpc_list *packed;
+    Api__Node **nodes;
+    size_t count, room;
 };
+
+static void
+node_list_free(struct node_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        api__node__free_unpacked(list->nodes[i], &secret_allocator);
+    free(list->nodes);
+}
+
+static bool
+bytes_copy(ProtobufCBinaryData *out, const ProtobufCBinaryData *bytes)
+{
+    if (bytes->len == 0)
+        return true;
+    out->data = secret_allocator.alloc(NULL, bytes->len);
+    if (!out->data)
+        return false;
+    memcpy(out->data, bytes->data, bytes->len);
+    out->len = bytes->len;
+    return true;
+}
+
+static bool
+text_copy(char **out, const char *text)
+{
+    const size_t len = strlen(text) + 1;
+    char *copy = secret_allocator.alloc(NULL, len);
+    if (!copy)
+        return false;
+    memcpy(copy, text, len);
+    *out = copy;
+    return true;
+}
+
+static bool
+tpm_copy(Api__Node *out, const State__Node *node)
+{
+    Api__NodeTPM2 *tpm = secret_allocator.alloc(NULL, sizeof(*tpm));
+    if (!tpm)
+        return false;
+    api__node_tpm2__init(tpm);
+    out->integrity_case = API__NODE__INTEGRITY_TPM2;
+    out->tpm2 = tpm;
+    return bytes_copy(&tpm->ak_pub, &node->ak_public) &&
+           bytes_copy(&tpm->ek_pubkey, &node->ek_pubkey) &&
+           bytes_copy(&tpm->ek_cert, &node->ek_cert);
+}
 
 static Api__Node__State
 state_of(const State__Node *node)
@@ -24,69 +76,75 @@ state_of(const State__Node *node)
     return API__NODE__STATE__UNININITALIZED;
 }
 
-/* Everything but the half of the disk key (N47); borrows it all. */
-static void
-node_show(const State__Node *node, int64_t seen, Api__NodeTPM2 *tpm, Api__Node *out)
+/* Everything but the half of the disk key (N47). */
+static bool
+node_copy(Api__Node *out, const State__Node *node, int64_t seen,
+          const struct member *member)
 {
-    tpm->ak_pub = node->ak_public;
-    tpm->ek_pubkey = node->ek_pubkey;
-    tpm->ek_cert = node->ek_cert;
-    out->integrity_case = API__NODE__INTEGRITY_TPM2;
-    out->tpm2 = tpm;
+    if (member) {
+        out->id = member->id;
+        out->synced = member->phase == STATE__PHASE__VOTER;
+        if (!text_copy(&out->name, member->name))
+            return false;
+    }
     out->state = state_of(node);
     out->enrolled_at = node->enrolled_at;
     out->last_unlock_at = seen;
-    if (!REFUSES(0x47a, true))
-        out->global_unlock_key = node->global_unlock_key;
-    out->node_id = node->node_id;
-    out->enrolment = node->enrolment;
-    out->id_cert = node->id_cert;
-    out->address = node->address;
-}
-
-static void
-member_show(const struct member *member, Api__Node *out)
-{
-    out->id = member->id;
-    out->synced = member->phase == STATE__PHASE__VOTER;
-    out->name = (char *)member->name;
+    if (!REFUSES(0x47a, true) &&
+        !bytes_copy(&out->global_unlock_key, &node->global_unlock_key))
+        return false;
+    return text_copy(&out->node_id, node->node_id) &&
+           text_copy(&out->enrolment, node->enrolment) &&
+           bytes_copy(&out->id_cert, &node->id_cert) &&
+           bytes_copy(&out->address, &node->address) && tpm_copy(out, node);
 }
 
 static enum st_code
 node_list_add(void *arg, const State__Node *node, int64_t seen, struct st_err *err)
 {
     struct node_list *list = arg;
-    Api__NodeTPM2 tpm = API__NODE_TPM2__INIT;
-    Api__Node shown = API__NODE__INIT;
-    const struct member *member = members_find_node(&list->members, node->node_id);
-    node_show(node, seen, &tpm, &shown);
-    if (member)
-        member_show(member, &shown);
-    return rpc_list_add(list->packed, &shown.base, err);
-}
-
-static enum st_code
-node_list_make(struct nms *nms, struct rpc_list *packed, struct st_err *err)
-{
-    struct node_list list = {.packed = packed};
-    if (!packed)
+    if (list->count == list->room) {
+        size_t room = list->room ? 2 * list->room : 64;
+        Api__Node **nodes = realloc(list->nodes, room * sizeof(*nodes));
+        if (!nodes)
+            return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
+        list->nodes = nodes;
+        list->room = room;
+    }
+    Api__Node *copy = secret_allocator.alloc(NULL, sizeof(*copy));
+    if (!copy)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
-    members_read(nms->state, &list.members);
-    return state_each_node(nms->state, node_list_add, &list, err);
+    api__node__init(copy);
+    list->nodes[list->count++] = copy;
+    if (!node_copy(copy, node, seen, members_find_node(&list->members, node->node_id)))
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
+    return ST_OK;
 }
 
 static void
-list_barrier_passed(void *arg, const struct st_err *barrier)
+list_send(struct admin_pending *pending)
+{
+    AUTO(node_list_free) struct node_list list = {0};
+    struct st_err err = {0};
+    members_read(pending->nms->state, &list.members);
+    if (state_each_node(pending->nms->state, node_list_add, &list, &err)) {
+        rpc_call_finish(pending->call, &err);
+        return;
+    }
+    Api__ListNodesResponse response = API__LIST_NODES_RESPONSE__INIT;
+    response.nodes = list.nodes;
+    response.n_nodes = list.count;
+    rpc_call_reply(pending->call, &response.base);
+}
+
+static void
+list_barrier_passed(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
-    AUTO(rpc_list_freep) struct rpc_list *list = NULL;
-    struct st_err err = *barrier;
-    if (!err.code)
-        list = rpc_list_new(&api__list_nodes_response__descriptor, "nodes");
-    if (err.code || node_list_make(pending->nms, list, &err))
-        rpc_call_finish(pending->call, &err);
+    if (err->code)
+        rpc_call_finish(pending->call, err);
     else
-        rpc_call_reply_list(pending->call, TAKE(list));
+        list_send(pending);
 }
 
 void

@@ -136,10 +136,6 @@ void rpc_call_drop_queue(struct rpc_call *call);
 void rpc_call_pump(struct rpc_call *call);
 void rpc_send_complete(struct rpc_tag *tag, bool ok);
 
-/* What was added, for an answer of this type; after that the list can only be freed. */
-grpc_byte_buffer *rpc_list_pack(struct rpc_list *list,
-                                const ProtobufCMessageDescriptor *type);
-
 /* Whether one of the server's methods, its own ones included, is of this service. */
 bool rpc_service_known(const struct rpc_server *server, const char *service);
 /* The method of this path among the server's own, health and reflection. */

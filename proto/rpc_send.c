@@ -160,30 +160,16 @@ rpc_call_finish(struct rpc_call *call, const struct st_err *err)
     pthread_mutex_unlock(&call->lock);
 }
 
-/* Takes the message. */
-static void
-reply(struct rpc_call *call, grpc_byte_buffer *packed)
+void
+rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *message)
 {
+    assert(call->method && message->descriptor == call->method->out);
+    grpc_byte_buffer *packed = rpc_pack(message);
     pthread_mutex_lock(&call->lock);
     enqueue(call, packed);
     if (call->grpc)
         rpc_call_finish_locked(call, NULL);
     pthread_mutex_unlock(&call->lock);
-}
-
-void
-rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *message)
-{
-    assert(call->method && message->descriptor == call->method->out);
-    reply(call, rpc_pack(message));
-}
-
-void
-rpc_call_reply_list(struct rpc_call *call, struct rpc_list *list)
-{
-    assert(call->method);
-    reply(call, rpc_list_pack(list, call->method->out));
-    rpc_list_free(list);
 }
 
 void

@@ -14,7 +14,6 @@
 #include "proto/address.h"
 #include "proto/cert.h"
 #include "proto/err.h"
-#include "proto/scope.h"
 #include "proto/secret.h"
 
 #include <protobuf-c/protobuf-c.h>
@@ -109,20 +108,5 @@ void rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message);
 void rpc_call_finish(struct rpc_call *call, const struct st_err *err);
 /* For unary methods: send and finish OK in one. */
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *message);
-
-/* An answer that is one long list.  Each element is packed as it is added, so that only
- * one has to be in memory besides.  Of one thread at a time; the packed bytes are wiped
- * once sent, or with the list. */
-struct rpc_list;
-/* Of the messages in this repeated field of `type`.  NULL without memory. */
-struct rpc_list *rpc_list_new(const ProtobufCMessageDescriptor *type, const char *field);
-void rpc_list_free(struct rpc_list *list);
-AUTO_DEFINE(struct rpc_list *, rpc_list_freep, rpc_list_free)
-/* ST_RESOURCE_EXHAUSTED without memory, or beyond the 64 MiB that our clients take; the
- * list is as it was. */
-enum st_code rpc_list_add(struct rpc_list *list, const ProtobufCMessage *element,
-                          struct st_err *err);
-/* rpc_call_reply() with what was added; takes. */
-void rpc_call_reply_list(struct rpc_call *call, struct rpc_list *list);
 
 #endif

@@ -36,9 +36,6 @@ rpc_init(void (*log)(const char *line))
     setenv("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384", 1);
     /* Every thread of gRPC's would keep an arena of its own. */
     mallopt(M_ARENA_MAX, 2);
-    /* What is large is a mapping of its own, and goes back to the kernel at once; without
-     * this it would be so only until the first of its size is freed. */
-    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     rpc_accept_prepare();
     log_line = log;
     gpr_set_log_verbosity(GPR_LOG_SEVERITY_ERROR);

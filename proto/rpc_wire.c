@@ -7,8 +7,8 @@
 #include <grpc/slice.h>
 #include <string.h>
 
-void
-rpc_wipe_and_free(void *bytes, size_t len)
+static void
+wipe_and_free(void *bytes, size_t len)
 {
     explicit_bzero(bytes, len);
     free(bytes);
@@ -22,7 +22,7 @@ rpc_pack(const ProtobufCMessage *message)
     if (!bytes)
         return NULL;
     protobuf_c_message_pack(message, bytes);
-    grpc_slice slice = grpc_slice_new_with_len(bytes, len, rpc_wipe_and_free);
+    grpc_slice slice = grpc_slice_new_with_len(bytes, len, wipe_and_free);
     grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
     return buffer;
@@ -72,7 +72,7 @@ unpack(const ProtobufCMessageDescriptor *type, grpc_byte_buffer *buffer,
             code = st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
                                "not a %s message", type->short_name);
     }
-    rpc_wipe_and_free(bytes, len);
+    wipe_and_free(bytes, len);
     if (!code)
         *out = message;
     return code;

@@ -13,10 +13,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-    RPC_ANSWER_MAX = 64 * 1024 * 1024, /* ten thousand nodes are 20 MB */
-};
-
 /* A walk over the fields of one message.  Bytes are borrowed. */
 struct wire {
     const uint8_t *at;
@@ -35,9 +31,6 @@ bool wire_next(struct wire *wire, struct wire_field *out);
  * take the one and cut at the other.  ST_INVALID_ARGUMENT, naming the field. */
 enum st_code rpc_text_check(const ProtobufCMessageDescriptor *type, const void *bytes,
                             size_t len, struct st_err *err);
-
-/* For the bytes of a slice of gRPC's. */
-void rpc_wipe_and_free(void *bytes, size_t len);
 
 /* Packed for sending; the bytes are wiped when gRPC lets go of them.  NULL without
  * memory. */

@@ -210,10 +210,8 @@ door_start(struct door *door, struct rpc_server_config config)
     }
     config.cert = &door->cert;
     config.seed = &door->seed;
-    if (!config.methods) {
-        config.methods = methods;
-        config.method_count = sizeof(methods) / sizeof(*methods);
-    }
+    config.methods = methods;
+    config.method_count = sizeof(methods) / sizeof(*methods);
     config.context = door;
     config.admit = admit;
     assert_ok(rpc_server_start(&config, &door->server, &err));
