@@ -46,7 +46,7 @@ rpc_init(void (*log)(const char *line))
 void
 rpc_shutdown(void)
 {
-    grpc_shutdown();
+    grpc_shutdown_blocking();
 }
 
 void

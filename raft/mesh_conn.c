@@ -304,7 +304,7 @@ static void
 dismiss(struct mesh_conn *conn)
 {
     struct st_err why = {0};
-    (void)st_fail(&why, ST_FAILED_PRECONDITION, "%s", mesh_removed);
+    (void)st_fail(&why, ST_PERMISSION_DENIED, "%s", mesh_removed);
     if (conn->state == MESH_UP)
         mesh_conn_refuse(conn, &why);
     else

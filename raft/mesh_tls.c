@@ -278,7 +278,7 @@ tls_fail(struct mesh_session *session, int status, const char *what, struct st_e
     if (wolfSSL_get_alert_history(session->ssl, &alerts) == WOLFSSL_SUCCESS &&
         alerts.last_rx.code == certificate_revoked) {
         session->dismissed = true;
-        return st_fail(err, ST_FAILED_PRECONDITION, "%s", mesh_removed);
+        return st_fail(err, ST_PERMISSION_DENIED, "%s", mesh_removed);
     }
     wolfSSL_ERR_error_string((unsigned long)error, text);
     return st_fail(err, ST_UNAUTHENTICATED, "%s: %s (%d)", what, text, error);

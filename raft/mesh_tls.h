@@ -31,7 +31,7 @@ enum {
     MESH_CIPHER_MAX = 1024 * 1024, /* bytes that wait in `out` at most */
 };
 
-/* What a member is told, by FAILED_PRECONDITION, whose certificate is on the list. */
+/* What a member is told, by PERMISSION_DENIED, whose certificate is on the list. */
 extern const char mesh_removed[];
 
 struct mesh_session {

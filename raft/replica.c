@@ -222,9 +222,11 @@ free_all(struct replica *replica)
 }
 AUTO_DEFINE(struct replica *, free_allp, free_all)
 
+/* The writer goes first: it may still be waking the loop for what it wrote last. */
 static void
 end_library(struct replica *replica)
 {
+    store_close(TAKE(replica->store));
     wake_free(&replica->wake);
     mesh_free(replica->mesh);
     io_free(&replica->io);

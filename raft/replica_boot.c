@@ -83,9 +83,10 @@ replica_refused(void *arg, uint64_t by, const struct st_err *why)
     struct replica *replica = arg;
     struct st_err err = *why, unwritten = {0};
     const struct store_boot boot = {.number = refused_number};
-    if (err.code != ST_FAILED_PRECONDITION)
+    bool removed = err.code == ST_PERMISSION_DENIED; /* and hears it at each start */
+    if (!removed && err.code != ST_FAILED_PRECONDITION)
         return;
-    if (write_boot(replica, replica->raft.id, &boot, &unwritten))
+    if (!removed && write_boot(replica, replica->raft.id, &boot, &unwritten))
         replica_die(replica, &unwritten);
     (void)st_wrap(&err, "member %llu refuses this one", (unsigned long long)by);
     if (!replica->refused)
