@@ -328,7 +328,7 @@ members_know_of_each_other(void **state)
     group_propose(group, 3, "a");
     for (uint64_t id = 1; id <= 3; id++) {
         unsigned connected = 0;
-        for (int i = 0; i < 1000 && connected < 3; i++) {
+        for (int i = 0; i < 12000 && connected < 3; i++) {
             assert_int_equal(replica_members(group_of(group, id)->replica, members), 3);
             connected = 0;
             for (int j = 0; j < 3; j++)
