@@ -121,8 +121,7 @@ resume(const struct init_config *config, struct state *state, struct replica **o
         return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
                            "%s holds the cluster %s already: start it with run",
                            config->dir, cluster->name);
-    if (self.address.len != config->address.len ||
-        memcmp(self.address.bytes, config->address.bytes, self.address.len) != 0)
+    if (!address_equal(&self.address, &config->address))
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "an init with another address was interrupted in %s: give that "
                        "address again, or remove the folder",

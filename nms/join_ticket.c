@@ -93,13 +93,6 @@ ticket_read(const char *path, struct asking *out, struct st_err *err)
 }
 
 static bool
-is_address(const struct self *self, const struct st_address *address)
-{
-    return self->address.len == address->len &&
-           memcmp(self->address.bytes, address->bytes, address->len) == 0;
-}
-
-static bool
 is_of_ticket(const struct self *self, const struct asking *asking)
 {
     return memcmp(self->ticket, asking->digest, SHA256_LEN) == 0;
@@ -111,7 +104,7 @@ address_check(const struct join_config *config, const struct self *self,
               struct st_err *err)
 {
     char text[ADDRESS_TEXT_MAX];
-    if (is_address(self, &config->address))
+    if (address_equal(&self->address, &config->address))
         return ST_OK;
     address_format(&self->address, text);
     return st_fail(err, ST_FAILED_PRECONDITION,

@@ -142,8 +142,7 @@ same_addresses(const struct node_config *a, const struct node_config *b)
     if (a->address_count != b->address_count)
         return false;
     for (size_t i = 0; i < a->address_count; i++)
-        if (a->addresses[i].len != b->addresses[i].len ||
-            memcmp(a->addresses[i].bytes, b->addresses[i].bytes, a->addresses[i].len))
+        if (!address_equal(&a->addresses[i], &b->addresses[i]))
             return false;
     return true;
 }

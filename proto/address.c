@@ -31,6 +31,12 @@ address_unpack(const ProtobufCBinaryData *wire, struct st_address *out,
     return ST_OK;
 }
 
+bool
+address_equal(const struct st_address *a, const struct st_address *b)
+{
+    return a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
+}
+
 void
 address_format(const struct st_address *address, char out[ADDRESS_TEXT_MAX])
 {

@@ -9,6 +9,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -31,6 +32,8 @@ enum {
 
 /* "192.0.2.1" or "2001:db8::1", no port, no brackets, no zone.  ST_INVALID_ARGUMENT. */
 enum st_code address_parse(const char *text, struct st_address *out, struct st_err *err);
+
+bool address_equal(const struct st_address *a, const struct st_address *b);
 
 /* From the wire: 4 or 16 bytes, else ST_INVALID_ARGUMENT. */
 enum st_code address_unpack(const ProtobufCBinaryData *wire, struct st_address *out,

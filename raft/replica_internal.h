@@ -153,7 +153,10 @@ void replica_list_append(struct request_list *list, struct request_list *more);
 struct request *replica_request_new(enum request_kind kind, const void *command,
                                     size_t len, uint32_t timeout_ms, replica_done done,
                                     void *arg);
-/* Calls back and frees. */
+/* Calls back, once, and keeps it: libraft still has it. */
+void replica_request_answer(struct request *request, const struct st_err *err,
+                            const struct replica_result *result);
+/* Calls back, where nobody did, and frees. */
 void replica_request_end(struct request *request, const struct st_err *err,
                          const struct replica_result *result);
 void replica_list_fail(struct request_list *list, const struct st_err *err);

@@ -77,9 +77,7 @@ answer(struct request *request, const struct replica_result *result)
     if (!request)
         return NULL;
     const struct st_err ok = {0};
-    if (request->done)
-        request->done(request->arg, &ok, result);
-    request->done = NULL;
+    replica_request_answer(request, &ok, result);
     return request->next;
 }
 

@@ -305,10 +305,8 @@ expire(struct change *change, uint64_t now)
     struct st_err err = {0};
     if (!request || !request->done || request->deadline > now)
         return;
-    replica_done done = request->done;
-    request->done = NULL;
     replica_unavailable(&err, "it was not done in time, and goes on");
-    done(request->arg, &err, NULL);
+    replica_request_answer(request, &err, NULL);
 }
 
 void

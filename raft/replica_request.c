@@ -63,13 +63,21 @@ replica_request_new(enum request_kind kind, const void *command, size_t len,
     return request;
 }
 
+void
+replica_request_answer(struct request *request, const struct st_err *err,
+                       const struct replica_result *result)
+{
+    replica_done done = TAKE(request->done);
+    if (done)
+        done(request->arg, err, result);
+}
+
 /* A command may hold half of a disk's key. */
 void
 replica_request_end(struct request *request, const struct st_err *err,
                     const struct replica_result *result)
 {
-    if (request->done)
-        request->done(request->arg, err, result);
+    replica_request_answer(request, err, result);
     explicit_bzero(request->command, request->len);
     free(request);
 }
@@ -87,14 +95,10 @@ replica_list_give_up(struct request_list *list, uint64_t now, const struct st_er
 {
     bool waits = false;
     for (struct request *r = list->first; r; r = r->next) {
-        if (r->deadline > now) {
+        if (r->deadline > now)
             waits |= r->done != NULL;
-            continue;
-        }
-        replica_done done = r->done;
-        r->done = NULL;
-        if (done)
-            done(r->arg, err, NULL);
+        else
+            replica_request_answer(r, err, NULL);
     }
     return waits;
 }

@@ -120,6 +120,15 @@ config_addresses_parse(const char *text, struct context *out, struct st_err *err
     }
 }
 
+bool
+config_has_address(const struct context *context, const struct st_address *address)
+{
+    for (size_t i = 0; i < context->address_count; i++)
+        if (address_equal(&context->addresses[i], address))
+            return true;
+    return false;
+}
+
 void
 config_addresses_format(const struct context *context, char *out, size_t size)
 {

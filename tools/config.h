@@ -51,6 +51,8 @@ void config_addresses_format(const struct context *context, char *out, size_t si
 enum st_code config_addresses_parse(const char *text, struct context *out,
                                     struct st_err *err);
 
+bool config_has_address(const struct context *context, const struct st_address *address);
+
 /* The administrator's certificate and key at the paths of the context.
  * ST_INVALID_ARGUMENT where they are none, or not of each other. */
 enum st_code config_credentials(const struct context *context, struct cert *out_cert,

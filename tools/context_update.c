@@ -14,16 +14,6 @@ is_current(const Api__ListMastersResponse *list)
     return false;
 }
 
-static bool
-has_address(const struct context *context, const struct st_address *address)
-{
-    for (size_t i = 0; i < context->address_count; i++)
-        if (context->addresses[i].len == address->len &&
-            !memcmp(context->addresses[i].bytes, address->bytes, address->len))
-            return true;
-    return false;
-}
-
 /* Everybody who is not leaving, behind those that the context has. */
 static enum st_code
 add_masters(const Api__ListMastersResponse *list, struct context *context,
@@ -35,7 +25,7 @@ add_masters(const Api__ListMastersResponse *list, struct context *context,
         if (code)
             return st_wrap(err, "the answer names no address");
         if (list->masters[i]->state == API__MASTER__STATE__LEAVING ||
-            has_address(context, &address))
+            config_has_address(context, &address))
             continue;
         if (context->address_count == ADDRESSES_MAX)
             return st_fail(err, ST_INTERNAL, "the answer names too many masters");

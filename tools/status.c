@@ -59,16 +59,6 @@ best_of(const struct status *status)
     return best;
 }
 
-static bool
-has_address(const struct context *context, const struct st_address *address)
-{
-    for (size_t i = 0; i < context->address_count; i++)
-        if (context->addresses[i].len == address->len &&
-            !memcmp(context->addresses[i].bytes, address->bytes, address->len))
-            return true;
-    return false;
-}
-
 /* Adds those whom the best one knows of, and the context does not. */
 static void
 learn_others(struct status *status)
@@ -85,7 +75,8 @@ learn_others(struct status *status)
     const Api__ListMastersResponse *list = (const void *)status->list;
     for (size_t i = 0; i < list->n_masters; i++)
         if (!address_unpack(&list->masters[i]->address, &address, NULL) &&
-            context->address_count < ADDRESSES_MAX && !has_address(context, &address))
+            context->address_count < ADDRESSES_MAX &&
+            !config_has_address(context, &address))
             context->addresses[context->address_count++] = address;
 }
 
