@@ -323,6 +323,66 @@ N31_every_bad_ticket_gets_the_same_answer(void **state)
     machine_free(&machine);
 }
 
+struct racer {
+    pthread_t thread;
+    struct guest guest;
+    struct rpc_channel *door; /* its own: of one thread at a time */
+    const uint8_t *secret;
+    enum st_code code;
+};
+
+static void *
+race(void *arg)
+{
+    struct racer *racer = arg;
+    Api__JoinMastersResponse *answer;
+    struct st_err err = {0};
+    racer->code = guest_ask(&racer->guest, racer->door, racer->secret, 32, &answer, &err);
+    if (!racer->code)
+        town_answer_free(answer);
+    return NULL;
+}
+
+/* Through both masters, half of them each. */
+static void
+N31_a_ticket_that_many_machines_use_at_once_makes_one_master(void **state)
+{
+    struct town *town = *state;
+    struct guest second;
+    enum {
+        RACERS = 8
+    };
+    struct racer *racers = calloc(RACERS, sizeof(*racers));
+    uint8_t secret[32];
+    struct st_err err = {0};
+    unsigned won = 0, lost = 0;
+    assert_non_null(racers);
+    settle(town, &second, 1);
+    assert_ok(invite(town->admins, "host", secret, &err));
+    for (unsigned i = 0; i < RACERS; i++) {
+        guest_make(&racers[i].guest, i + 2);
+        racers[i].door = i % 2 ? town_node_channel(town)
+                               : town_channel(town, &second.address,
+                                              rpc_server_port(second.nms->nodes), NULL);
+        racers[i].secret = secret;
+    }
+    for (unsigned i = 0; i < RACERS; i++)
+        assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
+    for (unsigned i = 0; i < RACERS; i++) {
+        pthread_join(racers[i].thread, NULL);
+        won += racers[i].code == ST_OK;
+        lost += racers[i].code == ST_PERMISSION_DENIED;
+        rpc_channel_close(racers[i].door);
+        guest_free(&racers[i].guest);
+    }
+    free(racers);
+    assert_int_equal(won, 1);
+    assert_int_equal(lost, RACERS - 1);
+    assert_int_not_equal(state_in_list(town->admins, 3), -1);
+    assert_int_equal(state_in_list(town->admins, 4), -1);
+    guest_free(&second);
+}
+
 static void
 N50_who_may_only_look_can_list_masters_but_neither_invite_nor_remove(void **state)
 {
@@ -613,6 +673,7 @@ main(void)
             N30_a_host_that_says_strange_things_of_itself_is_refused_and_keeps_its_ticket),
         TOWN_TEST(a_ticket_is_good_at_a_master_that_has_not_heard_of_it_yet),
         TOWN_TEST(N31_every_bad_ticket_gets_the_same_answer),
+        TOWN_TEST(N31_a_ticket_that_many_machines_use_at_once_makes_one_master),
         TOWN_TEST(N50_who_may_only_look_can_list_masters_but_neither_invite_nor_remove),
         TOWN_TEST(an_invitation_that_was_answered_before_has_no_secret_to_tell),
         TOWN_TEST(a_node_is_handed_its_certificate_and_its_adoption_ends_when_it_votes),
