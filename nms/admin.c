@@ -36,6 +36,15 @@ const struct rpc_method admin_methods[] = {
     METHOD("ListMasters", list_masters_request, list_masters_response, list_masters),
     MASTER_METHOD("RemoveMaster", remove_master_request, remove_master_response,
                   remove_master),
+    METHOD("GetPolicy", get_policy_request, get_policy_response, get_policy),
+    METHOD("SetPolicy", set_policy_request, set_policy_response, set_policy),
+    METHOD("TestPolicy", test_policy_request, test_policy_response, test_policy),
+    METHOD("ListPolicyHistory", list_policy_history_request, list_policy_history_response,
+           list_policy_history),
+    METHOD("AddEkCa", add_ek_ca_request, add_ek_ca_response, add_ek_ca),
+    METHOD("ListEkCas", list_ek_cas_request, list_ek_cas_response, list_ek_cas),
+    METHOD("RemoveEkCa", remove_ek_ca_request, remove_ek_ca_response, remove_ek_ca),
+    METHOD("GetNodePcrs", get_node_pcrs_request, get_node_pcrs_response, get_node_pcrs),
     METHOD("GetStatus", get_status_request, get_status_response, status),
 };
 const size_t admin_method_count = sizeof(admin_methods) / sizeof(*admin_methods);
@@ -53,6 +62,14 @@ static const struct {
     {MANAGEMENT "InviteMaster", STATE__ADMIN_ROLE__ADMIN},
     {MANAGEMENT "ListMasters", STATE__ADMIN_ROLE__VIEWER},
     {MANAGEMENT "RemoveMaster", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "GetPolicy", STATE__ADMIN_ROLE__VIEWER},
+    {MANAGEMENT "SetPolicy", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "TestPolicy", STATE__ADMIN_ROLE__VIEWER},
+    {MANAGEMENT "ListPolicyHistory", STATE__ADMIN_ROLE__VIEWER},
+    {MANAGEMENT "AddEkCa", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "ListEkCas", STATE__ADMIN_ROLE__VIEWER},
+    {MANAGEMENT "RemoveEkCa", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "GetNodePcrs", STATE__ADMIN_ROLE__VIEWER},
     {MANAGEMENT "GetStatus", STATE__ADMIN_ROLE__VIEWER},
     {"/grpc.health.v1.Health/Check", STATE__ADMIN_ROLE__VIEWER},
     {"/grpc.health.v1.Health/Watch", STATE__ADMIN_ROLE__VIEWER},
@@ -108,7 +125,6 @@ admin_admit(void *context, const char *path, const void *client_cert,
 struct admin_pending *
 admin_pending_new(struct rpc_call *call, const char *name)
 {
-    uint8_t fingerprint[SHA256_LEN];
     size_t len;
     struct admin_pending *pending = calloc(1, sizeof(*pending));
     if (!pending) {
@@ -121,8 +137,8 @@ admin_pending_new(struct rpc_call *call, const char *name)
     pending->call = rpc_call_hold(call);
     strncpy(pending->name, name, sizeof(pending->name) - 1);
     const void *cert = rpc_call_client_cert(call, &len);
-    cert_fingerprint(cert, len, fingerprint);
-    digest_hex(fingerprint, pending->who);
+    cert_fingerprint(cert, len, pending->fingerprint);
+    digest_hex(pending->fingerprint, pending->who);
     return pending;
 }
 
@@ -131,6 +147,7 @@ admin_pending_free(struct admin_pending *pending)
 {
     secret_wipe(&pending->secret);
     rpc_call_release(pending->call);
+    free(pending->text);
     free(pending);
 }
 

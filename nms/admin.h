@@ -30,12 +30,16 @@ struct admin_pending {
     struct rpc_call *call;        /* held */
     char name[NAME_MAX_LEN + 1];  /* of the node, enrolment, master, for the log */
     char who[2 * SHA256_LEN + 1]; /* fingerprint of the administrator */
-    struct secret secret;         /* of a new enrolment */
+    uint8_t fingerprint[SHA256_LEN];
+    struct secret secret; /* of a new enrolment */
     uint8_t secret_hash[SHA256_LEN];
     uint32_t uses;
     int64_t expires_at;
-    uint64_t member_id; /* of a master that is removed */
-    unsigned tries;     /* of a master that is adopted */
+    uint64_t member_id;         /* of a master that is removed */
+    unsigned tries;             /* of a master that is adopted */
+    uint64_t version;           /* of a policy */
+    char *text;                 /* a policy to test; malloc'ed, or NULL */
+    uint8_t sha256[SHA256_LEN]; /* of a CA that is added */
 };
 /* NULL after the call was ended for want of memory. */
 struct admin_pending *admin_pending_new(struct rpc_call *call, const char *name);
@@ -73,6 +77,22 @@ void admin_handle_invite_master(struct rpc_call *call, enum rpc_event what,
 void admin_handle_list_masters(struct rpc_call *call, enum rpc_event what,
                                const ProtobufCMessage *message);
 void admin_handle_remove_master(struct rpc_call *call, enum rpc_event what,
+                                const ProtobufCMessage *message);
+void admin_handle_get_policy(struct rpc_call *call, enum rpc_event what,
+                             const ProtobufCMessage *message);
+void admin_handle_set_policy(struct rpc_call *call, enum rpc_event what,
+                             const ProtobufCMessage *message);
+void admin_handle_test_policy(struct rpc_call *call, enum rpc_event what,
+                              const ProtobufCMessage *message);
+void admin_handle_list_policy_history(struct rpc_call *call, enum rpc_event what,
+                                      const ProtobufCMessage *message);
+void admin_handle_add_ek_ca(struct rpc_call *call, enum rpc_event what,
+                            const ProtobufCMessage *message);
+void admin_handle_list_ek_cas(struct rpc_call *call, enum rpc_event what,
+                              const ProtobufCMessage *message);
+void admin_handle_remove_ek_ca(struct rpc_call *call, enum rpc_event what,
+                               const ProtobufCMessage *message);
+void admin_handle_get_node_pcrs(struct rpc_call *call, enum rpc_event what,
                                 const ProtobufCMessage *message);
 void admin_handle_status(struct rpc_call *call, enum rpc_event what,
                          const ProtobufCMessage *message);

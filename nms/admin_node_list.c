@@ -76,6 +76,25 @@ state_of(const State__Node *node)
     return API__NODE__STATE__UNININITALIZED;
 }
 
+static Api__Node__Evidence
+evidence_of(const State__Node *node)
+{
+    switch (node->evidence) {
+    case STATE__EVIDENCE__NOTHING:
+        return API__NODE__EVIDENCE__NOTHING;
+    case STATE__EVIDENCE__CERTIFICATE:
+        return API__NODE__EVIDENCE__CERTIFICATE;
+    case STATE__EVIDENCE__CHAIN:
+        return API__NODE__EVIDENCE__CHAIN;
+    case STATE__EVIDENCE__LISTED:
+        return API__NODE__EVIDENCE__LISTED;
+    case STATE__EVIDENCE__UNJUDGED:
+    case _STATE__EVIDENCE_IS_INT_SIZE:
+        break;
+    }
+    return API__NODE__EVIDENCE__UNJUDGED;
+}
+
 /* Everything but the half of the disk key (N47). */
 static bool
 node_copy(Api__Node *out, const State__Node *node, int64_t seen,
@@ -90,6 +109,7 @@ node_copy(Api__Node *out, const State__Node *node, int64_t seen,
     out->state = state_of(node);
     out->enrolled_at = node->enrolled_at;
     out->last_unlock_at = seen;
+    out->evidence = evidence_of(node);
     if (!REFUSES(0x47a, true) &&
         !bytes_copy(&out->global_unlock_key, &node->global_unlock_key))
         return false;

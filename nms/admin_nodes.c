@@ -41,12 +41,24 @@ add_check(const Api__AddNodeRequest *request, struct st_err *err)
                        (int)request->role);
 }
 
+/* A CA that was added since the node enrolled counts.  UNJUDGED for an unknown node,
+ * which the machine refuses. */
+static State__Evidence
+evidence_now(struct nms *nms, const char *node_id)
+{
+    AUTO(state_node_freep) State__Node *node = NULL;
+    return state_node(nms->state, node_id, &node, NULL)
+               ? STATE__EVIDENCE__UNJUDGED
+               : state_find_evidence(nms->state, node);
+}
+
 static void
 worker_propose(struct admin_pending *pending)
 {
     State__Adopt adopt = STATE__ADOPT__INIT;
     adopt.node_id = pending->name;
     adopt.role = STATE__ROLE__WORKER;
+    adopt.evidence = evidence_now(pending->nms, pending->name);
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_ADOPT;
     command.adopt = &adopt;
@@ -90,6 +102,7 @@ master_propose(struct admin_pending *pending)
     State__AdoptMaster adopt_master = STATE__ADOPT_MASTER__INIT;
     adopt_master.node_id = pending->name;
     adopt_master.member = &member;
+    adopt_master.evidence = evidence_now(pending->nms, pending->name);
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_ADOPT_MASTER;
     command.adopt_master = &adopt_master;

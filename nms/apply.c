@@ -38,6 +38,12 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_remove_master(applying, command->remove_master, err);
     case STATE__COMMAND__CHANGE_MEMBER_GONE:
         return apply_member_gone(applying, command->member_gone, err);
+    case STATE__COMMAND__CHANGE_SET_POLICY:
+        return apply_set_policy(applying, command->set_policy, err);
+    case STATE__COMMAND__CHANGE_ADD_EK_CA:
+        return apply_add_ek_ca(applying, command->add_ek_ca, err);
+    case STATE__COMMAND__CHANGE_REMOVE_EK_CA:
+        return apply_remove_ek_ca(applying, command->remove_ek_ca, err);
     case STATE__COMMAND__CHANGE__NOT_SET:
     case _STATE__COMMAND__CHANGE__CASE_IS_INT_SIZE:
         break;

@@ -63,7 +63,8 @@ enrol_judge(const struct state *state, const State__Node *node, int64_t now,
         return ST_OK;
     }
     struct record *enrolment = enrolment_of_secret(state, &node->secret_hash);
-    if ((code = secret_judge(enrolment, now, err)))
+    if ((code = secret_judge(enrolment, now, err)) ||
+        REFUSES(0x24f0, (code = policy_judge_evidence(state->policy, node, err))))
         return code;
     if (REFUSES(0x29a, same_id))
         return st_fail_for(err, ST_ALREADY_EXISTS, ST_REASON_EXISTS,
@@ -83,9 +84,21 @@ enrol_check(const State__Node *node, struct st_err *err)
 {
     if (!node || node->global_unlock_key.len != UNLOCK_KEY_LEN ||
         node->ak_public.len == 0 || node->ek_pubkey.len == 0 || node->id_cert.len == 0 ||
-        node->secret_hash.len != SHA256_LEN)
+        node->secret_hash.len != SHA256_LEN ||
+        (node->pcrs.len != 0 && node->pcrs.len != sizeof(struct tpm_pcrs)))
         return st_fail(err, ST_INVALID_ARGUMENT, "a node without all its parts");
     return node_id_check(node->node_id, err);
+}
+
+/* Who enrols with an enrolment that the policy names needs nobody's yes, where nothing
+ * else is to be said against him. */
+static State__Role
+first_role(const struct policy *policy, const State__Node *node)
+{
+    return policy_adopts(policy, node->enrolment) &&
+                   !policy_judge_node(policy, node, NULL)
+               ? STATE__ROLE__WORKER
+               : STATE__ROLE__REGISTERED;
 }
 
 enum st_code
@@ -107,7 +120,10 @@ apply_enrol(struct applying *applying, const State__Enrol *enrol, struct st_err 
     char *no_name = node->enrolment;
     node->enrolment = enrolment->name;
     node->enrolled_at = applying->now;
-    node->role = STATE__ROLE__REGISTERED;
+    if (node->evidence != STATE__EVIDENCE__CHAIN &&
+        policy_lists(applying->state->policy, &node->ek_pubkey))
+        node->evidence = STATE__EVIDENCE__LISTED;
+    node->role = first_role(applying->state->policy, node);
     key_of_node(node->node_id, key);
     applying_put(applying, key, ek_hash, &node->base);
     node->enrolment = no_name;
@@ -134,6 +150,26 @@ node_find(const struct applying *applying, const char *id, char key[STATE_KEY_MA
     return ST_OK;
 }
 
+/* By the policy as it is, and the CAs that the proposer knew. */
+static enum st_code
+adoption_judge(const struct applying *applying, State__Node *node,
+               State__Evidence evidence, struct st_err *err)
+{
+    const struct policy *policy = applying->state->policy;
+    struct st_err why = {0};
+    if (node->role != STATE__ROLE__REGISTERED)
+        return ST_OK;
+    if (evidence != STATE__EVIDENCE__UNJUDGED)
+        node->evidence = evidence;
+    if (node->evidence != STATE__EVIDENCE__CHAIN &&
+        policy_lists(policy, &node->ek_pubkey))
+        node->evidence = STATE__EVIDENCE__LISTED;
+    if (REFUSES(0x12d, policy_judge_node(policy, node, &why)))
+        return st_fail_for(err, ST_FAILED_PRECONDITION, ST_REASON_REFUSED,
+                           "the policy refuses %s: %s", node->node_id, why.text);
+    return ST_OK;
+}
+
 enum st_code
 apply_adopt(struct applying *applying, const State__Adopt *adopt, struct st_err *err)
 {
@@ -148,8 +184,10 @@ apply_adopt(struct applying *applying, const State__Adopt *adopt, struct st_err 
     memcpy(alias, record->alias, sizeof(alias));
     State__Node *node = record_unpack(record, &state__node__descriptor);
     if (node->role == STATE__ROLE__REGISTERED) {
+        code = adoption_judge(applying, node, adopt->evidence, err);
         node->role = adopt->role;
-        applying_put(applying, key, alias, &node->base);
+        if (!code)
+            applying_put(applying, key, alias, &node->base);
     } else if (node->role != adopt->role) {
         code = st_fail(err, ST_FAILED_PRECONDITION, "%s is adopted with another role",
                        adopt->node_id);
@@ -181,7 +219,8 @@ apply_adopt_master(struct applying *applying, const State__AdoptMaster *adopt_ma
         made.address = node->address;
         made.node_id = node->node_id;
         made.name = node->node_id;
-        code = member_admit(applying, &made, err);
+        if (!(code = adoption_judge(applying, node, adopt_master->evidence, err)))
+            code = member_admit(applying, &made, err);
         node->role = STATE__ROLE__MASTER;
         if (!code)
             applying_put(applying, key, alias, &node->base);

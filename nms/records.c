@@ -11,6 +11,8 @@ record_free(struct record *record)
 {
     if (!record)
         return;
+    for (int i = 0; i < BOOT_KINDS; i++)
+        free(record->boots[i]);
     explicit_bzero(record, malloc_usable_size(record));
     free(record);
 }
@@ -162,6 +164,8 @@ records_put(struct records *records, const char *key,
         return st_fail(err, ST_ALREADY_EXISTS, "%s and another record are alike", key);
     if (old) {
         record->seen = old->seen;
+        memcpy(record->boots, old->boots, sizeof(record->boots));
+        memset(old->boots, 0, sizeof(old->boots));
         alias_forget(records, old);
         record_free(old);
         keys->at[place] = record;

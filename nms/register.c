@@ -36,6 +36,7 @@ struct enrolling {
     uint8_t *ek_cert; /* malloc'ed; NULL: none */
     size_t ek_cert_len;
     struct secret credential; /* the challenge's answer */
+    struct tpm_pcrs pcrs;     /* as quoted */
     uint8_t nonce[NONCE_LEN];
 };
 
@@ -167,6 +168,7 @@ step_proof(struct rpc_call *call, const Api__TPM2AttestResponse *response,
                                                enrolling->ak.public_len, &evidence,
                                                enrolling->nonce, &pcrs, &clock, err))))
         return code;
+    enrolling->pcrs = pcrs;
     enrolling->stage = AWAIT_INFO;
     return ST_OK;
 }
@@ -314,6 +316,8 @@ node_fill(const struct enrolling *enrolling, const Api__NewNodeInfo *info, char 
     out->ek_cert.len = enrolling->ek_cert_len;
     out->secret_hash.data = secret_hash;
     out->secret_hash.len = SHA256_LEN;
+    out->pcrs.data = (uint8_t *)enrolling->pcrs.digest;
+    out->pcrs.len = sizeof(enrolling->pcrs.digest);
 }
 
 static State__Node *
@@ -367,6 +371,7 @@ step_info(struct rpc_call *call, const Api__NewNodeInfo *info,
     if ((code = digest_enrolment_secret(secret->data, secret->len, secret_hash, err)))
         return code;
     node_fill(enrolling, info, id, secret_hash, &node);
+    node.evidence = state_find_evidence(nms->state, &node);
     return node_propose(call, &node, err);
 }
 

@@ -7,38 +7,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The lock for reading or writing, until the scope ends. */
-static void
-unlock(pthread_rwlock_t **lock)
+void
+state_unlock(pthread_rwlock_t **lock)
 {
     pthread_rwlock_unlock(*lock);
 }
-static pthread_rwlock_t *
-lock_read(struct state *state)
+
+pthread_rwlock_t *
+state_lock_read(struct state *state)
 {
     pthread_rwlock_rdlock(&state->lock);
     return &state->lock;
 }
-static pthread_rwlock_t *
-lock_write(struct state *state)
+
+pthread_rwlock_t *
+state_lock_write(struct state *state)
 {
     pthread_rwlock_wrlock(&state->lock);
     return &state->lock;
 }
-#define READING(state)                                                                   \
-    AUTO(unlock) __attribute__((unused)) pthread_rwlock_t *reading_ = lock_read(state)
-#define WRITING(state)                                                                   \
-    AUTO(unlock) __attribute__((unused)) pthread_rwlock_t *writing_ = lock_write(state)
 
 enum st_code
 state_new(struct state **out, struct st_err *err)
 {
-    struct state *state = calloc(1, sizeof(*state));
-    if (!state || pthread_rwlock_init(&state->lock, NULL)) {
-        free(state);
+    AUTO(st_freep) struct state *state = calloc(1, sizeof(*state));
+    if (!state || pthread_rwlock_init(&state->lock, NULL) ||
+        pthread_mutex_init(&state->boots_lock, NULL))
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the state");
-    }
-    *out = state;
+    enum st_code code = state_reset_policy(state, err);
+    if (code)
+        return code;
+    *out = TAKE(state);
     return ST_OK;
 }
 
@@ -48,7 +47,9 @@ state_free(struct state *state)
     if (!state)
         return;
     records_clear(&state->records);
+    policy_free(state->policy);
     pthread_rwlock_destroy(&state->lock);
+    pthread_mutex_destroy(&state->boots_lock);
     free(state);
 }
 
@@ -60,6 +61,20 @@ machine_reset(void *self)
     struct state *state = self;
     pthread_rwlock_wrlock(&state->lock);
     records_clear(&state->records);
+    if (state_reset_policy(state, NULL))
+        state_die("no memory");
+}
+
+static enum st_code
+load_policy(struct state *state, const char *key, struct st_err *err)
+{
+    if (strncmp(key, "policy/", 7) != 0)
+        return ST_OK;
+    State__Policy *policy =
+        record_unpack(records_find(&state->records, key), &state__policy__descriptor);
+    enum st_code code = state_take_policy(state, policy, err);
+    record_free_unpacked(policy);
+    return code;
 }
 
 static enum st_code
@@ -80,7 +95,7 @@ machine_load(void *self, const void *key, size_t key_len, const void *value,
     code = records_put(&state->records, text, alias, value, value_len, err);
     if (code == ST_ALREADY_EXISTS)
         return st_fail(err, ST_DATA_LOSS, "record %s: another one is like it", text);
-    return code;
+    return code ? code : load_policy(state, text, err);
 }
 
 static void
@@ -229,12 +244,9 @@ state_admin_role(struct state *state, const uint8_t fingerprint[SHA256_LEN])
     return role;
 }
 
-typedef enum st_code (*each_fn)(void *arg, const void *message,
-                                const struct record *record, struct st_err *err);
-
-static enum st_code
+enum st_code
 state_each(struct state *state, const char *prefix,
-           const ProtobufCMessageDescriptor *type, each_fn each, void *arg,
+           const ProtobufCMessageDescriptor *type, state_each_fn each, void *arg,
            struct st_err *err)
 {
     READING(state);
@@ -393,6 +405,41 @@ state_node_seen(struct state *state, const char *id, int64_t now)
     struct record *record = records_find(&state->records, key);
     if (record)
         __atomic_store_n(&record->seen, now, __ATOMIC_RELAXED);
+}
+
+void
+state_node_booted(struct state *state, const char *id, enum record_boot kind,
+                  const struct state_boot *boot)
+{
+    char key[STATE_KEY_MAX];
+    key_of_node(id, key);
+    READING(state);
+    struct record *record = records_find(&state->records, key);
+    if (!record)
+        return;
+    pthread_mutex_lock(&state->boots_lock);
+    if (!record->boots[kind])
+        record->boots[kind] = malloc(sizeof(*boot)); /* without memory it is not shown */
+    if (record->boots[kind])
+        *record->boots[kind] = *boot;
+    pthread_mutex_unlock(&state->boots_lock);
+}
+
+void
+state_node_boots(struct state *state, const char *id, struct state_boot out[BOOT_KINDS])
+{
+    char key[STATE_KEY_MAX];
+    key_of_node(id, key);
+    memset(out, 0, BOOT_KINDS * sizeof(*out));
+    READING(state);
+    const struct record *record = records_find(&state->records, key);
+    if (!record)
+        return;
+    pthread_mutex_lock(&state->boots_lock);
+    for (int i = 0; i < BOOT_KINDS; i++)
+        if (record->boots[i])
+            out[i] = *record->boots[i];
+    pthread_mutex_unlock(&state->boots_lock);
 }
 
 enum st_code

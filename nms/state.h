@@ -9,6 +9,8 @@
 #ifndef NMS_STATE_H
 #define NMS_STATE_H
 
+#include "nms/policy.h"
+#include "nms/records.h"
 #include "nms/state.pb-c.h"
 #include "proto/address.h"
 #include "proto/ident.h"
@@ -31,6 +33,8 @@ enum {
     ENROLMENT_USES_MAX = 10000,
     ENROLMENT_EXPIRES_MAX_S = 366 * 24 * 3600,
     TICKET_EXPIRES_MAX_S = 7 * 24 * 3600,
+    STATE_POLICIES_KEPT = 32,
+    STATE_EK_CAS_MAX = 256,
 };
 
 struct state;
@@ -110,6 +114,39 @@ enum st_code state_join_check(struct state *state, const ProtobufCBinaryData *se
 /* When the node was last given its key by this master; forgotten at restart. */
 void state_node_seen(struct state *state, const char *id, int64_t now);
 
+/* What it had booted then, or when it was last refused for it. */
+struct state_boot {
+    int64_t at; /* 0: never */
+    struct tpm_pcrs pcrs;
+};
+void state_node_booted(struct state *state, const char *id, enum record_boot kind,
+                       const struct state_boot *boot);
+void state_node_boots(struct state *state, const char *id,
+                      struct state_boot out[BOOT_KINDS]);
+
+/* ---- the policy, state_policy.c ---- */
+
+/* A version that is kept, or 0 for the one in force; where nobody set one yet, that is
+ * the default, version 0.  ST_NOT_FOUND. */
+enum st_code state_policy(struct state *state, uint64_t version, State__Policy **out,
+                          struct st_err *err);
+uint64_t state_policy_version(struct state *state);
+/* The oldest first; nothing where nobody set one yet. */
+enum st_code state_each_policy(struct state *state,
+                               enum st_code (*each)(void *arg,
+                                                    const State__Policy *policy,
+                                                    struct st_err *err),
+                               void *arg, struct st_err *err);
+/* policy_judge_boot() by the one in force. */
+enum st_code state_judge_boot(struct state *state, const char *node_id,
+                              const struct tpm_pcrs *pcrs, struct st_err *err);
+/* What speaks for the EK of this node, by its certificate and the CAs that are known. */
+State__Evidence state_find_evidence(struct state *state, const State__Node *node);
+enum st_code state_each_ek_ca(struct state *state,
+                              enum st_code (*each)(void *arg, const State__EkCa *ca,
+                                                   struct st_err *err),
+                              void *arg, struct st_err *err);
+
 /* SHA-256 over all records: equal on masters that applied the same commands. */
 enum st_code state_digest(struct state *state, uint8_t out[SHA256_LEN],
                           struct st_err *err);
@@ -118,9 +155,11 @@ void state_cluster_free(State__Cluster *cluster);
 void state_node_free(State__Node *node);
 void state_enrolment_free(State__Enrolment *enrolment);
 void state_member_free(State__Member *member);
+void state_policy_free(State__Policy *policy);
 AUTO_DEFINE(State__Cluster *, state_cluster_freep, state_cluster_free)
 AUTO_DEFINE(State__Node *, state_node_freep, state_node_free)
 AUTO_DEFINE(State__Enrolment *, state_enrolment_freep, state_enrolment_free)
 AUTO_DEFINE(State__Member *, state_member_freep, state_member_free)
+AUTO_DEFINE(State__Policy *, state_policy_freep, state_policy_free)
 
 #endif

@@ -10,8 +10,11 @@
 #include <pthread.h>
 
 struct state {
-    pthread_rwlock_t lock; /* guards records */
+    pthread_rwlock_t lock; /* guards records and policy */
     struct records records;
+    struct policy *policy; /* the one in force, read; never NULL */
+    uint64_t policy_version;
+    pthread_mutex_t boots_lock; /* guards record->boots, inside lock */
     /* Set before the first command, called by the replica's thread. */
     void (*members_changed)(void *arg);
     void *members_changed_arg;
@@ -34,13 +37,43 @@ void key_of_admin(const uint8_t fingerprint[SHA256_LEN], char out[STATE_KEY_MAX]
 void key_of_enrolment(const char *name, char out[STATE_KEY_MAX]);
 void key_of_ticket(const char *name, char out[STATE_KEY_MAX]);
 void key_of_node(const char *id, char out[STATE_KEY_MAX]);
+void key_of_policy(uint64_t version, char out[STATE_KEY_MAX]);
+void key_of_ek_ca(const uint8_t sha256[SHA256_LEN], char out[STATE_KEY_MAX]);
 void key_of_request(uint64_t index, char out[STATE_KEY_MAX]);
+
+/* The lock for reading or writing, until the scope ends. */
+pthread_rwlock_t *state_lock_read(struct state *state);
+pthread_rwlock_t *state_lock_write(struct state *state);
+void state_unlock(pthread_rwlock_t **lock);
+#define READING(state)                                                                   \
+    AUTO(state_unlock)                                                                   \
+    __attribute__((unused)) pthread_rwlock_t *reading_ = state_lock_read(state)
+#define WRITING(state)                                                                   \
+    AUTO(state_unlock)                                                                   \
+    __attribute__((unused)) pthread_rwlock_t *writing_ = state_lock_write(state)
+
+/* All records of a kind, each for as long as `each` runs; with the lock for reading. */
+typedef enum st_code (*state_each_fn)(void *arg, const void *message,
+                                      const struct record *record, struct st_err *err);
+enum st_code state_each(struct state *state, const char *prefix,
+                        const ProtobufCMessageDescriptor *type, state_each_fn each,
+                        void *arg, struct st_err *err);
+
+/* The policy of this record is in force from now on, where it is the newest.
+ * ST_DATA_LOSS. */
+enum st_code state_take_policy(struct state *state, const State__Policy *policy,
+                               struct st_err *err);
+/* As before the first one was set. */
+enum st_code state_reset_policy(struct state *state, struct st_err *err);
 
 /* Wipes what it frees, and ends the process where memory ends: masters that answered
  * differently because one had no memory would not be one cluster any more. */
 extern ProtobufCAllocator state_allocator;
 /* Rather than to be of another mind than the other members. */
 _Noreturn void state_die(const char *sentence);
+
+/* Ends the process with this sentence, by the same reason. */
+void state_die(const char *sentence) __attribute__((noreturn));
 
 /* Never NULL: a record was checked when it came in. */
 void *record_unpack(const struct record *record, const ProtobufCMessageDescriptor *type);
@@ -105,6 +138,13 @@ enum st_code apply_remove_master(struct applying *applying,
                                  struct st_err *err);
 enum st_code apply_member_gone(struct applying *applying,
                                const State__MemberGone *member_gone, struct st_err *err);
+enum st_code apply_set_policy(struct applying *applying,
+                              const State__SetPolicy *set_policy, struct st_err *err);
+enum st_code apply_add_ek_ca(struct applying *applying, const State__AddEkCa *add_ek_ca,
+                             struct st_err *err);
+enum st_code apply_remove_ek_ca(struct applying *applying,
+                                const State__RemoveEkCa *remove_ek_ca,
+                                struct st_err *err);
 /* The whole of Command, with its request id. */
 void apply_command(struct applying *applying, const void *bytes, size_t len,
                    struct replica_result *result);

@@ -2,6 +2,7 @@
  * believed when it comes back from the disk. */
 #include "nms/digest.h"
 #include "nms/state_internal.h"
+#include "proto/cert.h"
 #include "proto/secret.h"
 
 #include <inttypes.h>
@@ -39,6 +40,20 @@ void
 key_of_node(const char *id, char out[STATE_KEY_MAX])
 {
     snprintf(out, STATE_KEY_MAX, "node/%s", id);
+}
+
+void
+key_of_policy(uint64_t version, char out[STATE_KEY_MAX])
+{
+    snprintf(out, STATE_KEY_MAX, "policy/%016" PRIx64, version);
+}
+
+void
+key_of_ek_ca(const uint8_t sha256[SHA256_LEN], char out[STATE_KEY_MAX])
+{
+    char hex[SHA256_HEX_LEN + 1];
+    digest_hex(sha256, hex);
+    snprintf(out, STATE_KEY_MAX, "ek-ca/%s", hex);
 }
 
 void
@@ -154,9 +169,36 @@ is_node(const char *key, const void *message, uint8_t *alias)
     if (node_id_check(node->node_id, NULL) ||
         node->global_unlock_key.len != UNLOCK_KEY_LEN || node->ak_public.len == 0 ||
         node->ek_pubkey.len == 0 || node->secret_hash.len != SHA256_LEN ||
+        (node->pcrs.len != 0 && node->pcrs.len != sizeof(struct tpm_pcrs)) ||
         digest_labelled("EK", node->ek_pubkey.data, node->ek_pubkey.len, alias, NULL))
         return false;
     key_of_node(node->node_id, own);
+    return strcmp(key, own) == 0;
+}
+
+/* What the text says is read where it comes into force. */
+static bool
+is_policy(const char *key, const void *message, uint8_t *alias)
+{
+    (void)alias;
+    const State__Policy *policy = message;
+    char own[STATE_KEY_MAX];
+    key_of_policy(policy->version, own);
+    return strcmp(key, own) == 0 && policy->version > 0 &&
+           strlen(policy->text) <= POLICY_TEXT_MAX;
+}
+
+static bool
+is_ek_ca(const char *key, const void *message, uint8_t *alias)
+{
+    (void)alias;
+    const State__EkCa *ca = message;
+    uint8_t sha256[SHA256_LEN];
+    char own[STATE_KEY_MAX];
+    if (ca->cert.len == 0 || ca->cert.len > CERT_MAX_LEN)
+        return false;
+    cert_fingerprint(ca->cert.data, ca->cert.len, sha256);
+    key_of_ek_ca(sha256, own);
     return strcmp(key, own) == 0;
 }
 
@@ -182,6 +224,8 @@ static const struct record_kind {
     {"enrolment/", &state__enrolment__descriptor, is_enrolment},
     {"ticket/", &state__ticket__descriptor, is_ticket},
     {"node/", &state__node__descriptor, is_node},
+    {"policy/", &state__policy__descriptor, is_policy},
+    {"ek-ca/", &state__ek_ca__descriptor, is_ek_ca},
     {"request/", &state__request__descriptor, is_request},
 };
 

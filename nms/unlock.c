@@ -2,7 +2,7 @@
  *
  *   OPEN --nonce--> AWAIT_REQUEST --unlock_request--> AWAIT_BARRIER --key or refused
  *                                 quote by the AK in the   the record again, as of now,
- *                                 record, over this nonce  also for a refusal
+ *                                 record, over this nonce  also for a refusal; the policy
  *
  * Whether a node exists is not for strangers: an unknown id is judged against a key that
  * nobody holds, and is refused with the same words after the same work.
@@ -56,6 +56,7 @@ struct releasing {
     char node[NODE_ID_LEN + 1];
     size_t ak_len;
     uint8_t ak[TPM_PUBLIC_MAX]; /* the AK that the quote was judged by */
+    struct state_boot boot;     /* what was quoted */
     struct st_err judgement;    /* code 0: a good proof */
 };
 
@@ -110,7 +111,7 @@ proof_check(struct nms *nms, const struct unlocking *unlocking,
             const Api__TPM2UnlockRequest *request, struct releasing *out,
             struct st_err *err)
 {
-    struct tpm_pcrs pcrs;
+    struct tpm_pcrs *pcrs = &out->boot.pcrs;
     struct tpm_clock clock;
     const struct tpm_quote_evidence evidence = {
         .quote = request->quote.data,
@@ -122,10 +123,10 @@ proof_check(struct nms *nms, const struct unlocking *unlocking,
     if ((code = node_id_check(request->node_id, err)))
         return code;
     strcpy(out->node, request->node_id);
-    if ((code = pcrs_unpack(request->n_pcrs, request->pcrs, &pcrs, err)))
+    if ((code = pcrs_unpack(request->n_pcrs, request->pcrs, pcrs, err)))
         return code;
     const bool known = ak_find(nms, request->node_id, out);
-    code = tpm_quote_check(out->ak, out->ak_len, &evidence, unlocking->nonce, &pcrs,
+    code = tpm_quote_check(out->ak, out->ak_len, &evidence, unlocking->nonce, pcrs,
                            &clock, err);
     if (code == ST_INVALID_ARGUMENT)
         return code;
@@ -169,6 +170,18 @@ refuse_again(const struct releasing *releasing, struct st_err *err)
     return err->code;
 }
 
+/* By the policy as it is now.  What is refused is kept for the operator's eyes. */
+static enum st_code
+boot_judge(const struct releasing *releasing, struct st_err *err)
+{
+    struct state *state = releasing->nms->state;
+    struct state_boot boot = releasing->boot;
+    boot.at = nms_now();
+    enum st_code code = state_judge_boot(state, releasing->node, &boot.pcrs, err);
+    state_node_booted(state, releasing->node, code ? BOOT_REFUSED : BOOT_ACCEPTED, &boot);
+    return REFUSES(0x12e, code) ? code : ST_OK;
+}
+
 /* After the barrier: the record as it is now, which need not be the one that the quote
  * was judged by. */
 static enum st_code
@@ -186,6 +199,9 @@ release(struct releasing *releasing, struct st_err *err)
     if (REFUSES(0x40b, node->role == STATE__ROLE__REGISTERED))
         return st_fail_for(err, ST_FAILED_PRECONDITION, ST_REASON_NOT_ADOPTED,
                            "the node is enrolled, but not adopted");
+    enum st_code code = boot_judge(releasing, err);
+    if (code)
+        return code;
     key_send(releasing, node);
     state_node_seen(releasing->nms->state, releasing->node, nms_now());
     return ST_OK;

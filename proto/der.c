@@ -136,8 +136,10 @@ read_tbs(struct der tbs, struct der_certificate *out, struct der *out_algorithm)
         !der_read_whole(&content, DER_SEQUENCE, &out->spki))
         return false;
     /* issuerUniqueID and subjectUniqueID, which nobody uses, are refused. */
+    out->extensions = (struct der){0};
     return content.len == 0 ||
-           (der_read(&content, DER_CONTEXT_0 + 3, &rest) && content.len == 0);
+           (der_read(&content, DER_CONTEXT_0 + 3, &rest) && content.len == 0 &&
+            der_read(&rest, DER_SEQUENCE, &out->extensions) && rest.len == 0);
 }
 
 bool
@@ -154,6 +156,35 @@ der_certificate(const void *bytes, size_t len, struct der_certificate *out)
         return false;
     *out = certificate;
     return true;
+}
+
+static bool
+read_extension(struct der *in, struct der *out_oid, struct der *out_value)
+{
+    struct der content, critical;
+    return der_read(in, DER_SEQUENCE, &content) && der_read(&content, DER_OID, out_oid) &&
+           (!der_next_is(&content, DER_BOOLEAN) ||
+            der_read(&content, DER_BOOLEAN, &critical)) &&
+           der_read(&content, DER_OCTET_STRING, out_value) && content.len == 0;
+}
+
+bool
+der_extension(const struct der_certificate *certificate, const void *oid, size_t len,
+              struct der *out)
+{
+    struct der in = certificate->extensions, found, value;
+    bool seen = false;
+    while (in.len > 0) {
+        if (!read_extension(&in, &found, &value))
+            return false;
+        if (!der_equal(&found, oid, len))
+            continue;
+        if (seen)
+            return false;
+        seen = true;
+        *out = value;
+    }
+    return seen;
 }
 
 void

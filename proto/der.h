@@ -57,9 +57,14 @@ struct der_certificate {
     struct der issuer;    /* with header, as are subject and spki */
     struct der subject;
     struct der spki;
+    struct der extensions; /* Extension after Extension; empty where there are none */
 };
 /* One v3 certificate and no byte more.  The signature is not checked. */
 bool der_certificate(const void *bytes, size_t len, struct der_certificate *out);
+/* The value of the extension with this OID (its content): what is in the OCTET STRING.
+ * False where there is none, or where it is there twice. */
+bool der_extension(const struct der_certificate *certificate, const void *oid, size_t len,
+                   struct der *out);
 
 struct der_writer {
     uint8_t *start;

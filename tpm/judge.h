@@ -30,6 +30,7 @@ enum {
     TPM_SIGNATURE_MAX = 600,       /* TPMT_SIGNATURE, or 256 bare bytes */
     TPM_ID_OBJECT_MAX = 128,       /* TPMS_ID_OBJECT */
     TPM_ENCRYPTED_SECRET_MAX = 512,
+    TPM_CA_NAME_MAX = 128, /* with its NUL */
 };
 
 /* Digests of PCR 0 to 15, SHA-256 bank, in order. */
@@ -72,6 +73,19 @@ enum st_code tpm_ek_check(const void *ek_pubkey, size_t len, struct tpm_ek *out,
  * about who issued it.  ST_INVALID_ARGUMENT where it is no certificate. */
 enum st_code tpm_ek_cert_check(const void *ek_cert, size_t len, const struct tpm_ek *ek,
                                struct st_err *err);
+
+/* A certificate that an operator gives as one that signs EK certificates: X.509 in DER,
+ * with the CA bit.  ST_INVALID_ARGUMENT.  It is trusted as it is: also past its own date,
+ * and where it is an intermediate and what is above it is not known. */
+enum st_code tpm_ek_ca_check(const void *ca, size_t len, struct st_err *err);
+/* Whom it names, for people: printable, maybe cut, "" where that cannot be read. */
+void tpm_ek_ca_name(const void *ca, size_t len, char out[TPM_CA_NAME_MAX]);
+
+/* The EK certificate was signed by this CA, is in date by the clock of this machine, and
+ * is for an EK (EKU 2.23.133.8.1; TCG EK Credential Profile, 3.2.16).
+ * Whether its key is the EK's is tpm_ek_cert_check()'s to say.  ST_PERMISSION_DENIED. */
+enum st_code tpm_ek_chain_check(const void *ek_cert, size_t len, const void *ca,
+                                size_t ca_len, struct st_err *err);
 
 /* TPM2_MakeCredential (Part 1, 24 "Credential Protection"), in software: only the TPM
  * that holds ek and an object of this name recovers `credential` (1 to 32 bytes).

@@ -1,0 +1,86 @@
+/* TestPolicy: what a policy, or the one in force, says of a node as it is. */
+#include "nms/admin.h"
+#include "proto/scope.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static enum st_code
+policy_to_test(struct admin_pending *pending, struct policy **out, struct st_err *err)
+{
+    AUTO(state_policy_freep) State__Policy *in_force = NULL;
+    if (*pending->text)
+        return policy_parse(pending->text, strlen(pending->text), out, NULL, err);
+    enum st_code code = state_policy(pending->nms->state, 0, &in_force, err);
+    return code ? code
+                : policy_parse(in_force->text, strlen(in_force->text), out, NULL, err);
+}
+
+/* The last boot that this master saw of it, of whichever kind. */
+static bool
+last_boot(struct state *state, const char *node_id, struct tpm_pcrs *out)
+{
+    struct state_boot boots[BOOT_KINDS];
+    state_node_boots(state, node_id, boots);
+    const struct state_boot *last = &boots[BOOT_ACCEPTED];
+    if (boots[BOOT_REFUSED].at > last->at)
+        last = &boots[BOOT_REFUSED];
+    *out = last->pcrs;
+    return last->at != 0;
+}
+
+static void
+verdict_send(struct admin_pending *pending, const struct policy *policy,
+             State__Node *node)
+{
+    struct state *state = pending->nms->state;
+    struct st_err adopt = {0}, unlock = {0};
+    struct tpm_pcrs pcrs;
+    Api__TestPolicyResponse response = API__TEST_POLICY_RESPONSE__INIT;
+    node->evidence = state_find_evidence(state, node);
+    response.evidence_now = (Api__Node__Evidence)node->evidence;
+    if (policy_judge_node(policy, node, &adopt))
+        response.adopt = adopt.text;
+    response.seen = last_boot(state, node->node_id, &pcrs);
+    if (!response.seen && node->pcrs.len == sizeof(pcrs))
+        memcpy(&pcrs, node->pcrs.data, sizeof(pcrs));
+    if (policy_judge_boot(policy, node->node_id, &pcrs, &unlock))
+        response.unlock = unlock.text;
+    rpc_call_reply(pending->call, &response.base);
+}
+
+static void
+barrier_passed(void *arg, const struct st_err *barrier)
+{
+    AUTO(admin_pending_freep) struct admin_pending *pending = arg;
+    AUTO(state_node_freep) State__Node *node = NULL;
+    AUTO(policy_freep) struct policy *policy = NULL;
+    struct st_err err = *barrier;
+    if (err.code || state_node(pending->nms->state, pending->name, &node, &err) ||
+        policy_to_test(pending, &policy, &err))
+        rpc_call_finish(pending->call, &err);
+    else
+        verdict_send(pending, policy, node);
+}
+
+void
+admin_handle_test_policy(struct rpc_call *call, enum rpc_event what,
+                         const ProtobufCMessage *message)
+{
+    const Api__TestPolicyRequest *request = (const Api__TestPolicyRequest *)message;
+    struct st_err err = {0};
+    if (what != RPC_MESSAGE)
+        return;
+    AUTO(st_freep) char *text = strdup(request->text);
+    if (!text)
+        (void)st_fail(&err, ST_RESOURCE_EXHAUSTED, "no memory for a policy");
+    if (err.code || node_id_check(request->node_id, &err)) {
+        rpc_call_finish(call, &err);
+        return;
+    }
+    struct admin_pending *pending = admin_pending_new(call, request->node_id);
+    if (!pending)
+        return;
+    pending->text = TAKE(text);
+    nms_barrier(pending->nms, barrier_passed, pending);
+}

@@ -1,0 +1,87 @@
+/* policy.h - what the administrators demand of a machine before it is a node, and before
+ * it gets its key: one JSON document, and the judgement by it.
+ *
+ * The document is docs/policy.md.  It is read strictly: each word of it must be there,
+ * once, and of its type, and no other word; what cannot be read is refused with the path
+ * of the word, never taken for "anything goes" (N57).  The state machine reads documents
+ * while it applies, so what is taken for a document of one schema never changes: masters
+ * of two releases must come to the same answer.  Another word is another schema.
+ *
+ * Pure functions: no clock, no I/O, no locale.  Every one may be called from any thread.
+ */
+#ifndef NMS_POLICY_H
+#define NMS_POLICY_H
+
+#include "nms/state.pb-c.h"
+#include "proto/ident.h"
+#include "proto/scope.h"
+#include "tpm/judge.h"
+
+#include <stdbool.h>
+
+enum {
+    POLICY_SCHEMA = 1,
+    POLICY_TEXT_MAX = 60 * 1024, /* it fits into one command */
+};
+
+/* In force until an administrator sets another one, as version 0: no certificate is
+ * asked for, no PCR is looked at. */
+extern const char policy_default[];
+
+enum policy_ek {
+    POLICY_EK_NONE,
+    POLICY_EK_LISTED,
+    POLICY_EK_CERTIFICATE,
+    POLICY_EK_CHAIN,
+};
+
+struct policy_digests {
+    size_t count;
+    uint8_t (*at)[SHA256_LEN];
+};
+struct policy_names {
+    size_t count;
+    char (*at)[NAME_MAX_LEN + 1];
+};
+/* A boot that is good: of each PCR that has values, one of them. */
+struct policy_set {
+    char name[NAME_MAX_LEN + 1];
+    struct policy_names nodes; /* ids, or "*" */
+    struct policy_digests values[TPM_PCR_COUNT];
+};
+struct policy {
+    enum policy_ek ek;
+    struct policy_digests listed; /* SHA-256 of the SubjectPublicKeyInfo */
+    size_t set_count;
+    struct policy_set *sets;
+    bool set_required, measured_boot_required;
+    struct policy_names automatic; /* enrolments */
+};
+
+/* ST_INVALID_ARGUMENT with the path of what is wrong; ST_RESOURCE_EXHAUSTED for want of
+ * memory alone.  out_text (may be NULL): the same document as it is kept, keys in order
+ * and without white space; free() it. */
+enum st_code policy_parse(const void *text, size_t len, struct policy **out,
+                          char **out_text, struct st_err *err);
+void policy_free(struct policy *policy);
+AUTO_DEFINE(struct policy *, policy_freep, policy_free)
+
+/* The EK is on the list. */
+bool policy_lists(const struct policy *policy, const ProtobufCBinaryData *ek_pubkey);
+/* A node that came with this enrolment needs no administrator. */
+bool policy_adopts(const struct policy *policy, const char *enrolment);
+
+/* What follows is ST_PERMISSION_DENIED with a sentence for the operator alone. */
+
+/* What speaks for the node's EK is enough: node->evidence, ek_cert, ek_pubkey. */
+enum st_code policy_judge_evidence(const struct policy *policy, const State__Node *node,
+                                   struct st_err *err);
+/* The node may have booted this.  The sentence names the PCRs that differ, and from which
+ * set: the one that fewest differ from. */
+enum st_code policy_judge_boot(const struct policy *policy, const char *node_id,
+                               const struct tpm_pcrs *pcrs, struct st_err *err);
+/* Both, the second by what it booted when it enrolled: whether it may be adopted. */
+enum st_code policy_judge_node(const struct policy *policy, const State__Node *node,
+                               struct st_err *err);
+
+#endif

@@ -1,0 +1,436 @@
+/* The policy from outside: what an administrator sets is what strangers and nodes meet.
+ */
+#include "tests/nms/town.h"
+#include "tests/tpm/chain_forge.h"
+
+#include "proto/scope.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+AUTO_DEFINE(Api__NewEnrolmentConfigResponse *, enrolment_freep, town_answer_free)
+AUTO_DEFINE(Api__ListNodesResponse *, nodes_freep, town_answer_free)
+AUTO_DEFINE(Api__TPM2UnlockFlowResponse *, answer_freep, machine_answer_free)
+AUTO_DEFINE(Api__GetPolicyResponse *, policy_answer_freep, town_answer_free)
+AUTO_DEFINE(Api__GetNodePcrsResponse *, pcrs_freep, town_answer_free)
+AUTO_DEFINE(Api__TestPolicyResponse *, test_freep, town_answer_free)
+#define MACHINE AUTO(machine_free) struct machine
+
+#define PCRS_NONE "{\"sets\":[],\"require_set\":false,\"require_measured_boot\":false}"
+#define POLICY(require, pcrs, automatic)                                                 \
+    "{\"schema\":1,\"ek\":{\"require\":\"" require "\",\"listed\":[]},\"pcrs\":" pcrs    \
+    ",\"adopt\":{\"automatic\":[" automatic "]}}"
+
+static enum st_code
+set_policy(struct town *town, const char *text, uint64_t expected, struct st_err *err)
+{
+    Api__SetPolicyRequest request = API__SET_POLICY_REQUEST__INIT;
+    Api__SetPolicyResponse *answer;
+    request.text = (char *)text;
+    request.expected_version = expected;
+    enum st_code code = town_call(town->admins, "SetPolicy", &request.base,
+                                  &api__set_policy_response__descriptor, &answer, err);
+    if (code)
+        return code;
+    assert_int_equal(answer->version, expected + 1);
+    town_answer_free(answer);
+    return ST_OK;
+}
+
+static Api__GetPolicyResponse *
+get_policy(struct town *town, uint64_t version)
+{
+    Api__GetPolicyRequest request = API__GET_POLICY_REQUEST__INIT;
+    Api__GetPolicyResponse *answer;
+    struct st_err err = {0};
+    request.version = version;
+    assert_ok(town_call(town->admins, "GetPolicy", &request.base,
+                        &api__get_policy_response__descriptor, &answer, &err));
+    return answer;
+}
+
+static enum st_code
+add_ca(struct town *town, const struct forge_issuer *ca, struct st_err *err)
+{
+    Api__AddEkCaRequest request = API__ADD_EK_CA_REQUEST__INIT;
+    Api__AddEkCaResponse *answer;
+    request.cert = (ProtobufCBinaryData){ca->der.len, ca->der.bytes};
+    enum st_code code = town_call(town->admins, "AddEkCa", &request.base,
+                                  &api__add_ek_ca_response__descriptor, &answer, err);
+    if (!code)
+        town_answer_free(answer);
+    return code;
+}
+
+static void
+a_policy_is_set_shown_and_kept(void **state)
+{
+    struct town *town = *state;
+    struct st_err err = {0};
+    {
+        AUTO(policy_answer_freep) Api__GetPolicyResponse *got = get_policy(town, 0);
+        assert_int_equal(got->policy->version, 0);
+        assert_string_equal(got->policy->text, policy_default);
+        assert_ok(set_policy(town, got->policy->text, 0, &err));
+    }
+    assert_code(set_policy(town, policy_default, 0, &err), ST_ABORTED);
+    assert_non_null(strstr(err.text, "version 1 by now, not 0"));
+    assert_ok(set_policy(town, POLICY("certificate", PCRS_NONE, ""), 1, &err));
+    town_restart(town);
+    AUTO(policy_answer_freep) Api__GetPolicyResponse *got = get_policy(town, 0);
+    assert_int_equal(got->policy->version, 2);
+    assert_non_null(strstr(got->policy->text, "\"require\":\"certificate\""));
+    assert_int_equal(got->policy->changed_by.len, SHA256_LEN);
+    assert_true(got->policy->changed_at > 0);
+
+    const Api__ListPolicyHistoryRequest request = API__LIST_POLICY_HISTORY_REQUEST__INIT;
+    Api__ListPolicyHistoryResponse *history;
+    assert_ok(town_call(town->admins, "ListPolicyHistory", &request.base,
+                        &api__list_policy_history_response__descriptor, &history, &err));
+    assert_int_equal(history->n_versions, 2);
+    assert_int_equal(history->versions[0]->version, 2);
+    assert_int_equal(history->versions[1]->version, 1);
+    assert_string_equal(history->versions[1]->text, "");
+    town_answer_free(history);
+}
+
+static void
+N57_a_policy_with_an_unknown_word_is_not_set(void **state)
+{
+    struct town *town = *state;
+    struct st_err err = {0};
+    assert_code(set_policy(town, POLICY("chian", PCRS_NONE, ""), 0, &err),
+                ST_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.text, "ek.require: must be chain"));
+    AUTO(policy_answer_freep) Api__GetPolicyResponse *got = get_policy(town, 0);
+    assert_int_equal(got->policy->version, 0);
+}
+
+static void
+the_largest_policy_fits_into_a_command(void **state)
+{
+    struct town *town = *state;
+    struct st_err err = {0};
+    static char text[POLICY_TEXT_MAX + 1];
+    size_t len = 0;
+    strcpy(text, "{\"schema\":1,\"ek\":{\"require\":\"none\",\"listed\":[");
+    len = strlen(text);
+    while (len + 300 < POLICY_TEXT_MAX) {
+        len += (size_t)sprintf(text + len, "%s\"", text[len - 1] == '[' ? "" : ",");
+        memset(text + len, 'a', 64);
+        len += 64;
+        text[len++] = '"';
+    }
+    sprintf(text + len, "]},\"pcrs\":" PCRS_NONE ",\"adopt\":{\"automatic\":[]}}");
+    assert_true(strlen(text) > POLICY_TEXT_MAX - 300);
+    assert_ok(set_policy(town, text, 0, &err));
+    AUTO(policy_answer_freep) Api__GetPolicyResponse *got = get_policy(town, 0);
+    assert_int_equal(strlen(got->policy->text), strlen(text));
+}
+
+/* --- what speaks for an EK ------------------------------------------------------------
+ */
+
+static struct forge_bytes certificate; /* that the machine shows */
+
+static void
+show_certificate(struct machine *machine, Api__TPM2FlowRequest *request)
+{
+    (void)machine;
+    if (request->stage_case == API__TPM2_FLOW_REQUEST__STAGE_REGISTER)
+        request->register_->ek_cert =
+            (ProtobufCBinaryData){certificate.len, certificate.bytes};
+}
+
+static enum st_code
+enrol(struct town *town, struct machine *machine, const struct forge_bytes *cert,
+      struct st_err *err)
+{
+    static unsigned number;
+    char name[24];
+    snprintf(name, sizeof(name), "rack%u", number++);
+    AUTO(enrolment_freep)
+    Api__NewEnrolmentConfigResponse *enrolment = town_enrolment(town, name, 1);
+    certificate = cert ? *cert : (struct forge_bytes){0};
+    return machine_enrol(machine, town->nodes, enrolment->enrolment_config,
+                         show_certificate, err);
+}
+
+static void
+is_refused(struct town *town, struct machine *machine, const struct forge_bytes *cert)
+{
+    struct st_err err = {0};
+    assert_code(enrol(town, machine, cert, &err), ST_PERMISSION_DENIED);
+    assert_string_equal(err.text, "refused");
+    AUTO(nodes_freep) Api__ListNodesResponse *nodes = town_nodes(town);
+    assert_int_equal(nodes->n_nodes, 0);
+}
+
+static Api__Node__Evidence
+evidence_of(struct town *town, const char *id)
+{
+    AUTO(nodes_freep) Api__ListNodesResponse *nodes = town_nodes(town);
+    for (size_t i = 0; i < nodes->n_nodes; i++)
+        if (strcmp(nodes->nodes[i]->node_id, id) == 0)
+            return nodes->nodes[i]->evidence;
+    fail_msg("%s is no node", id);
+    return API__NODE__EVIDENCE__UNJUDGED;
+}
+
+static void
+N24_only_a_certificate_of_a_CA_that_was_added_is_a_chain(void **state)
+{
+    struct town *town = *state;
+    const struct forge_chain plain = {.name = "an EK"};
+    FORGE_ISSUER ca = {0}, foreign = {0}, no_ca = {0};
+    struct st_err err = {0};
+    MACHINE machine;
+    machine_make(&machine, FORGE_ECC);
+    forge_issuer_make(&(struct forge_chain){.name = "a vendor"}, &ca);
+    forge_issuer_make(&(struct forge_chain){.name = "another"}, &foreign);
+    forge_issuer_make(&(struct forge_chain){.name = "none", .constraints = "CA:FALSE"},
+                      &no_ca);
+    FORGE_BYTES good = forge_ek_cert(&ca, &machine.ek_spki, &plain);
+    FORGE_BYTES unknown = forge_ek_cert(&foreign, &machine.ek_spki, &plain);
+    FORGE_BYTES own = forge_ek_cert(NULL, &machine.ek_spki, &plain);
+    FORGE_BYTES expired =
+        forge_ek_cert(&ca, &machine.ek_spki,
+                      &(struct forge_chain){.name = "an EK", .to = "20210101000000Z"});
+    FORGE_BYTES server =
+        forge_ek_cert(&ca, &machine.ek_spki,
+                      &(struct forge_chain){.name = "an EK", .purposes = "serverAuth"});
+    assert_code(add_ca(town, &no_ca, &err), ST_INVALID_ARGUMENT);
+    assert_ok(set_policy(town, POLICY("chain", PCRS_NONE, ""), 0, &err));
+    is_refused(town, &machine, &good); /* nobody added its CA yet */
+    assert_ok(add_ca(town, &ca, &err));
+    is_refused(town, &machine, NULL);
+    is_refused(town, &machine, &unknown);
+    is_refused(town, &machine, &own);
+    is_refused(town, &machine, &expired);
+    is_refused(town, &machine, &server);
+    assert_ok(enrol(town, &machine, &good, &err));
+    assert_int_equal(evidence_of(town, machine.id), API__NODE__EVIDENCE__CHAIN);
+}
+
+static void
+N24_any_certificate_of_the_key_will_do_where_the_policy_says_so(void **state)
+{
+    struct town *town = *state;
+    FORGE_ISSUER foreign = {0};
+    struct st_err err = {0};
+    MACHINE machine;
+    machine_make(&machine, FORGE_ECC);
+    forge_issuer_make(&(struct forge_chain){.name = "another"}, &foreign);
+    FORGE_BYTES cert =
+        forge_ek_cert(&foreign, &machine.ek_spki, &(struct forge_chain){.name = "an EK"});
+    assert_ok(set_policy(town, POLICY("certificate", PCRS_NONE, ""), 0, &err));
+    is_refused(town, &machine, NULL);
+    assert_ok(enrol(town, &machine, &cert, &err));
+    assert_int_equal(evidence_of(town, machine.id), API__NODE__EVIDENCE__CERTIFICATE);
+    /* The policy as it is when it is adopted counts, and so do its CAs. */
+    assert_ok(set_policy(town, POLICY("chain", PCRS_NONE, ""), 1, &err));
+    assert_code(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err),
+                ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "stctl policy ca add"));
+    assert_ok(add_ca(town, &foreign, &err));
+    assert_ok(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err));
+    assert_int_equal(evidence_of(town, machine.id), API__NODE__EVIDENCE__CHAIN);
+}
+
+/* --- what was booted ------------------------------------------------------------------
+ */
+
+/* PCR 4 and 11 as machine_make() sets them, everywhere. */
+#define SETS_MACHINE                                                                     \
+    "{\"sets\":[{\"name\":\"s1\",\"nodes\":[\"*\"],\"values\":{"                         \
+    "\"4\":[\"4444444444444444444444444444444444444444444444444444444444444444\"],"      \
+    "\"11\":[\"4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b\"]}}],"  \
+    "\"require_set\":false,\"require_measured_boot\":true}"
+
+static void
+unlocks(struct town *town, struct machine *machine)
+{
+    AUTO(answer_freep) Api__TPM2UnlockFlowResponse *answer = NULL;
+    struct st_err err = {0};
+    assert_ok(machine_unlock(machine, town->nodes, NULL, &answer, &err));
+}
+
+static void
+does_not_unlock(struct town *town, struct machine *machine)
+{
+    AUTO(answer_freep) Api__TPM2UnlockFlowResponse *answer = NULL;
+    struct st_err err = {0};
+    assert_code(machine_unlock(machine, town->nodes, NULL, &answer, &err),
+                ST_PERMISSION_DENIED);
+    assert_string_equal(err.text, "refused");
+    assert_null(answer);
+}
+
+static Api__GetNodePcrsResponse *
+node_pcrs(struct town *town, const char *id)
+{
+    Api__GetNodePcrsRequest request = API__GET_NODE_PCRS_REQUEST__INIT;
+    Api__GetNodePcrsResponse *answer;
+    struct st_err err = {0};
+    request.node_id = (char *)id;
+    assert_ok(town_call(town->admins, "GetNodePcrs", &request.base,
+                        &api__get_node_pcrs_response__descriptor, &answer, &err));
+    return answer;
+}
+
+static Api__TestPolicyResponse *
+test_policy(struct town *town, const char *id, const char *text)
+{
+    Api__TestPolicyRequest request = API__TEST_POLICY_REQUEST__INIT;
+    Api__TestPolicyResponse *answer;
+    struct st_err err = {0};
+    request.node_id = (char *)id;
+    request.text = (char *)text;
+    assert_ok(town_call(town->admins, "TestPolicy", &request.base,
+                        &api__test_policy_response__descriptor, &answer, &err));
+    return answer;
+}
+
+static void
+N12_another_boot_is_refused_and_shown_to_the_operator(void **state)
+{
+    struct town *town = *state;
+    struct st_err err = {0};
+    MACHINE machine;
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, false);
+    assert_ok(set_policy(town, POLICY("none", SETS_MACHINE, ""), 0, &err));
+    unlocks(town, &machine);
+    machine.pcrs.digest[11][0] ^= 1;
+    does_not_unlock(town, &machine);
+    {
+        AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = node_pcrs(town, machine.id);
+        assert_int_equal(pcrs->n_enrolled, TPM_PCR_COUNT);
+        assert_int_equal(pcrs->n_accepted, TPM_PCR_COUNT);
+        assert_int_equal(pcrs->n_refused, TPM_PCR_COUNT);
+        assert_true(pcrs->refused_at > 0 && pcrs->accepted_at > 0);
+        assert_memory_equal(pcrs->refused[11].data, machine.pcrs.digest[11], SHA256_LEN);
+        assert_int_equal(pcrs->accepted[11].data[0], 0x4b);
+        assert_int_equal(pcrs->enrolled[4].data[0], 0x44);
+    }
+    {
+        AUTO(test_freep)
+        Api__TestPolicyResponse *test = test_policy(town, machine.id, "");
+        assert_string_equal(test->adopt, "");
+        assert_true(test->seen);
+    }
+    /* What this master saw is not kept. */
+    town_restart(town);
+    does_not_unlock(town, &machine);
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = node_pcrs(town, machine.id);
+    assert_int_equal(pcrs->n_accepted, 0);
+    assert_int_equal(pcrs->n_refused, TPM_PCR_COUNT);
+    AUTO(test_freep) Api__TestPolicyResponse *test = test_policy(town, machine.id, "");
+    assert_string_equal(test->unlock, "PCR 11 differs from set s1");
+    AUTO(test_freep)
+    Api__TestPolicyResponse *other = test_policy(town, machine.id, policy_default);
+    assert_string_equal(other->unlock, "");
+    machine.pcrs.digest[11][0] ^= 1;
+    unlocks(town, &machine);
+    assert_ok(set_policy(town, policy_default, 1, &err));
+    machine.pcrs.digest[4][0] ^= 1;
+    unlocks(town, &machine);
+}
+
+static void
+N11_a_boot_that_nobody_measured_gets_no_key(void **state)
+{
+    struct town *town = *state;
+    struct st_err err = {0};
+    MACHINE machine;
+    machine_make(&machine, FORGE_ECC);
+    memset(machine.pcrs.digest, 0, 8 * SHA256_LEN);
+    town_settle(town, &machine, true);
+    assert_ok(set_policy(town,
+                         POLICY("none",
+                                "{\"sets\":[],\"require_set\":false,"
+                                "\"require_measured_boot\":true}",
+                                ""),
+                         0, &err));
+    assert_code(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err),
+                ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "never extended"));
+    assert_ok(set_policy(town, policy_default, 1, &err));
+    assert_ok(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err));
+    unlocks(town, &machine);
+    assert_ok(set_policy(town, POLICY("none", SETS_MACHINE, ""), 2, &err));
+    does_not_unlock(town, &machine);
+}
+
+static void
+a_node_of_a_named_enrolment_unlocks_without_an_administrator(void **state)
+{
+    struct town *town = *state;
+    struct st_err err = {0};
+    MACHINE good, bad;
+    machine_make(&good, FORGE_ECC);
+    machine_make(&bad, FORGE_ECC);
+    bad.pcrs.digest[4][0] ^= 1;
+    assert_ok(set_policy(town, POLICY("none", SETS_MACHINE, "\"automatic\""), 0, &err));
+    AUTO(enrolment_freep)
+    Api__NewEnrolmentConfigResponse *enrolment = town_enrolment(town, "automatic", 2);
+    assert_ok(machine_enrol(&good, town->nodes, enrolment->enrolment_config, NULL, &err));
+    unlocks(town, &good);
+    assert_ok(machine_enrol(&bad, town->nodes, enrolment->enrolment_config, NULL, &err));
+    AUTO(answer_freep) Api__TPM2UnlockFlowResponse *answer = NULL;
+    assert_code(machine_unlock(&bad, town->nodes, NULL, &answer, &err),
+                ST_FAILED_PRECONDITION);
+    assert_int_equal(err.reason, ST_REASON_NOT_ADOPTED);
+}
+
+static enum st_code
+remove_ca(struct town *town, const ProtobufCBinaryData *sha256, struct st_err *err)
+{
+    Api__RemoveEkCaRequest request = API__REMOVE_EK_CA_REQUEST__INIT;
+    Api__RemoveEkCaResponse *answer;
+    request.sha256 = *sha256;
+    enum st_code code = town_call(town->admins, "RemoveEkCa", &request.base,
+                                  &api__remove_ek_ca_response__descriptor, &answer, err);
+    if (!code)
+        town_answer_free(answer);
+    return code;
+}
+
+static void
+CAs_are_added_listed_and_removed(void **state)
+{
+    struct town *town = *state;
+    const Api__ListEkCasRequest request = API__LIST_EK_CAS_REQUEST__INIT;
+    Api__ListEkCasResponse *list;
+    struct st_err err = {0};
+    FORGE_ISSUER ca = {0};
+    forge_issuer_make(&(struct forge_chain){.name = "a vendor"}, &ca);
+    assert_ok(add_ca(town, &ca, &err));
+    assert_ok(add_ca(town, &ca, &err));
+    assert_ok(town_call(town->admins, "ListEkCas", &request.base,
+                        &api__list_ek_cas_response__descriptor, &list, &err));
+    assert_int_equal(list->n_cas, 1);
+    assert_string_equal(list->cas[0]->name, "a vendor");
+    assert_true(list->cas[0]->added_at > 0);
+    assert_ok(remove_ca(town, &list->cas[0]->sha256, &err));
+    assert_code(remove_ca(town, &list->cas[0]->sha256, &err), ST_NOT_FOUND);
+    town_answer_free(list);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TOWN_TEST(a_policy_is_set_shown_and_kept),
+        TOWN_TEST(N57_a_policy_with_an_unknown_word_is_not_set),
+        TOWN_TEST(the_largest_policy_fits_into_a_command),
+        TOWN_TEST(N24_only_a_certificate_of_a_CA_that_was_added_is_a_chain),
+        TOWN_TEST(N24_any_certificate_of_the_key_will_do_where_the_policy_says_so),
+        TOWN_TEST(N12_another_boot_is_refused_and_shown_to_the_operator),
+        TOWN_TEST(N11_a_boot_that_nobody_measured_gets_no_key),
+        TOWN_TEST(a_node_of_a_named_enrolment_unlocks_without_an_administrator),
+        TOWN_TEST(CAs_are_added_listed_and_removed),
+    };
+    return cmocka_run_group_tests(tests, town_group_setup, town_group_teardown);
+}

@@ -1,0 +1,346 @@
+/* The policy in the records: one document after another, the same on every master, and in
+ * force for whoever enrols and is adopted. */
+#include "tests/nms/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEX_07 "0707070707070707070707070707070707070707070707070707070707070707"
+
+/* PCR 4 must be HEX_07 everywhere; "rack1" needs no administrator. */
+static const char strict[] =
+    "{\"schema\":1,\"ek\":{\"require\":\"none\",\"listed\":[]},"
+    "\"pcrs\":{\"sets\":[{\"name\":\"s1\",\"nodes\":[\"*\"],\"values\":{\"4\":[\"" HEX_07
+    "\"]}}],\"require_set\":false,\"require_measured_boot\":false},"
+    "\"adopt\":{\"automatic\":[\"rack1\"]}}";
+static const char certified[] =
+    "{\"schema\":1,\"ek\":{\"require\":\"chain\",\"listed\":[]},"
+    "\"pcrs\":{\"sets\":[],\"require_set\":false,\"require_measured_boot\":false},"
+    "\"adopt\":{\"automatic\":[\"rack1\"]}}";
+
+static const uint8_t secret_a[32] = {0xaa}, secret_b[32] = {0xbb};
+static uint8_t administrator[SHA256_LEN] = {0xad};
+
+static int
+open_member(void **state)
+{
+    static struct log_member member;
+    struct st_err err = {0};
+    log_open(&member);
+    assert_ok(log_new_enrolment(&member, "rack1", secret_a, 100, LOG_START + 3600, &err));
+    assert_ok(log_new_enrolment(&member, "rack2", secret_b, 100, LOG_START + 3600, &err));
+    *state = &member;
+    return 0;
+}
+
+static int
+close_member(void **state)
+{
+    log_close(*state);
+    return 0;
+}
+
+static enum st_code
+set(struct log_member *member, const char *text, uint64_t expected, struct st_err *err)
+{
+    State__SetPolicy set_policy = STATE__SET_POLICY__INIT;
+    set_policy.text = (char *)text;
+    set_policy.expected_version = expected;
+    set_policy.by = (ProtobufCBinaryData){SHA256_LEN, administrator};
+    State__Command command = STATE__COMMAND__INIT;
+    command.time = LOG_START + (int64_t)expected;
+    command.change_case = STATE__COMMAND__CHANGE_SET_POLICY;
+    command.set_policy = &set_policy;
+    return log_apply(member, &command, err);
+}
+
+static State__Policy *
+in_force(struct state *state, uint64_t version)
+{
+    State__Policy *policy;
+    struct st_err err = {0};
+    assert_ok(state_policy(state, version, &policy, &err));
+    return policy;
+}
+
+static void
+before_the_first_one_the_default_is_in_force(void **state)
+{
+    struct log_member *member = *state;
+    AUTO(state_policy_freep) State__Policy *policy = in_force(member->state, 0);
+    assert_int_equal(policy->version, 0);
+    assert_string_equal(policy->text, policy_default);
+    State__Policy *none;
+    assert_code(state_policy(member->state, 1, &none, NULL), ST_NOT_FOUND);
+}
+
+static void
+a_policy_replaces_the_one_that_its_author_saw(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    assert_code(set(member, strict, 1, &err), ST_ABORTED);
+    assert_string_equal(err.text, "the policy is version 0 by now, not 1");
+    assert_ok(set(member, strict, 0, &err));
+    assert_code(set(member, certified, 0, &err), ST_ABORTED);
+    assert_string_equal(err.text, "the policy is version 1 by now, not 0");
+    assert_ok(set(member, certified, 1, &err));
+    AUTO(state_policy_freep) State__Policy *policy = in_force(member->state, 0);
+    assert_int_equal(policy->version, 2);
+    assert_non_null(strstr(policy->text, "\"chain\""));
+    assert_true(policy->changed_at == LOG_START + 1);
+    assert_int_equal(policy->changed_by.len, SHA256_LEN);
+    assert_memory_equal(policy->changed_by.data, administrator, SHA256_LEN);
+    AUTO(state_policy_freep) State__Policy *before = in_force(member->state, 1);
+    assert_non_null(strstr(before->text, HEX_07));
+}
+
+static void
+N57_what_is_no_policy_changes_nothing(void **state)
+{
+    struct log_member *member = *state;
+    static const char *const texts[] = {"", "{}", "[]", "{\"schema\":1}"};
+    struct st_err err = {0};
+    assert_ok(set(member, strict, 0, &err));
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+        assert_code(set(member, texts[i], 1, &err), ST_INVALID_ARGUMENT);
+    AUTO(state_policy_freep) State__Policy *policy = in_force(member->state, 0);
+    assert_int_equal(policy->version, 1);
+    const struct tpm_pcrs pcrs = {0};
+    assert_code(state_judge_boot(member->state, "", &pcrs, NULL), ST_PERMISSION_DENIED);
+}
+
+static enum st_code
+count_one(void *arg, const State__Policy *policy, struct st_err *err)
+{
+    (void)err;
+    uint64_t *versions = arg; /* how many, the first, the last */
+    if (versions[0]++ == 0)
+        versions[1] = policy->version;
+    versions[2] = policy->version;
+    return ST_OK;
+}
+
+static void
+the_newest_are_kept(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    uint64_t versions[3] = {0};
+    const uint64_t last = STATE_POLICIES_KEPT + 5;
+    for (uint64_t i = 0; i < last; i++)
+        assert_ok(set(member, i % 2 ? strict : certified, i, &err));
+    assert_ok(state_each_policy(member->state, count_one, versions, &err));
+    assert_int_equal(versions[0], STATE_POLICIES_KEPT);
+    assert_int_equal(versions[1], 6);
+    assert_int_equal(versions[2], last);
+    State__Policy *gone;
+    assert_code(state_policy(member->state, 5, &gone, NULL), ST_NOT_FOUND);
+}
+
+/* Another master that applies the same, and this one after a restart, judge the same. */
+static void
+every_master_has_the_same_policy(void **state)
+{
+    struct log_member *member = *state, other;
+    struct state *loaded;
+    struct st_err err = {0};
+    uint8_t here[SHA256_LEN], there[SHA256_LEN];
+    struct tpm_pcrs pcrs = {0};
+    log_open(&other);
+    for (uint64_t i = 0; i < 12; i++)
+        assert_ok(set(member, i % 2 ? strict : certified, i, &err));
+    log_copy(member, &other);
+    log_digest(member->state, here);
+    log_digest(other.state, there);
+    assert_memory_equal(here, there, SHA256_LEN);
+    assert_code(state_judge_boot(other.state, "", &pcrs, NULL), ST_PERMISSION_DENIED);
+    assert_ok(set(&other, certified, 12, &err));
+    assert_code(state_judge_boot(other.state, "", &pcrs, NULL), ST_OK);
+    assert_ok(log_load(member, &loaded, &err));
+    assert_code(state_judge_boot(loaded, "", &pcrs, NULL), ST_PERMISSION_DENIED);
+    assert_int_equal(state_policy_version(loaded), 12);
+    state_free(loaded);
+    log_close(&other);
+}
+
+/* A policy of a later version, or a spoilt one, is not ignored. */
+static void
+N57_a_record_that_is_no_policy_keeps_the_master_from_starting(void **state)
+{
+    struct log_member *member = *state;
+    struct state *loaded;
+    struct st_err err = {0};
+    assert_ok(set(member, strict, 0, &err));
+    const struct log_record *record = log_find(member, "policy/0000000000000001");
+    assert_non_null(record);
+    uint8_t *schema = memmem(record->value, record->len, "\"schema\":1", 10);
+    assert_non_null(schema);
+    schema[9] = '2';
+    assert_code(log_load(member, &loaded, &err), ST_DATA_LOSS);
+    assert_non_null(strstr(err.text, "schema: must be 1"));
+}
+
+static State__Role
+role_of(struct log_member *member, const char *id)
+{
+    AUTO(state_node_freep) State__Node *node = NULL;
+    struct st_err err = {0};
+    assert_ok(state_node(member->state, id, &node, &err));
+    return node->role;
+}
+
+static void
+with_pcr_4(struct log_node *node, struct tpm_pcrs *pcrs, uint8_t byte)
+{
+    memset(pcrs->digest, byte, sizeof(pcrs->digest));
+    node->message.pcrs = (ProtobufCBinaryData){sizeof(pcrs->digest), pcrs->digest[0]};
+}
+
+static void
+an_enrolment_that_the_policy_names_needs_no_administrator(void **state)
+{
+    struct log_member *member = *state;
+    struct log_node good, bad, other;
+    struct tpm_pcrs pcrs[3];
+    struct st_err err = {0};
+    assert_ok(set(member, strict, 0, &err));
+    log_node_make(1, secret_a, &good);
+    with_pcr_4(&good, &pcrs[0], 7);
+    assert_ok(log_enrol(member, &good, LOG_START, &err));
+    assert_int_equal(role_of(member, good.id), STATE__ROLE__WORKER);
+    /* Its boot is not in the set: it waits, and is not adopted by hand either. */
+    log_node_make(2, secret_a, &bad);
+    with_pcr_4(&bad, &pcrs[1], 8);
+    assert_ok(log_enrol(member, &bad, LOG_START, &err));
+    assert_int_equal(role_of(member, bad.id), STATE__ROLE__REGISTERED);
+    /* Of an enrolment that is not named. */
+    log_node_make(3, secret_b, &other);
+    with_pcr_4(&other, &pcrs[2], 7);
+    assert_ok(log_enrol(member, &other, LOG_START, &err));
+    assert_int_equal(role_of(member, other.id), STATE__ROLE__REGISTERED);
+    assert_ok(log_adopt(member, other.id, &err));
+}
+
+static void
+N12_a_node_is_not_adopted_against_the_policy(void **state)
+{
+    struct log_member *member = *state;
+    struct log_node node, old;
+    struct tpm_pcrs pcrs;
+    struct st_err err = {0};
+    log_node_make(1, secret_a, &node);
+    with_pcr_4(&node, &pcrs, 8);
+    assert_ok(log_enrol(member, &node, LOG_START, &err));
+    log_node_make(2, secret_a, &old); /* of 0.1, without PCRs */
+    assert_ok(log_enrol(member, &old, LOG_START, &err));
+    assert_ok(set(member, strict, 0, &err));
+    assert_code(log_adopt(member, node.id, &err), ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "PCR 4 differs from set s1"));
+    assert_code(log_adopt_master(member, node.id, 2, &err), ST_FAILED_PRECONDITION);
+    assert_code(log_adopt(member, old.id, &err), ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "enrol it anew"));
+    assert_int_equal(role_of(member, node.id), STATE__ROLE__REGISTERED);
+    assert_ok(set(member, policy_default, 1, &err));
+    assert_ok(log_adopt(member, node.id, &err));
+    /* Who is adopted stays so; what it boots is looked at when it unlocks. */
+    assert_ok(set(member, strict, 2, &err));
+    assert_ok(log_adopt(member, node.id, &err));
+}
+
+static void
+N24_who_has_not_what_the_policy_wants_does_not_enrol(void **state)
+{
+    struct log_member *member = *state;
+    struct log_node node;
+    struct st_err err = {0};
+    assert_ok(set(member, certified, 0, &err));
+    log_node_make(1, secret_a, &node);
+    node.message.evidence = STATE__EVIDENCE__NOTHING;
+    assert_code(log_enrol(member, &node, LOG_START, &err), ST_PERMISSION_DENIED);
+    node.message.ek_cert = node.message.id_cert;
+    node.message.evidence = STATE__EVIDENCE__CERTIFICATE;
+    assert_code(log_enrol(member, &node, LOG_START, &err), ST_PERMISSION_DENIED);
+    assert_int_equal(err.reason, ST_REASON_REFUSED);
+    node.message.evidence = STATE__EVIDENCE__CHAIN;
+    assert_ok(log_enrol(member, &node, LOG_START, &err));
+    assert_int_equal(role_of(member, node.id), STATE__ROLE__WORKER);
+}
+
+static enum st_code
+add_ca(struct log_member *member, uint8_t *cert, size_t len, struct st_err *err)
+{
+    State__EkCa ca = STATE__EK_CA__INIT;
+    ca.cert = (ProtobufCBinaryData){len, cert};
+    ca.added_by = (ProtobufCBinaryData){SHA256_LEN, administrator};
+    State__AddEkCa add_ek_ca = STATE__ADD_EK_CA__INIT;
+    add_ek_ca.ca = &ca;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_ADD_EK_CA;
+    command.add_ek_ca = &add_ek_ca;
+    return log_apply(member, &command, err);
+}
+
+static enum st_code
+remove_ca(struct log_member *member, const char *hex, struct st_err *err)
+{
+    uint8_t sha256[SHA256_LEN];
+    for (size_t i = 0; i < SHA256_LEN; i++)
+        assert_int_equal(sscanf(hex + 2 * i, "%2hhx", &sha256[i]), 1);
+    State__RemoveEkCa remove_ek_ca = STATE__REMOVE_EK_CA__INIT;
+    remove_ek_ca.sha256 = (ProtobufCBinaryData){SHA256_LEN, sha256};
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_REMOVE_EK_CA;
+    command.remove_ek_ca = &remove_ek_ca;
+    return log_apply(member, &command, err);
+}
+
+static void
+CAs_are_added_once_and_removed_and_bounded(void **state)
+{
+    /* SHA-256 of "abc", FIPS 180-2, appendix B.1 */
+    static const char abc[] =
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    struct log_member *member = *state;
+    struct state *loaded;
+    struct st_err err = {0};
+    char key[80];
+    assert_ok(add_ca(member, (uint8_t *)"abc", 3, &err));
+    assert_ok(add_ca(member, (uint8_t *)"abc", 3, &err));
+    snprintf(key, sizeof(key), "ek-ca/%s", abc);
+    assert_non_null(log_find(member, key));
+    assert_ok(log_load(member, &loaded, &err));
+    state_free(loaded);
+    for (unsigned i = 1; i < STATE_EK_CAS_MAX; i++)
+        assert_ok(add_ca(member, (uint8_t *)&i, sizeof(i), &err));
+    assert_code(add_ca(member, (uint8_t *)"one more", 8, &err), ST_RESOURCE_EXHAUSTED);
+    assert_ok(add_ca(member, (uint8_t *)"abc", 3, &err));
+    assert_ok(remove_ca(member, abc, &err));
+    assert_code(remove_ca(member, abc, &err), ST_NOT_FOUND);
+    assert_null(log_find(member, key));
+    assert_ok(add_ca(member, (uint8_t *)"one more", 8, &err));
+    static uint8_t huge[CERT_MAX_LEN + 1];
+    assert_code(add_ca(member, huge, sizeof(huge), &err), ST_INVALID_ARGUMENT);
+    assert_code(add_ca(member, huge, 0, &err), ST_INVALID_ARGUMENT);
+}
+
+#define MEMBER_TEST(name) cmocka_unit_test_setup_teardown(name, open_member, close_member)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        MEMBER_TEST(before_the_first_one_the_default_is_in_force),
+        MEMBER_TEST(a_policy_replaces_the_one_that_its_author_saw),
+        MEMBER_TEST(N57_what_is_no_policy_changes_nothing),
+        MEMBER_TEST(the_newest_are_kept),
+        MEMBER_TEST(every_master_has_the_same_policy),
+        MEMBER_TEST(N57_a_record_that_is_no_policy_keeps_the_master_from_starting),
+        MEMBER_TEST(an_enrolment_that_the_policy_names_needs_no_administrator),
+        MEMBER_TEST(N12_a_node_is_not_adopted_against_the_policy),
+        MEMBER_TEST(N24_who_has_not_what_the_policy_wants_does_not_enrol),
+        MEMBER_TEST(CAs_are_added_once_and_removed_and_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
