@@ -290,14 +290,21 @@ pem_block(const char *pem, const char *begin, const char *end, uint8_t *out,
     return true;
 }
 
+bool
+cert_der_from_pem(const char *pem, uint8_t out[CERT_MAX_LEN], size_t *out_len)
+{
+    *out_len = CERT_MAX_LEN;
+    return pem_block(pem, "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----", out,
+                     out_len) &&
+           der_check(out, *out_len, DER_SEQUENCE);
+}
+
 enum st_code
 cert_from_pem(const char *pem, struct cert *out, struct st_err *err)
 {
     uint8_t der[CERT_MAX_LEN];
-    size_t len = sizeof(der);
-    if (!pem_block(pem, "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----", der,
-                   &len) ||
-        len > sizeof(out->der) || !der_check(der, len, DER_SEQUENCE))
+    size_t len;
+    if (!cert_der_from_pem(pem, der, &len) || len > sizeof(out->der))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "no certificate of at most %zu bytes in PEM", sizeof(out->der));
     out->len = len;

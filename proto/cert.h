@@ -10,6 +10,7 @@
 #include "proto/ident.h"
 #include "proto/secret.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,6 +51,8 @@ void cert_fingerprint(const void *der, size_t len, uint8_t out[SHA256_LEN]);
 enum st_code cert_to_pem(const void *der, size_t len, char **out, struct st_err *err);
 /* The first CERTIFICATE block of `pem`. */
 enum st_code cert_from_pem(const char *pem, struct cert *out, struct st_err *err);
+/* The same of any size and kind, as DER.  False where there is none. */
+bool cert_der_from_pem(const char *pem, uint8_t out[CERT_MAX_LEN], size_t *out_len);
 /* PKCS#8, as gRPC and OpenSSL read it, in PEM and in DER. */
 enum st_code key_to_pem(const struct secret *seed, struct secret *out_pem,
                         struct st_err *err);

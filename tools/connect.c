@@ -123,6 +123,23 @@ connect_call(struct connection *connection, const char *method,
     return call(connection, connection->channel, method, request, answer, out, err);
 }
 
+enum st_code
+connect_call_one(const struct connection *connection, size_t master, const char *method,
+                 const ProtobufCMessage *request,
+                 const ProtobufCMessageDescriptor *answer, ProtobufCMessage **out,
+                 struct st_err *err)
+{
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
+    struct connection short_one = *connection;
+    if (short_one.timeout_ms > CONNECT_ONE_MS)
+        short_one.timeout_ms = CONNECT_ONE_MS;
+    enum st_code code = connect_to(connection, master, &channel, err);
+    if (!code)
+        code = call(&short_one, channel, method, request, answer, out, err);
+    secret_wipe(&short_one.seed);
+    return code;
+}
+
 void
 connect_patiently(const struct invocation *in, struct connection *connection,
                   const char *why)

@@ -6,6 +6,10 @@
 #include "tools/config.h"
 #include "tools/stctl.h"
 
+enum {
+    CONNECT_ONE_MS = 2000,
+};
+
 struct connection {
     struct context context;
     struct cert cert;
@@ -33,6 +37,12 @@ enum st_code connect_call(struct connection *connection, const char *method,
                           const ProtobufCMessage *request,
                           const ProtobufCMessageDescriptor *answer,
                           ProtobufCMessage **out, struct st_err *err);
+/* The same, to one master of the context alone, for what it alone knows; it has
+ * CONNECT_ONE_MS, or --timeout where that is less. */
+enum st_code connect_call_one(const struct connection *connection, size_t master,
+                              const char *method, const ProtobufCMessage *request,
+                              const ProtobufCMessageDescriptor *answer,
+                              ProtobufCMessage **out, struct st_err *err);
 /* For what makes or ends a master, which takes longer: unless --timeout was given.  A
  * person who waits is told `why`. */
 void connect_patiently(const struct invocation *in, struct connection *connection,

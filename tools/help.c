@@ -47,14 +47,13 @@ void
 help_print(const struct invocation *in)
 {
     const char *noun = in->word_count > 0 ? in->words[0] : NULL;
-    const char *name = in->word_count > 1 ? in->words[1] : NULL;
     bool known = false;
     for (size_t i = 0; noun && i < stctl_verb_count; i++) {
         const struct verb *verb = &stctl_verbs[i];
         if (strcmp(noun, verb->noun))
             continue;
         known = true;
-        if (!verb->name || (name && !strcmp(name, verb->name))) {
+        if (verb_is_named(verb, in)) {
             print_verb(verb);
             return;
         }

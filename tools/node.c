@@ -1,5 +1,6 @@
 /* stctl node: who asked to belong, and who does. */
 #include "tools/connect.h"
+#include "tools/node.h"
 #include "tools/table.h"
 #include "tools/text.h"
 
@@ -30,6 +31,16 @@ state_parse(const char *option, const char *text, int first, Api__Node__State *o
                    option, first ? "" : "registered, ", text);
 }
 
+/* As the schema numbers them. */
+static const char *const evidences[] = {"unknown", "none", "certificate", "chain",
+                                        "listed"};
+
+const char *
+node_evidence(Api__Node__Evidence evidence)
+{
+    return (unsigned)evidence < 5 ? evidences[evidence] : "unknown";
+}
+
 /* The answer owns the nodes. */
 static enum st_code
 list_nodes(struct connection *connection, ProtobufCMessage **out, struct st_err *err)
@@ -56,14 +67,15 @@ as_json(const Api__Node *node)
     const Api__NodeTPM2 *tpm =
         node->integrity_case == API__NODE__INTEGRITY_TPM2 ? node->tpm2 : &no_tpm;
     return json_pack(
-        "{s:s, s:s, s:o, s:s, s:o, s:o, s:I, s:s, s:b, s:o, s:o, s:o, s:o}", "node_id",
-        node->node_id, "state", state_name(node->state), "address",
+        "{s:s, s:s, s:o, s:s, s:o, s:o, s:I, s:s, s:b, s:s, s:o, s:o, s:o, s:o}",
+        "node_id", node->node_id, "state", state_name(node->state), "address",
         json_address(&node->address), "enrolment", node->enrolment, "enrolled_at",
         json_time(node->enrolled_at), "last_unlock_at", json_time(node->last_unlock_at),
         "member_id", (json_int_t)node->id, "member_name", node->name, "synced",
-        node->synced, "id_cert_sha256", sha256_or_null(&node->id_cert), "ek_sha256",
-        sha256_or_null(&tpm->ek_pubkey), "ek_cert_sha256", sha256_or_null(&tpm->ek_cert),
-        "ak_sha256", sha256_or_null(&tpm->ak_pub));
+        node->synced, "evidence", node_evidence(node->evidence), "id_cert_sha256",
+        sha256_or_null(&node->id_cert), "ek_sha256", sha256_or_null(&tpm->ek_pubkey),
+        "ek_cert_sha256", sha256_or_null(&tpm->ek_cert), "ak_sha256",
+        sha256_or_null(&tpm->ak_pub));
 }
 
 static void
@@ -134,10 +146,9 @@ find_node(const struct connection *connection, const Api__ListNodesResponse *lis
     return ST_OK;
 }
 
-/* Connects, lists, finds.  The answer owns the node. */
-static enum st_code
-resolve(const struct invocation *in, struct connection *connection,
-        ProtobufCMessage **out_answer, const Api__Node **out, struct st_err *err)
+enum st_code
+node_resolve(const struct invocation *in, struct connection *connection,
+             ProtobufCMessage **out_answer, const Api__Node **out, struct st_err *err)
 {
     char prefix[NODE_ID_LEN + 1];
     enum st_code code = text_node_prefix(in->argument, prefix, err);
@@ -177,7 +188,7 @@ stctl_node_show(const struct invocation *in, struct st_err *err)
     CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
     const Api__Node *node;
-    enum st_code code = resolve(in, &connection, &answer, &node, err);
+    enum st_code code = node_resolve(in, &connection, &answer, &node, err);
     if (code)
         return code;
     if (in->json)
@@ -191,6 +202,7 @@ stctl_node_show(const struct invocation *in, struct st_err *err)
     printf("%-12s %s\n", "address", address);
     printf("%-12s %s\n", "enrolment", enrolment);
     print_time("enrolled", node->enrolled_at, "-");
+    printf("%-12s %s\n", "evidence", node_evidence(node->evidence));
     print_time("last unlock", node->last_unlock_at,
                "none that the asked master saw since its start");
     if (node->id)
@@ -217,7 +229,7 @@ stctl_node_adopt(const struct invocation *in, struct st_err *err)
     const Api__Node *node;
     enum st_code code = role ? state_parse("--role", role, 1, &request.role, err) : ST_OK;
     if (!code)
-        code = resolve(in, &connection, &nodes, &node, err);
+        code = node_resolve(in, &connection, &nodes, &node, err);
     if (code)
         return code;
     request.node_id = node->node_id;
@@ -262,7 +274,7 @@ stctl_node_remove(const struct invocation *in, struct st_err *err)
     CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *nodes = NULL, *answer = NULL;
     const Api__Node *node;
-    enum st_code code = resolve(in, &connection, &nodes, &node, err);
+    enum st_code code = node_resolve(in, &connection, &nodes, &node, err);
     if (!code)
         code = confirm_removal(in, node, err);
     if (code)

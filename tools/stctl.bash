@@ -8,22 +8,25 @@ _stctl()
         -o | --output) mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$cur"); return ;;
         --role) mapfile -t COMPREPLY < <(compgen -W 'worker master' -- "$cur"); return ;;
         --state) mapfile -t COMPREPLY < <(compgen -W 'registered worker master' -- "$cur"); return ;;
-        --cert | --key | --masters-cert | --out) _filedir; return ;;
+        --cert | --file | --key | --masters-cert | --out) _filedir; return ;;
         --context) _stctl_names context; return ;;
-        --address | --expires | --fingerprint | --name | --timeout | --uses) return ;;
+        --address | --at | --expect | --expires | --fingerprint | --name | --pcrs | --timeout | \
+            --uses) return ;;
     esac
     local i noun='' verb='' argument=''
     for ((i = 1; i < cword; i++)); do
         case ${words[i]} in
             -o | --output | --role | --state | --cert | --key | --masters-cert | --out | \
-                --context | --address | --expires | --fingerprint | --name | --timeout | \
-                --uses) ((i++)) ;;
+                --context | --address | --at | --expect | --expires | --file | --fingerprint | \
+                --name | --pcrs | --timeout | --uses) ((i++)) ;;
             -*) ;;
             *)
                 if [[ -z $noun ]]; then
                     noun=${words[i]}
                 elif [[ -z $verb ]]; then
                     verb=${words[i]}
+                elif [[ "$noun $verb" == 'policy ca' ]]; then
+                    verb="ca ${words[i]}"
                 else
                     argument=${words[i]}
                 fi
@@ -33,19 +36,26 @@ _stctl()
     if [[ $cur == -* ]]; then
         _stctl_options "$noun $verb"
     elif [[ -z $noun ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node master status' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node policy master status' -- "$cur")
     elif [[ -z $verb ]]; then
         case $noun in
             context) mapfile -t COMPREPLY < <(compgen -W 'add update use list remove' -- "$cur") ;;
             enrolment) mapfile -t COMPREPLY < <(compgen -W 'create list revoke' -- "$cur") ;;
-            node) mapfile -t COMPREPLY < <(compgen -W 'list show adopt remove' -- "$cur") ;;
+            node) mapfile -t COMPREPLY < <(compgen -W 'list show adopt pcrs remove' -- "$cur") ;;
+            policy)
+                mapfile -t COMPREPLY < <(
+                    compgen -W 'show set edit test history capture ca' -- "$cur")
+                ;;
             master) mapfile -t COMPREPLY < <(compgen -W 'invite list remove' -- "$cur") ;;
         esac
     elif [[ -z $argument ]]; then
         case "$noun $verb" in
             'context use' | 'context remove') _stctl_names context ;;
             'enrolment revoke') _stctl_names enrolment ;;
-            'node show' | 'node adopt' | 'node remove') _stctl_names node ;;
+            'node show' | 'node adopt' | 'node pcrs' | 'node remove' | 'policy test' | \
+                'policy capture') _stctl_names node ;;
+            'policy ca') mapfile -t COMPREPLY < <(compgen -W 'add list remove' -- "$cur") ;;
+            'policy set' | 'policy ca add') _filedir ;;
             'master remove') _stctl_names master ;;
         esac
     fi
@@ -61,7 +71,12 @@ _stctl_options()
         'enrolment create') options+=' --uses --expires --out' ;;
         'node list') options+=' --state' ;;
         'node adopt') options+=' --role' ;;
+        'node pcrs') options+=' --diff' ;;
         'node remove' | 'master remove') options+=' --yes --force' ;;
+        'policy show') options+=' --at' ;;
+        'policy set') options+=' --expect' ;;
+        'policy test') options+=' --file' ;;
+        'policy capture') options+=' --name --pcrs --all --refused' ;;
         'master invite') options+=' --expires --out' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")

@@ -65,6 +65,51 @@ const struct verb stctl_verbs[] = {
      "never unlock again; what is on its disk is lost.  If it is a master, its\n"
      "certificate is revoked.\n",
      stctl_node_remove},
+    {"node", "pcrs", "ID", OPTION_BIT(OPTION_DIFF),
+     "Tells what a node booted, as its TPM measured it",
+     "When it enrolled, and when the master that answers last gave it its key or "
+     "refused\n"
+     "it; with -o json in full.  --diff compares the newest of them with the policy.\n",
+     stctl_node_pcrs},
+    {"policy", "show", NULL, OPTION_BIT(OPTION_AT),
+     "Prints what is demanded of a machine",
+     "As JSON that `stctl policy set` takes; what each word means is in "
+     "docs/policy.md.\n",
+     stctl_policy_show},
+    {"policy", "set", "FILE", OPTION_BIT(OPTION_EXPECT),
+     "Replaces the policy by that of a file",
+     "In force at once.  With --expect only where that is the version in force, so that "
+     "no\n"
+     "other administrator's change is lost.\n",
+     stctl_policy_set},
+    {"policy", "edit", NULL, 0, "Opens the policy in $VISUAL or $EDITOR, then sets it",
+     NULL, stctl_policy_edit},
+    {"policy", "test", "ID", OPTION_BIT(OPTION_FILE),
+     "Tells what the policy says of a node; changes nothing",
+     "With --file, what that policy would say.  Exit status 6 where it would be "
+     "refused.\n",
+     stctl_policy_test},
+    {"policy", "history", NULL, 0, "Lists the last versions, and who made them", NULL,
+     stctl_policy_history},
+    {"policy", "capture", "ID",
+     OPTION_BIT(OPTION_NAME) | OPTION_BIT(OPTION_PCRS) | OPTION_BIT(OPTION_ALL) |
+         OPTION_BIT(OPTION_REFUSED),
+     "Makes a set of the PCRs that a node booted with",
+     "Of the last boot that was accepted (or, with --refused, refused) by the master "
+     "that\n"
+     "answers, else of its enrolment.  The set is for this node, with --all for every "
+     "one.\n",
+     stctl_policy_capture},
+    {"policy", "ca add", "FILE", 0, "Trusts a CA to certify EKs",
+     "FILE is a certificate in PEM or DER, or a folder of them.  It is trusted as it "
+     "is,\n"
+     "also where it is an intermediate: add the CA that signed the EK certificates.\n",
+     stctl_policy_ca_add},
+    {"policy", "ca list", NULL, 0, "Lists the CAs that may certify EKs", NULL,
+     stctl_policy_ca_list},
+    {"policy", "ca remove", "SHA256", 0, "Trusts a CA no longer",
+     "Its SHA-256 as `stctl policy ca list` shows it.  Nodes that it certified stay.\n",
+     stctl_policy_ca_remove},
     {"master", "invite", "NAME", OPTION_BIT(OPTION_EXPIRES) | OPTION_BIT(OPTION_OUT),
      "Makes a ticket with which a host becomes a master",
      "For a host without a TPM, once.  The file (--out, by default ticket.pb here, "
@@ -102,6 +147,28 @@ unknown_word(const char *noun, const char *typed, struct st_err *err)
                    noun ? " for a " : "", noun ? noun : "", guess);
 }
 
+static int
+words_in_name(const struct verb *verb)
+{
+    if (!verb->name)
+        return 0;
+    return strchr(verb->name, ' ') ? 2 : 1;
+}
+
+bool
+verb_is_named(const struct verb *verb, const struct invocation *in)
+{
+    char typed[80];
+    const int count = words_in_name(verb);
+    if (in->word_count < 1 + count)
+        return false;
+    if (count == 0)
+        return true;
+    snprintf(typed, sizeof(typed), "%.30s%s%.30s", in->words[1], count > 1 ? " " : "",
+             count > 1 ? in->words[2] : "");
+    return strcmp(typed, verb->name) == 0;
+}
+
 static enum st_code
 find_verb(const struct invocation *in, const struct verb **out, struct st_err *err)
 {
@@ -113,7 +180,7 @@ find_verb(const struct invocation *in, const struct verb **out, struct st_err *e
         if (strcmp(noun, verb->noun))
             continue;
         noun_known = true;
-        if (!verb->name || !strcmp(name, verb->name)) {
+        if (verb_is_named(verb, in)) {
             *out = verb;
             return ST_OK;
         }
@@ -129,7 +196,7 @@ find_verb(const struct invocation *in, const struct verb **out, struct st_err *e
 static enum st_code
 take_argument(const struct verb *verb, struct invocation *in, struct st_err *err)
 {
-    int given = in->word_count - (verb->name ? 2 : 1);
+    int given = in->word_count - 1 - words_in_name(verb);
     if (given > (verb->argument ? 1 : 0))
         return st_fail(err, ST_INVALID_ARGUMENT, "'%.60s' is one word too many",
                        in->words[in->word_count - 1]);

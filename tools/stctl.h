@@ -24,14 +24,21 @@ enum stctl_option {
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_ADDRESS,
+    OPTION_ALL,
+    OPTION_AT,
     OPTION_CERT,
+    OPTION_DIFF,
+    OPTION_EXPECT,
     OPTION_EXPIRES,
+    OPTION_FILE,
     OPTION_FINGERPRINT,
     OPTION_FORCE,
     OPTION_KEY,
     OPTION_MASTERS_CERT,
     OPTION_NAME,
     OPTION_OUT,
+    OPTION_PCRS,
+    OPTION_REFUSED,
     OPTION_ROLE,
     OPTION_STATE,
     OPTION_USES,
@@ -55,18 +62,22 @@ struct invocation {
 };
 
 struct verb {
-    const char *noun, *name; /* name is NULL where the noun says it all */
-    const char *argument;    /* "NAME", shown in the help; NULL: takes none */
-    uint32_t options;        /* OPTION_BITs beside those that every verb takes */
-    const char *summary;     /* one line */
-    const char *help;        /* more lines, or NULL */
+    /* name is NULL where the noun says it all, and two words with a space in `ca add`. */
+    const char *noun, *name;
+    const char *argument; /* "NAME", shown in the help; NULL: takes none */
+    uint32_t options;     /* OPTION_BITs beside those that every verb takes */
+    const char *summary;  /* one line */
+    const char *help;     /* more lines, or NULL */
     enum st_code (*run)(const struct invocation *in, struct st_err *err);
 };
 
 extern const struct verb stctl_verbs[];
 extern const size_t stctl_verb_count;
+/* The words after the noun are this verb's name. */
+bool verb_is_named(const struct verb *verb, const struct invocation *in);
 
-/* keygen.c, context.c, context_update.c, enrolment.c, node.c, master.c, status.c */
+/* keygen.c, context.c, context_update.c, enrolment.c, node.c, node_pcrs.c, master.c,
+ * policy.c, policy_*.c, status.c */
 enum st_code stctl_keygen(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_add(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_update(const struct invocation *in, struct st_err *err);
@@ -80,6 +91,16 @@ enum st_code stctl_node_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_show(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_adopt(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_remove(const struct invocation *in, struct st_err *err);
+enum st_code stctl_node_pcrs(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_show(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_set(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_edit(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_test(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_history(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_capture(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_ca_add(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_ca_list(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_ca_remove(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_invite(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_remove(const struct invocation *in, struct st_err *err);

@@ -219,6 +219,32 @@ N57_a_document_that_is_too_long_or_too_deep_is_refused(void **state)
                 ST_INVALID_ARGUMENT);
 }
 
+/* What an operator copies is a policy. */
+static void
+the_examples_of_the_manual_are_read(void **state)
+{
+    (void)state;
+    static char manual[64 * 1024];
+    static const char begin[] = "```json\n", end[] = "```\n";
+    FILE *file = fopen(POLICY_MD, "r");
+    assert_non_null(file);
+    manual[fread(manual, 1, sizeof(manual) - 1, file)] = 0;
+    fclose(file);
+    int count = 0;
+    for (const char *at = manual; (at = strstr(at, begin)); count++) {
+        AUTO(policy_freep) struct policy *policy = NULL;
+        AUTO(st_freep) char *text = NULL;
+        struct st_err err = {0};
+        at += strlen(begin);
+        const char *stop = strstr(at, end);
+        assert_non_null(stop);
+        assert_ok(policy_parse(at, (size_t)(stop - at), &policy, &text, &err));
+        if (count == 0)
+            assert_string_equal(text, policy_default);
+    }
+    assert_int_equal(count, 3);
+}
+
 /* PCR i is i times the byte 0x11, but where a test wants another. */
 static struct tpm_pcrs
 some_pcrs(void)
@@ -390,6 +416,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_default_asks_for_nothing),
         cmocka_unit_test(a_document_is_kept_in_one_form),
+        cmocka_unit_test(the_examples_of_the_manual_are_read),
         cmocka_unit_test(N57_a_document_that_is_not_as_it_should_be_is_refused),
         cmocka_unit_test(N57_a_document_cut_anywhere_is_refused),
         cmocka_unit_test(N57_a_document_that_is_too_long_or_too_deep_is_refused),

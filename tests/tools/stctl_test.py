@@ -57,12 +57,13 @@ class CommandLine(unittest.TestCase):
 
     def verbs(self):
         """Every "noun verb" that the help lists."""
-        return [tuple(line.split()[1:3]) if line.split()[1] not in ("keygen", "status") else
-                (line.split()[1],) for line in self.run_it("--help").stdout.splitlines()
-                if line.startswith("  stctl ")]
+        lines = [line.split()[1:] for line in self.run_it("--help").stdout.splitlines()
+                 if line.startswith("  stctl ")]
+        return [tuple(words[:1 if words[0] in ("keygen", "status") else
+                            3 if words[1] == "ca" else 2]) for words in lines]
 
     def test_there_is_help_at_each_level(self):
-        self.assertEqual(len(self.verbs()), 17)
+        self.assertEqual(len(self.verbs()), 27)
         for verb in self.verbs():
             done = self.run_it(*verb, "--help")
             self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -86,7 +87,9 @@ class CommandLine(unittest.TestCase):
             self.assertEqual(self.complete(words) - {"--admin-cert"}, options - {"--admin-cert"},
                              verb)
             self.assertIn(verb[0], self.complete(["stctl", ""]))
-            if len(verb) == 2:
+            if len(verb) == 3:
+                self.assertIn(verb[2], self.complete(["stctl", *verb[:2], ""]))
+            if len(verb) > 1:
                 self.assertIn(verb[1], self.complete(["stctl", verb[0], ""]))
 
     def complete(self, words):
@@ -123,7 +126,17 @@ class CommandLine(unittest.TestCase):
                       ["context", "add", "town"], ["--", "--help"], ["master", "invite"],
                       ["master", "invite", "a/b"], ["master", "invite", "a", "--expires", "1"],
                       ["master", "remove", "0", "--yes"], ["master", "remove", "b", "--yes"],
-                      ["master", "list", "--force"]):
+                      ["master", "list", "--force"], ["policy"], ["policy", "ca"],
+                      ["policy", "ca", "add"], ["policy", "ca", "add", "a", "b"],
+                      ["policy", "ca", "list", "x"], ["policy", "ca", "remove", "abc"],
+                      ["policy", "ca", "remove", "g" * 64], ["policy", "set"],
+                      ["policy", "show", "--at", "x"], ["policy", "capture", "aaaa0"],
+                      ["policy", "capture", "aaaa0", "--name", "a/b"],
+                      ["policy", "capture", "aaaa0", "--name", "a", "--pcrs", ""],
+                      ["policy", "capture", "aaaa0", "--name", "a", "--pcrs", "4,"],
+                      ["policy", "capture", "aaaa0", "--name", "a", "--pcrs", "16"],
+                      ["policy", "capture", "aaaa0", "--name", "a", "--pcrs", "4;11"],
+                      ["node", "pcrs", "aaaa0", "--all"]):
             self.fails(2, *words)
 
     def test_options_may_stand_anywhere(self):
@@ -321,6 +334,65 @@ class FakeMaster:
 
     leader = 1
 
+    policy = json.dumps({"schema": 1, "ek": {"require": "none", "listed": []},
+                         "pcrs": {"sets": [], "require_set": False,
+                                  "require_measured_boot": False},
+                         "adopt": {"automatic": []}})
+    version, adopt, unlock, ca = 0, "", "", b""
+    accepted = refused = ()
+    accepted_at = refused_at = 0
+    quicker = False
+
+    def GetPolicy(self, request, context):
+        self._heard(request, context)
+        return self.api.GetPolicyResponse(policy=self.api.PolicyVersion(
+            version=self.version, changed_at=1700000000, changed_by=b"\xab" * 32,
+            text=self.policy))
+
+    def SetPolicy(self, request, context):
+        self._heard(request, context)
+        self.version += self.quicker  # another administrator
+        if request.expected_version != self.version:
+            context.abort(grpc.StatusCode.ABORTED, "the policy is another version by now")
+        self.policy, self.version = request.text, self.version + 1
+        return self.api.SetPolicyResponse(version=self.version)
+
+    def TestPolicy(self, request, context):
+        self._heard(request, context)
+        return self.api.TestPolicyResponse(adopt=self.adopt, unlock=self.unlock, seen=True,
+                                           evidence_now=self.api.Node.CHAIN)
+
+    def ListPolicyHistory(self, request, context):
+        self._heard(request, context)
+        return self.api.ListPolicyHistoryResponse(versions=[self.api.PolicyVersion(
+            version=version, changed_at=1700000000, changed_by=b"\xab" * 32)
+            for version in (2, 1)])
+
+    def AddEkCa(self, request, context):
+        self._heard(request, context)
+        self.ca = request.cert
+        return self.api.AddEkCaResponse(ca=self.api.EkCa(name="a ven\x1b[2Jdor"))
+
+    def ListEkCas(self, request, context):
+        self._heard(request, context)
+        return self.api.ListEkCasResponse(cas=[self.api.EkCa(
+            sha256=b"\xcd" * 32, name="a ven\x1b[2Jdor", added_at=1700000000)])
+
+    def RemoveEkCa(self, request, context):
+        self._heard(request, context)
+        return self.api.RemoveEkCaResponse()
+
+    def GetNodePcrs(self, request, context):
+        self._heard(request, context)
+        return self.api.GetNodePcrsResponse(
+            enrolled=pcrs(0), accepted=self.accepted, accepted_at=self.accepted_at,
+            refused=self.refused, refused_at=self.refused_at)
+
+
+def pcrs(byte):
+    """PCR i is all `byte` but for its last, which is i."""
+    return [bytes([byte]) * 31 + bytes([i]) for i in range(16)]
+
 
 class Answers(CommandLine):
     """What it makes of a master's answers."""
@@ -490,6 +562,128 @@ class Answers(CommandLine):
         self.assertEqual(self.master.asked[-1], self.api.RemoveMasterRequest(id=12, force=True))
         self.succeeds("node", "remove", "bbbb", "--yes", "--force")
         self.assertTrue(self.master.asked[-1].force)
+
+    def document(self):
+        return json.loads(self.master.policy)
+
+    def write(self, name, text):
+        with open(self.folder / name, "w", encoding="utf-8") as file:
+            file.write(text)
+        return name
+
+    def test_a_policy_is_shown_set_and_listed(self):
+        shown = self.succeeds("policy", "show")
+        self.assertEqual(json.loads(shown), self.document())
+        whole = json.loads(self.succeeds("policy", "show", "-o", "json"))
+        self.assertEqual((whole["version"], whole["policy"], whole["changed_by"]),
+                         (0, self.document(), "ab" * 32))
+        self.succeeds("policy", "show", "--at", "7")
+        self.assertEqual(self.master.asked[-1].version, 7)
+        text = shown.replace('"none"', '"chain"')
+        self.assertIn("version 1", self.succeeds("policy", "set", self.write("p.json", text)))
+        self.assertEqual(self.master.policy, text)
+        self.fails(1, "policy", "set", "p.json", "--expect", "0")
+        self.assertEqual(json.loads(self.succeeds("policy", "set", "p.json", "--expect", "1", "-o",
+                                                  "json")), {"version": 2})
+        self.fails(3, "policy", "set", "nowhere.json")
+        self.fails(2, "policy", "set", self.write("huge.json", " " * 70000))
+        self.assertRegex(self.succeeds("policy", "history"), r"(?m)^2 +2023-11-14T22:13:20Z +abab")
+        self.assertEqual([v["version"] for v in json.loads(
+            self.succeeds("policy", "history", "-o", "json"))], [2, 1])
+
+    def test_a_policy_is_edited_and_a_refused_text_is_kept(self):
+        drafts = self.folder / "drafts"
+        os.mkdir(drafts)
+        env = {"TMPDIR": str(drafts), "VISUAL": "sed -i s/none/chain/"}
+        done = self.run_it("policy", "edit", **env)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(self.document()["ek"]["require"], "chain")
+        self.assertEqual(os.listdir(drafts), [])
+        self.assertIn("nothing was changed", self.fails(1, "policy", "edit", **env))
+        self.fails(1, "policy", "edit", **{**env, "VISUAL": "false"})
+        self.assertEqual((os.listdir(drafts), self.master.version), ([], 1))
+        # Another administrator is quicker than the editor.
+        self.master.quicker = True
+        sentence = self.fails(1, "policy", "edit", **{**env, "VISUAL": "sed -i s/chain/none/"})
+        kept = os.listdir(drafts)
+        self.assertEqual(len(kept), 1)
+        self.assertIn(kept[0], sentence)
+        with open(os.path.join(drafts, kept[0]), encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["ek"]["require"], "none")
+
+    def test_a_policy_is_tested_on_a_node(self):
+        self.assertIn("chain", self.succeeds("policy", "test", "bbbb"))
+        self.assertEqual(self.master.asked[-1].text, "")
+        self.succeeds("policy", "test", "bbbb", "--file", self.write("p.json", "{}"))
+        self.assertEqual(self.master.asked[-1].text, "{}")
+        self.master.unlock = "PCR 4 differs from set s1"
+        for words in (["policy", "test", "bbbb"], ["policy", "test", "bbbb", "-o", "json"]):
+            done = self.run_it(*words)
+            self.assertEqual(done.returncode, 6)
+            self.assertIn("PCR 4 differs", done.stdout)
+            self.assertIn("would not be given its key", done.stderr)
+        self.succeeds("policy", "test", "aaaa0")  # it waits, and may be adopted
+        self.master.adopt = "no chain"
+        self.assertIn("adopted: no chain", self.run_it("policy", "test", "aaaa0").stderr)
+
+    def test_what_a_node_booted_is_shown_and_captured(self):
+        out = self.succeeds("node", "pcrs", "bbbb")
+        self.assertRegex(out, r"\APCR +ENROLLED +ACCEPTED +REFUSED\n0 +0{16} +- +-\n")
+        self.assertIn("no set", self.succeeds("node", "pcrs", "bbbb", "--diff"))
+        self.fails(3, "policy", "capture", "bbbb", "--name", "s0", "--refused")
+        self.succeeds("policy", "capture", "bbbb", "--name", "s0", "--pcrs", "0")
+        self.assertEqual(self.document()["pcrs"]["sets"], [
+            {"name": "s0", "nodes": [NODES[2]], "values": {"0": ["00" * 32]}}])
+        self.master.accepted, self.master.accepted_at = pcrs(0x11), 1700000000
+        self.succeeds("policy", "capture", "bbbb", "--name", "s1", "--all")
+        self.assertEqual(self.document()["pcrs"]["sets"][1], {
+            "name": "s1", "nodes": ["*"],
+            "values": {"4": ["11" * 31 + "04"], "11": ["11" * 31 + "0b"]}})
+        self.fails(6, "policy", "capture", "bbbb", "--name", "s1")
+        self.assertIn("0  ", self.succeeds("node", "pcrs", "bbbb", "--diff"))
+        self.master.refused, self.master.refused_at = pcrs(0x22), 1700000001
+        diff = json.loads(self.succeeds("node", "pcrs", "bbbb", "--diff", "-o", "json"))
+        self.assertEqual((diff["boot"], diff["sets"]), ("refused", 2))
+        self.assertEqual([(d["set"], d["pcr"], d["booted"]) for d in diff["differs"]], [
+            ("s0", 0, "22" * 31 + "00"), ("s1", 4, "22" * 31 + "04"), ("s1", 11, "22" * 31 + "0b")])
+        self.assertRegex(self.succeeds("node", "pcrs", "aaaa0", "--diff"),
+                         r"(?m)^11 +2{16} +1{16} +s1$")
+        whole = json.loads(self.succeeds("node", "pcrs", "bbbb", "-o", "json"))
+        self.assertEqual(whole["refused"][15], "22" * 31 + "0f")
+        self.succeeds("policy", "capture", "bbbb", "--name", "s2", "--refused")
+        self.assertEqual(self.document()["pcrs"]["sets"][2]["nodes"], [NODES[2]])
+        self.assertEqual(self.succeeds("node", "pcrs", "bbbb", "--diff").count("s2"), 0)
+
+    def test_the_newest_boot_that_any_master_saw_counts(self):
+        address = cluster.fresh_address()
+        with open(self.folder / "smalltown/admin.pem", "rb") as file:
+            other = FakeMaster(self.api, self.services, file.read(), address)
+        self.addCleanup(other.server.stop, None)
+        self.run_it("context", "remove", "town")
+        self.run_it(*self.context("town", f"{self.address},{address},{cluster.fresh_address()}"))
+        other.refused, other.refused_at = pcrs(0x22), 1700000002
+        self.master.refused, self.master.refused_at = pcrs(0x11), 1700000001
+        self.master.accepted, self.master.accepted_at = pcrs(0x33), 1700000000
+        whole = json.loads(self.succeeds("node", "pcrs", "bbbb", "-o", "json"))
+        self.assertEqual((whole["refused"][0][:2], whole["accepted"][0][:2]), ("22", "33"))
+
+    def test_CAs_are_added_listed_and_removed(self):
+        der = MASTERS_CERT
+        with open(self.folder / "ca.der", "wb") as file:
+            file.write(der)
+        self.assertIn(peer.fingerprint(der), self.succeeds("policy", "ca", "add", "ca.der"))
+        self.assertEqual(self.master.ca, der)
+        os.mkdir(self.folder / "cas")
+        self.write("cas/a.pem", ssl.DER_cert_to_PEM_cert(der) * 2)
+        self.write("cas/.hidden", "nothing")
+        added = json.loads(self.succeeds("policy", "ca", "add", "cas", "-o", "json"))
+        self.assertEqual([ca["file"] for ca in added], ["cas/a.pem"] * 2)
+        self.write("cas/b.pem", "-----BEGIN CERTIFICATE-----\nx\n")
+        self.assertIn("cas/b.pem", self.fails(2, "policy", "ca", "add", "cas"))
+        self.fails(3, "policy", "ca", "add", "nowhere")
+        self.assertRegex(self.succeeds("policy", "ca", "list"), r"(?m)^(cd){32} +a ven\?\[2Jdor$")
+        self.succeeds("policy", "ca", "remove", "CD" * 32)
+        self.assertEqual(self.master.asked[-1].sha256, b"\xcd" * 32)
 
     def test_a_master_that_comes_or_goes_is_waited_for(self):
         self.master.pause = 13  # longer than any other call may take

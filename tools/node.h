@@ -1,0 +1,41 @@
+/* node.h - nodes as other verbs need them. */
+#ifndef TOOLS_NODE_H
+#define TOOLS_NODE_H
+
+#include "tools/connect.h"
+
+/* Connects, lists, finds the node whose id begins with the argument.  The answer owns the
+ * node. */
+enum st_code node_resolve(const struct invocation *in, struct connection *connection,
+                          ProtobufCMessage **out_answer, const Api__Node **out,
+                          struct st_err *err);
+
+/* "chain", "certificate", "none", "listed", "unknown". */
+const char *node_evidence(Api__Node__Evidence evidence);
+
+/* The node's PCRs, the newest that any master of the context knows;
+ * connect_answer_free(). */
+enum st_code node_pcrs_get(struct connection *connection, const char *node_id,
+                           ProtobufCMessage **out, struct st_err *err);
+
+/* Which of them: 16 values, where they are from, and when (0: when it enrolled). */
+struct node_boot {
+    const ProtobufCBinaryData *pcrs; /* lent by the answer */
+    const char *what;
+    int64_t at;
+};
+/* The newest, or the last of the kind that is asked for.  ST_NOT_FOUND. */
+enum st_code node_boot_newest(const Api__GetNodePcrsResponse *pcrs, struct node_boot *out,
+                              struct st_err *err);
+enum st_code node_boot_accepted(const Api__GetNodePcrsResponse *pcrs,
+                                struct node_boot *out, struct st_err *err);
+enum st_code node_boot_refused(const Api__GetNodePcrsResponse *pcrs,
+                               struct node_boot *out, struct st_err *err);
+
+enum {
+    NODE_PCRS = 16,
+    NODE_PCR_HEX = 65, /* of one, with its NUL */
+};
+void node_pcr_hex(const ProtobufCBinaryData *pcr, char out[NODE_PCR_HEX]);
+
+#endif

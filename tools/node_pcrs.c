@@ -1,0 +1,303 @@
+/* stctl node pcrs: what a node booted, and what of it the policy does not expect. */
+#include "tools/node.h"
+#include "tools/policy.h"
+#include "tools/table.h"
+#include "tools/text.h"
+
+#include <string.h>
+
+enum {
+    SHORT_HEX = 16, /* digits for people */
+};
+
+void
+node_pcr_hex(const ProtobufCBinaryData *pcr, char out[NODE_PCR_HEX])
+{
+    out[0] = 0;
+    for (size_t i = 0; i < pcr->len && 2 * i + 2 < NODE_PCR_HEX; i++)
+        snprintf(out + 2 * i, 3, "%02x", pcr->data[i]);
+}
+
+static bool
+are_pcrs(size_t count, const ProtobufCBinaryData *pcrs)
+{
+    if (count != 0 && count != NODE_PCRS)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (pcrs[i].len != (NODE_PCR_HEX - 1) / 2)
+            return false;
+    return true;
+}
+
+static enum st_code
+pcrs_check(const Api__GetNodePcrsResponse *pcrs, struct st_err *err)
+{
+    if (!are_pcrs(pcrs->n_enrolled, pcrs->enrolled) ||
+        !are_pcrs(pcrs->n_accepted, pcrs->accepted) ||
+        !are_pcrs(pcrs->n_refused, pcrs->refused))
+        return st_fail(err, ST_INTERNAL, "the answer's PCRs are not readable");
+    return ST_OK;
+}
+
+#define SWAP(a, b)                                                                       \
+    do {                                                                                 \
+        __typeof__(a) kept_ = (a);                                                       \
+        (a) = (b);                                                                       \
+        (b) = kept_;                                                                     \
+    } while (0)
+
+/* Of each kind the newer one goes to `into`; what is left is `from`'s to free. */
+static void
+take_newer(Api__GetNodePcrsResponse *into, Api__GetNodePcrsResponse *from)
+{
+    if (from->n_accepted > 0 && from->accepted_at > into->accepted_at) {
+        SWAP(into->n_accepted, from->n_accepted);
+        SWAP(into->accepted, from->accepted);
+        SWAP(into->accepted_at, from->accepted_at);
+    }
+    if (from->n_refused > 0 && from->refused_at > into->refused_at) {
+        SWAP(into->n_refused, from->n_refused);
+        SWAP(into->refused, from->refused);
+        SWAP(into->refused_at, from->refused_at);
+    }
+}
+
+enum st_code
+node_pcrs_get(struct connection *connection, const char *node_id, ProtobufCMessage **out,
+              struct st_err *err)
+{
+    Api__GetNodePcrsRequest request = API__GET_NODE_PCRS_REQUEST__INIT;
+    const size_t masters = connection->context.address_count;
+    request.node_id = (char *)node_id;
+    enum st_code code = connect_call(connection, "GetNodePcrs", &request.base,
+                                     &api__get_node_pcrs_response__descriptor, out, err);
+    if (!code)
+        code = pcrs_check((const void *)*out, err);
+    for (size_t i = 0; !code && masters > 1 && i < masters; i++) {
+        AUTO(connect_answer_freep) ProtobufCMessage *other = NULL;
+        struct st_err unheard = {0}; /* who cannot be asked saw nothing */
+        if (!connect_call_one(connection, i, "GetNodePcrs", &request.base,
+                              &api__get_node_pcrs_response__descriptor, &other,
+                              &unheard) &&
+            !pcrs_check((const void *)other, &unheard))
+            take_newer((void *)*out, (void *)other);
+    }
+    return code;
+}
+
+enum st_code
+node_boot_refused(const Api__GetNodePcrsResponse *pcrs, struct node_boot *out,
+                  struct st_err *err)
+{
+    if (pcrs->n_refused == 0)
+        return st_fail(err, ST_NOT_FOUND,
+                       "the master that answered refused no boot of "
+                       "this node since it started");
+    *out = (struct node_boot){pcrs->refused, "refused", pcrs->refused_at};
+    return ST_OK;
+}
+
+enum st_code
+node_boot_accepted(const Api__GetNodePcrsResponse *pcrs, struct node_boot *out,
+                   struct st_err *err)
+{
+    if (pcrs->n_accepted == 0 && pcrs->n_enrolled == 0)
+        return st_fail(err, ST_NOT_FOUND,
+                       "the master that answered knows no PCRs of this "
+                       "node: let it unlock once");
+    if (pcrs->n_accepted == 0)
+        *out = (struct node_boot){pcrs->enrolled, "enrolled", 0};
+    else
+        *out = (struct node_boot){pcrs->accepted, "accepted", pcrs->accepted_at};
+    return ST_OK;
+}
+
+enum st_code
+node_boot_newest(const Api__GetNodePcrsResponse *pcrs, struct node_boot *out,
+                 struct st_err *err)
+{
+    if (pcrs->n_refused > 0 && pcrs->refused_at >= pcrs->accepted_at)
+        return node_boot_refused(pcrs, out, err);
+    return node_boot_accepted(pcrs, out, err);
+}
+
+static json_t *
+pcrs_json(size_t count, const ProtobufCBinaryData *pcrs)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        char hex[NODE_PCR_HEX];
+        node_pcr_hex(&pcrs[i], hex);
+        json_array_append_new(list, json_string(hex));
+    }
+    return list;
+}
+
+static enum st_code
+print_json(const char *node_id, const Api__GetNodePcrsResponse *pcrs, struct st_err *err)
+{
+    return json_print(json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "node_id", node_id,
+                                "enrolled", pcrs_json(pcrs->n_enrolled, pcrs->enrolled),
+                                "accepted", pcrs_json(pcrs->n_accepted, pcrs->accepted),
+                                "accepted_at", json_time(pcrs->accepted_at), "refused",
+                                pcrs_json(pcrs->n_refused, pcrs->refused), "refused_at",
+                                json_time(pcrs->refused_at)),
+                      err);
+}
+
+static void
+short_hex(size_t count, const ProtobufCBinaryData *pcrs, size_t i, char out[NODE_PCR_HEX])
+{
+    strcpy(out, "-");
+    if (i < count)
+        node_pcr_hex(&pcrs[i], out);
+    out[SHORT_HEX] = 0;
+}
+
+static void
+print_table(const Api__GetNodePcrsResponse *pcrs)
+{
+    AUTO(table_freep)
+    struct table *table =
+        table_new(4, (const char *[]){"PCR", "ENROLLED", "ACCEPTED", "REFUSED"});
+    for (size_t i = 0; i < NODE_PCRS; i++) {
+        char number[24], enrolled[NODE_PCR_HEX], accepted[NODE_PCR_HEX],
+            refused[NODE_PCR_HEX];
+        snprintf(number, sizeof(number), "%zu", i);
+        short_hex(pcrs->n_enrolled, pcrs->enrolled, i, enrolled);
+        short_hex(pcrs->n_accepted, pcrs->accepted, i, accepted);
+        short_hex(pcrs->n_refused, pcrs->refused, i, refused);
+        table_row(table, (const char *[]){number, enrolled, accepted, refused});
+    }
+    table_print(table, stdout, table_width(stdout));
+}
+
+static bool
+has_text(const json_t *array, const char *text)
+{
+    const json_t *item;
+    size_t i;
+    json_array_foreach(array, i, item)
+    {
+        const char *own = json_string_value(item);
+        if (own && !strcmp(own, text))
+            return true;
+    }
+    return false;
+}
+
+/* One object for each PCR of this set that the boot has not. */
+static void
+diff_set(json_t *out, json_t *set, const struct node_boot *boot)
+{
+    json_t *values = json_object_get(set, "values");
+    for (unsigned pcr = 0; pcr < NODE_PCRS; pcr++) {
+        char number[4], hex[NODE_PCR_HEX];
+        snprintf(number, sizeof(number), "%u", pcr);
+        json_t *expected = json_object_get(values, number);
+        node_pcr_hex(&boot->pcrs[pcr], hex);
+        if (expected && !has_text(expected, hex))
+            json_array_append_new(out,
+                                  json_pack("{s:O, s:i, s:s, s:O}", "set",
+                                            json_object_get(set, "name"), "pcr", (int)pcr,
+                                            "booted", hex, "expected", expected));
+    }
+}
+
+/* Of every set for this node; out_sets is how many those are. */
+static json_t *
+diff_policy(json_t *document, const char *node_id, const struct node_boot *boot,
+            size_t *out_sets)
+{
+    json_t *sets = json_object_get(json_object_get(document, "pcrs"), "sets");
+    json_t *out = json_array(), *set;
+    size_t i;
+    *out_sets = 0;
+    json_array_foreach(sets, i, set)
+    {
+        const json_t *nodes = json_object_get(set, "nodes");
+        if (!has_text(nodes, "*") && !has_text(nodes, node_id))
+            continue;
+        ++*out_sets;
+        diff_set(out, set, boot);
+    }
+    return out;
+}
+
+static void
+print_diff(const json_t *diff)
+{
+    AUTO(table_freep)
+    struct table *table =
+        table_new(4, (const char *[]){"PCR", "BOOTED", "EXPECTED", "SET"});
+    const json_t *row;
+    size_t i;
+    json_array_foreach(diff, i, row)
+    {
+        const json_t *expected = json_object_get(row, "expected");
+        const char *first = json_string_value(json_array_get(expected, 0));
+        const char *set = json_string_value(json_object_get(row, "set"));
+        char number[24], booted[SHORT_HEX + 1], wanted[SHORT_HEX + 24];
+        snprintf(number, sizeof(number), "%d",
+                 (int)json_integer_value(json_object_get(row, "pcr")));
+        snprintf(booted, sizeof(booted), "%s",
+                 json_string_value(json_object_get(row, "booted")));
+        snprintf(wanted, sizeof(wanted), "%.16s", first ? first : "-");
+        if (json_array_size(expected) > 1)
+            snprintf(wanted + strlen(wanted), sizeof(wanted) - strlen(wanted), " +%zu",
+                     json_array_size(expected) - 1);
+        table_row(table, (const char *[]){number, booted, wanted, set ? set : "-"});
+    }
+    table_print(table, stdout, table_width(stdout));
+}
+
+static enum st_code
+diff(const struct invocation *in, struct connection *connection, const char *node_id,
+     const struct node_boot *boot, struct st_err *err)
+{
+    AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
+    AUTO(json_freep) json_t *document = NULL;
+    const Api__PolicyVersion *policy;
+    size_t sets;
+    enum st_code code = policy_get(connection, 0, &answer, &policy, err);
+    if (!code)
+        code = policy_document(policy, &document, err);
+    if (code)
+        return code;
+    AUTO(json_freep) json_t *found = diff_policy(document, node_id, boot, &sets);
+    if (in->json)
+        return json_print(json_pack("{s:s, s:s, s:o, s:i, s:O}", "node_id", node_id,
+                                    "boot", boot->what, "at", json_time(boot->at), "sets",
+                                    (int)sets, "differs", found),
+                          err);
+    if (sets == 0)
+        printf("no set of the policy is for this node\n");
+    else if (json_array_size(found) == 0)
+        printf("nothing differs (%s)\n", boot->what);
+    else
+        print_diff(found);
+    return ST_OK;
+}
+
+enum st_code
+stctl_node_pcrs(const struct invocation *in, struct st_err *err)
+{
+    CONNECTION connection = {0};
+    AUTO(connect_answer_freep) ProtobufCMessage *nodes = NULL, *answer = NULL;
+    const Api__Node *node;
+    struct node_boot boot;
+    enum st_code code = node_resolve(in, &connection, &nodes, &node, err);
+    if (!code)
+        code = node_pcrs_get(&connection, node->node_id, &answer, err);
+    if (code)
+        return code;
+    const Api__GetNodePcrsResponse *pcrs = (const void *)answer;
+    if (in->options[OPTION_DIFF]) {
+        code = node_boot_newest(pcrs, &boot, err);
+        return code ? code : diff(in, &connection, node->node_id, &boot, err);
+    }
+    if (in->json)
+        return print_json(node->node_id, pcrs, err);
+    print_table(pcrs);
+    return ST_OK;
+}
