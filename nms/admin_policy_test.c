@@ -29,6 +29,19 @@ last_boot(struct state *state, const char *node_id, struct tpm_pcrs *out)
     return last->at != 0;
 }
 
+/* By the last boot that this master saw, else by that of its enrolment. */
+static enum st_code
+unlock_judge(const struct policy *policy, const State__Node *node, bool seen,
+             struct tpm_pcrs *pcrs, struct st_err *err)
+{
+    if (!seen && node->pcrs.len == sizeof(*pcrs))
+        memcpy(pcrs, node->pcrs.data, sizeof(*pcrs));
+    else if (!seen && policy_looks_at_boots(policy, node->node_id))
+        return st_fail(err, ST_PERMISSION_DENIED,
+                       "what it boots is not known until it asks for its key");
+    return policy_judge_boot(policy, node->node_id, pcrs, err);
+}
+
 static void
 verdict_send(struct admin_pending *pending, const struct policy *policy,
              State__Node *node)
@@ -38,13 +51,14 @@ verdict_send(struct admin_pending *pending, const struct policy *policy,
     struct tpm_pcrs pcrs;
     Api__TestPolicyResponse response = API__TEST_POLICY_RESPONSE__INIT;
     node->evidence = state_find_evidence(state, node);
+    if (node->evidence != STATE__EVIDENCE__CHAIN &&
+        policy_lists(policy, &node->ek_pubkey))
+        node->evidence = STATE__EVIDENCE__LISTED;
     response.evidence_now = (Api__Node__Evidence)node->evidence;
     if (policy_judge_node(policy, node, &adopt))
         response.adopt = adopt.text;
     response.seen = last_boot(state, node->node_id, &pcrs);
-    if (!response.seen && node->pcrs.len == sizeof(pcrs))
-        memcpy(&pcrs, node->pcrs.data, sizeof(pcrs));
-    if (policy_judge_boot(policy, node->node_id, &pcrs, &unlock))
+    if (unlock_judge(policy, node, response.seen, &pcrs, &unlock))
         response.unlock = unlock.text;
     rpc_call_reply(pending->call, &response.base);
 }

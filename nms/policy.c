@@ -152,9 +152,8 @@ policy_judge_boot(const struct policy *policy, const char *node_id,
     return judge_sets(policy, node_id, pcrs, err);
 }
 
-/* Whether there is a boot of this node that policy_judge_boot() refuses. */
-static bool
-looks_at_boots(const struct policy *policy, const char *node_id)
+bool
+policy_looks_at_boots(const struct policy *policy, const char *node_id)
 {
     for (size_t i = 0; i < policy->set_count; i++)
         if (is_for(&policy->sets[i], node_id))
@@ -168,7 +167,7 @@ policy_judge_node(const struct policy *policy, const State__Node *node,
 {
     struct tpm_pcrs pcrs;
     enum st_code code = policy_judge_evidence(policy, node, err);
-    if (code || !looks_at_boots(policy, node->node_id))
+    if (code || !policy_looks_at_boots(policy, node->node_id))
         return code;
     if (REFUSES(0x12c, node->pcrs.len != sizeof(pcrs.digest)))
         return refused(err, "the node enrolled when no PCRs were kept: enrol it anew");

@@ -71,6 +71,9 @@ bool policy_lists(const struct policy *policy, const ProtobufCBinaryData *ek_pub
 /* A node that came with this enrolment needs no administrator. */
 bool policy_adopts(const struct policy *policy, const char *enrolment);
 
+/* There may be a boot of this node that policy_judge_boot() refuses. */
+bool policy_looks_at_boots(const struct policy *policy, const char *node_id);
+
 /* What follows is ST_PERMISSION_DENIED with a sentence for the operator alone. */
 
 /* What speaks for the node's EK is enough: node->evidence, ek_cert, ek_pubkey. */

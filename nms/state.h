@@ -130,7 +130,6 @@ void state_node_boots(struct state *state, const char *id,
  * the default, version 0.  ST_NOT_FOUND. */
 enum st_code state_policy(struct state *state, uint64_t version, State__Policy **out,
                           struct st_err *err);
-uint64_t state_policy_version(struct state *state);
 /* The oldest first; nothing where nobody set one yet. */
 enum st_code state_each_policy(struct state *state,
                                enum st_code (*each)(void *arg,

@@ -72,9 +72,6 @@ extern ProtobufCAllocator state_allocator;
 /* Rather than to be of another mind than the other members. */
 _Noreturn void state_die(const char *sentence);
 
-/* Ends the process with this sentence, by the same reason. */
-void state_die(const char *sentence) __attribute__((noreturn));
-
 /* Never NULL: a record was checked when it came in. */
 void *record_unpack(const struct record *record, const ProtobufCMessageDescriptor *type);
 void record_free_unpacked(void *message);

@@ -5,6 +5,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* While a snapshot is loaded the default stands for a moment, with nodes already there.
+ * Nobody gets a key by it: what a barrier lets pass runs on the thread that loads
+ * (raft/replica.h). */
 enum st_code
 state_reset_policy(struct state *state, struct st_err *err)
 {
@@ -37,13 +40,6 @@ state_take_policy(struct state *state, const State__Policy *policy, struct st_er
     state->policy = parsed;
     state->policy_version = policy->version;
     return ST_OK;
-}
-
-uint64_t
-state_policy_version(struct state *state)
-{
-    READING(state);
-    return state->policy_version;
 }
 
 /* A copy to be freed like the others. */

@@ -339,6 +339,35 @@ N12_another_boot_is_refused_and_shown_to_the_operator(void **state)
 }
 
 static void
+a_policy_that_lists_an_EK_says_so_when_it_is_tested(void **state)
+{
+    struct town *town = *state;
+    uint8_t digest[SHA256_LEN];
+    char hex[2 * SHA256_LEN + 1], text[600];
+    MACHINE machine;
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, true);
+    forge_digest(&machine.ek_spki, digest);
+    for (size_t i = 0; i < SHA256_LEN; i++)
+        sprintf(hex + 2 * i, "%02x", digest[i]);
+    snprintf(text, sizeof(text),
+             "{\"schema\":1,\"ek\":{\"require\":\"chain\",\"listed\":[\"%s\"]},"
+             "\"pcrs\":" PCRS_NONE ",\"adopt\":{\"automatic\":[]}}",
+             hex);
+    AUTO(test_freep)
+    Api__TestPolicyResponse *listed = test_policy(town, machine.id, text);
+    assert_int_equal(listed->evidence_now, API__NODE__EVIDENCE__LISTED);
+    assert_string_equal(listed->adopt, "");
+    assert_false(listed->seen);
+    AUTO(test_freep)
+    Api__TestPolicyResponse *chain =
+        test_policy(town, machine.id, POLICY("chain", PCRS_NONE, ""));
+    assert_int_equal(chain->evidence_now, API__NODE__EVIDENCE__NOTHING);
+    assert_non_null(strstr(chain->adopt, "wants an EK certificate"));
+    assert_string_equal(chain->unlock, "");
+}
+
+static void
 N11_a_boot_that_nobody_measured_gets_no_key(void **state)
 {
     struct town *town = *state;
@@ -428,6 +457,7 @@ main(void)
         TOWN_TEST(N24_only_a_certificate_of_a_CA_that_was_added_is_a_chain),
         TOWN_TEST(N24_any_certificate_of_the_key_will_do_where_the_policy_says_so),
         TOWN_TEST(N12_another_boot_is_refused_and_shown_to_the_operator),
+        TOWN_TEST(a_policy_that_lists_an_EK_says_so_when_it_is_tested),
         TOWN_TEST(N11_a_boot_that_nobody_measured_gets_no_key),
         TOWN_TEST(a_node_of_a_named_enrolment_unlocks_without_an_administrator),
         TOWN_TEST(CAs_are_added_listed_and_removed),
