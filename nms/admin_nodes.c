@@ -43,29 +43,63 @@ add_check(const Api__AddNodeRequest *request, struct st_err *err)
 
 /* A CA that was added since the node enrolled counts.  UNJUDGED for an unknown node,
  * which the machine refuses. */
-static State__Evidence
-evidence_now(struct nms *nms, const char *node_id)
+static void
+evidence_now(struct nms *nms, const char *node_id, struct state_evidence *out)
 {
     AUTO(state_node_freep) State__Node *node = NULL;
-    return state_node(nms->state, node_id, &node, NULL)
-               ? STATE__EVIDENCE__UNJUDGED
-               : state_find_evidence(nms->state, node);
+    *out = (struct state_evidence){.found = STATE__EVIDENCE__UNJUDGED};
+    if (!state_node(nms->state, node_id, &node, NULL))
+        state_find_evidence(nms->state, node, out);
+}
+
+static void worker_propose(struct admin_pending *pending);
+static void master_propose(struct admin_pending *pending);
+
+static void
+worker_again(void *arg, const struct st_err *barrier)
+{
+    struct admin_pending *pending = arg;
+    if (barrier->code)
+        adopted(pending, barrier);
+    else
+        worker_propose(pending);
+}
+
+static void
+worker_recorded(void *arg, const struct st_err *err)
+{
+    struct admin_pending *pending = arg;
+    if (err->reason == ST_REASON_CHANGED && ++pending->tries < STATE_EVIDENCE_TRIES)
+        nms_barrier(pending->nms, worker_again, pending);
+    else
+        adopted(pending, err);
 }
 
 static void
 worker_propose(struct admin_pending *pending)
 {
+    struct state_evidence evidence;
     State__Adopt adopt = STATE__ADOPT__INIT;
+    evidence_now(pending->nms, pending->name, &evidence);
     adopt.node_id = pending->name;
     adopt.role = STATE__ROLE__WORKER;
-    adopt.evidence = evidence_now(pending->nms, pending->name);
+    adopt.evidence = evidence.found;
+    adopt.ek_cas = (ProtobufCBinaryData){SHA256_LEN, evidence.ek_cas};
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_ADOPT;
     command.adopt = &adopt;
-    nms_propose(pending->nms, &command, adopted, pending);
+    nms_propose(pending->nms, &command, worker_recorded, pending);
 }
 
-static void master_propose(struct admin_pending *pending);
+static void
+master_again(void *arg, const struct st_err *barrier)
+{
+    struct admin_pending *pending = arg;
+    if (barrier->code)
+        adopted(pending, barrier);
+    else
+        master_propose(pending);
+}
 
 static void
 master_recorded(void *arg, const struct st_err *err)
@@ -74,7 +108,8 @@ master_recorded(void *arg, const struct st_err *err)
     struct admin_pending *pending = arg;
     struct st_err outcome = *err;
     if (err->code == ST_ABORTED && ++pending->tries < ISSUES_MAX) {
-        master_propose(pending); /* another was given this id a moment ago */
+        /* Another was given this id a moment ago, or the CAs are others: hear of it. */
+        nms_barrier(pending->nms, master_again, pending);
         return;
     }
     if (err->code ||
@@ -90,6 +125,7 @@ static void
 master_propose(struct admin_pending *pending)
 {
     AUTO(issued_wipe) struct issued issued = {0};
+    struct state_evidence evidence;
     struct st_err err = {0};
     if (issue_next(pending->nms->state, NULL, &issued, &err)) {
         adopted(pending, &err);
@@ -102,7 +138,9 @@ master_propose(struct admin_pending *pending)
     State__AdoptMaster adopt_master = STATE__ADOPT_MASTER__INIT;
     adopt_master.node_id = pending->name;
     adopt_master.member = &member;
-    adopt_master.evidence = evidence_now(pending->nms, pending->name);
+    evidence_now(pending->nms, pending->name, &evidence);
+    adopt_master.evidence = evidence.found;
+    adopt_master.ek_cas = (ProtobufCBinaryData){SHA256_LEN, evidence.ek_cas};
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_ADOPT_MASTER;
     command.adopt_master = &adopt_master;

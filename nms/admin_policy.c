@@ -68,12 +68,13 @@ admin_handle_set_policy(struct rpc_call *call, enum rpc_event what,
 {
     const Api__SetPolicyRequest *request = (const Api__SetPolicyRequest *)message;
     AUTO(policy_freep) struct policy *parsed = NULL;
+    AUTO(st_freep) char *text = NULL;
     struct st_err err = {0};
     char name[24];
     if (what != RPC_MESSAGE)
         return;
     /* What the machine would refuse costs no entry in the log. */
-    if (policy_parse(request->text, strlen(request->text), &parsed, NULL, &err)) {
+    if (policy_parse(request->text, strlen(request->text), &parsed, &text, &err)) {
         rpc_call_finish(call, &err);
         return;
     }
@@ -83,7 +84,8 @@ admin_handle_set_policy(struct rpc_call *call, enum rpc_event what,
         return;
     pending->version = request->expected_version;
     State__SetPolicy set_policy = STATE__SET_POLICY__INIT;
-    set_policy.text = request->text;
+    set_policy.text = text;
+    set_policy.schema = POLICY_SCHEMA;
     set_policy.expected_version = request->expected_version;
     set_policy.by = (ProtobufCBinaryData){SHA256_LEN, pending->fingerprint};
     State__Command command = STATE__COMMAND__INIT;

@@ -48,9 +48,11 @@ verdict_send(struct admin_pending *pending, const struct policy *policy,
 {
     struct state *state = pending->nms->state;
     struct st_err adopt = {0}, unlock = {0};
+    struct state_evidence evidence;
     struct tpm_pcrs pcrs;
     Api__TestPolicyResponse response = API__TEST_POLICY_RESPONSE__INIT;
-    node->evidence = state_find_evidence(state, node);
+    state_find_evidence(state, node, &evidence);
+    node->evidence = evidence.found;
     if (node->evidence != STATE__EVIDENCE__CHAIN &&
         policy_lists(policy, &node->ek_pubkey))
         node->evidence = STATE__EVIDENCE__LISTED;

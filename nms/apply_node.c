@@ -90,6 +90,24 @@ enrol_check(const State__Node *node, struct st_err *err)
     return node_id_check(node->node_id, err);
 }
 
+/* Where a CA came or went since the proposer looked, what he found may be wrong, and he
+ * is told so rather than judged by it. */
+static bool
+is_outdated(const struct state *state, State__Evidence evidence,
+            const ProtobufCBinaryData *ek_cas)
+{
+    return evidence != STATE__EVIDENCE__UNJUDGED &&
+           (ek_cas->len != SHA256_LEN ||
+            memcmp(ek_cas->data, state->ek_cas, SHA256_LEN) != 0);
+}
+
+static enum st_code
+cas_changed(struct st_err *err)
+{
+    return st_fail_for(err, ST_ABORTED, ST_REASON_CHANGED,
+                       "the CAs that certify EKs were changed meanwhile");
+}
+
 /* Who enrols with an enrolment that the policy names needs nobody's yes, where nothing
  * else is to be said against him. */
 static State__Role
@@ -109,8 +127,11 @@ apply_enrol(struct applying *applying, const State__Enrol *enrol, struct st_err 
     State__Node *node = enrol->node;
     struct record *record;
     enum st_code code;
-    if ((code = enrol_check(node, err)) ||
-        (code = enrol_judge(applying->state, node, applying->now, &record, err)) ||
+    if ((code = enrol_check(node, err)))
+        return code;
+    if (REFUSES(0x24f1, is_outdated(applying->state, node->evidence, &enrol->ek_cas)))
+        return cas_changed(err);
+    if ((code = enrol_judge(applying->state, node, applying->now, &record, err)) ||
         (code = digest_labelled("EK", node->ek_pubkey.data, node->ek_pubkey.len, ek_hash,
                                 err)))
         return code;
@@ -153,12 +174,15 @@ node_find(const struct applying *applying, const char *id, char key[STATE_KEY_MA
 /* By the policy as it is, and the CAs that the proposer knew. */
 static enum st_code
 adoption_judge(const struct applying *applying, State__Node *node,
-               State__Evidence evidence, struct st_err *err)
+               State__Evidence evidence, const ProtobufCBinaryData *ek_cas,
+               struct st_err *err)
 {
     const struct policy *policy = applying->state->policy;
     struct st_err why = {0};
     if (node->role != STATE__ROLE__REGISTERED)
         return ST_OK;
+    if (REFUSES(0x24f2, is_outdated(applying->state, evidence, ek_cas)))
+        return cas_changed(err);
     if (evidence != STATE__EVIDENCE__UNJUDGED)
         node->evidence = evidence;
     if (node->evidence != STATE__EVIDENCE__CHAIN &&
@@ -184,7 +208,7 @@ apply_adopt(struct applying *applying, const State__Adopt *adopt, struct st_err 
     memcpy(alias, record->alias, sizeof(alias));
     State__Node *node = record_unpack(record, &state__node__descriptor);
     if (node->role == STATE__ROLE__REGISTERED) {
-        code = adoption_judge(applying, node, adopt->evidence, err);
+        code = adoption_judge(applying, node, adopt->evidence, &adopt->ek_cas, err);
         node->role = adopt->role;
         if (!code)
             applying_put(applying, key, alias, &node->base);
@@ -219,7 +243,8 @@ apply_adopt_master(struct applying *applying, const State__AdoptMaster *adopt_ma
         made.address = node->address;
         made.node_id = node->node_id;
         made.name = node->node_id;
-        if (!(code = adoption_judge(applying, node, adopt_master->evidence, err)))
+        if (!(code = adoption_judge(applying, node, adopt_master->evidence,
+                                    &adopt_master->ek_cas, err)))
             code = member_admit(applying, &made, err);
         node->role = STATE__ROLE__MASTER;
         if (!code)

@@ -7,14 +7,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where memory ends one master would refuse what the others take. */
-static enum st_code
-parse(const char *text, struct policy **out, char **out_text, struct st_err *err)
+/* The others, of a later release, judge by it: whoever went on without it would let in
+ * whom they refuse. */
+static void
+must_know(const State__SetPolicy *set_policy)
 {
-    enum st_code code = policy_parse(text, strlen(text), out, out_text, err);
+    if (REFUSES(0x5707, set_policy->schema > POLICY_SCHEMA))
+        state_die("a policy of a later release: bring this master to that release");
+}
+
+/* In words of our own: those of a library may be others in another release, and what
+ * became of a command is a record.  Where memory ends one master would refuse what the
+ * others take. */
+static enum st_code
+parse(const char *text, struct policy **out, struct st_err *err)
+{
+    enum st_code code = policy_parse(text, strlen(text), out, NULL, NULL);
     if (code == ST_RESOURCE_EXHAUSTED)
         state_die("no memory");
-    return code;
+    return code ? st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
+                              "this is no policy of schema %d", POLICY_SCHEMA)
+                : ST_OK;
 }
 
 static void
@@ -34,20 +47,20 @@ apply_set_policy(struct applying *applying, const State__SetPolicy *set_policy,
 {
     struct state *state = applying->state;
     AUTO(policy_freep) struct policy *parsed = NULL;
-    AUTO(st_freep) char *text = NULL;
     char key[STATE_KEY_MAX];
     enum st_code code;
+    must_know(set_policy);
     if (set_policy->by.len != SHA256_LEN)
         return st_fail(err, ST_INVALID_ARGUMENT, "a policy of nobody");
     if (REFUSES(0x5706, set_policy->expected_version != state->policy_version))
         return st_fail_for(err, ST_ABORTED, ST_REASON_EXISTS,
                            "the policy is version %" PRIu64 " by now, not %" PRIu64,
                            state->policy_version, set_policy->expected_version);
-    if ((code = parse(set_policy->text, &parsed, &text, err)))
+    if ((code = parse(set_policy->text, &parsed, err)))
         return code;
     State__Policy policy = STATE__POLICY__INIT;
     policy.version = state->policy_version + 1;
-    policy.text = text;
+    policy.text = set_policy->text;
     policy.changed_at = applying->now;
     policy.changed_by = set_policy->by;
     key_of_policy(policy.version, key);
@@ -79,6 +92,7 @@ apply_add_ek_ca(struct applying *applying, const State__AddEkCa *add_ek_ca,
                            "there are %d CAs: remove some", STATE_EK_CAS_MAX);
     ca->added_at = applying->now;
     applying_put(applying, key, NULL, &ca->base);
+    state_note_ek_cas(applying->state);
     return ST_OK;
 }
 
@@ -94,5 +108,6 @@ apply_remove_ek_ca(struct applying *applying, const State__RemoveEkCa *remove_ek
         return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND, "no CA %s",
                            strchr(key, '/') + 1);
     applying_delete(applying, key);
+    state_note_ek_cas(applying->state);
     return ST_OK;
 }

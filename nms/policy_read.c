@@ -363,14 +363,16 @@ document_read(json_t *root, struct policy *out, struct st_err *err)
     static const struct word words[] = {
         {"schema", INTEGER}, {"ek", OBJECT}, {"pcrs", OBJECT}, {"adopt", OBJECT}};
     const struct place top = {""};
-    enum st_code code = WORDS_CHECK(&top, root, words, err);
-    if (code)
-        return code;
     const struct place schema = inside(&top, "schema"), ek = inside(&top, "ek"),
                        pcrs = inside(&top, "pcrs"), adopt = inside(&top, "adopt");
-    if (REFUSES(0x5705,
-                json_integer_value(json_object_get(root, "schema")) != POLICY_SCHEMA))
+    const json_t *number = json_object_get(root, "schema");
+    enum st_code code;
+    /* First: what the other words mean is the schema's to say. */
+    if (json_is_integer(number) &&
+        REFUSES(0x5705, json_integer_value(number) != POLICY_SCHEMA))
         return wrong(&schema, err, "must be 1");
+    if ((code = WORDS_CHECK(&top, root, words, err)))
+        return code;
     if ((code = ek_read(&ek, json_object_get(root, "ek"), out, err)) ||
         (code = pcrs_read(&pcrs, json_object_get(root, "pcrs"), out, err)))
         return code;

@@ -254,6 +254,8 @@ struct committing {
     struct nms *nms;
     struct rpc_call *call;
     State__Node *node;
+    struct state_evidence evidence; /* that the node has */
+    unsigned tries;
 };
 
 static void
@@ -268,12 +270,47 @@ committing_free(struct committing *committing)
 AUTO_DEFINE(struct committing *, committing_freep, committing_free)
 
 static void
-committed(void *arg, const struct st_err *err)
+committed(struct committing *committing, const struct st_err *err)
 {
-    struct committing *committing = arg;
     say(committing->node->node_id, rpc_call_peer(committing->call), err);
     stranger_finish(committing->call, err);
     committing_free(committing);
+}
+
+static void
+find_evidence(struct committing *committing)
+{
+    state_find_evidence(committing->nms->state, committing->node, &committing->evidence);
+    committing->node->evidence = committing->evidence.found;
+}
+
+static void commit(struct committing *committing);
+
+static void
+check_again(void *arg, const struct st_err *barrier)
+{
+    struct committing *committing = arg;
+    struct st_err err = *barrier;
+    find_evidence(committing);
+    if (err.code ||
+        state_enrol_check(committing->nms->state, committing->node, nms_now(), &err))
+        committed(committing, &err);
+    else
+        commit(committing);
+}
+
+static void
+answered(void *arg, const struct st_err *outcome)
+{
+    struct committing *committing = arg;
+    struct st_err err = *outcome;
+    if (err.reason == ST_REASON_CHANGED && ++committing->tries < STATE_EVIDENCE_TRIES) {
+        nms_barrier(committing->nms, check_again, committing);
+        return;
+    }
+    if (err.reason == ST_REASON_CHANGED)
+        (void)st_fail(&err, ST_RESOURCE_EXHAUSTED, "the CAs keep changing");
+    committed(committing, &err);
 }
 
 static void
@@ -282,21 +319,10 @@ commit(struct committing *committing)
     State__Enrol enrol = STATE__ENROL__INIT;
     State__Command command = STATE__COMMAND__INIT;
     enrol.node = committing->node;
+    enrol.ek_cas = (ProtobufCBinaryData){SHA256_LEN, committing->evidence.ek_cas};
     command.change_case = STATE__COMMAND__CHANGE_ENROL;
     command.enrol = &enrol;
-    nms_propose(committing->nms, &command, committed, committing);
-}
-
-static void
-check_again(void *arg, const struct st_err *barrier)
-{
-    struct committing *committing = arg;
-    struct st_err err = *barrier;
-    if (err.code ||
-        state_enrol_check(committing->nms->state, committing->node, nms_now(), &err))
-        committed(committing, &err);
-    else
-        commit(committing);
+    nms_propose(committing->nms, &command, answered, committing);
 }
 
 static void
@@ -346,6 +372,7 @@ node_propose(struct rpc_call *call, const State__Node *node, struct st_err *err)
     committing->nms = nms;
     committing->call = rpc_call_hold(call);
     enrolling->stage = AWAIT_COMMIT;
+    find_evidence(committing);
     if (state_enrol_check(nms->state, committing->node, nms_now(), NULL))
         nms_barrier(nms, check_again, TAKE(committing));
     else
@@ -371,7 +398,6 @@ step_info(struct rpc_call *call, const Api__NewNodeInfo *info,
     if ((code = digest_enrolment_secret(secret->data, secret->len, secret_hash, err)))
         return code;
     node_fill(enrolling, info, id, secret_hash, &node);
-    node.evidence = state_find_evidence(nms->state, &node);
     return node_propose(call, &node, err);
 }
 

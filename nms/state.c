@@ -61,6 +61,7 @@ machine_reset(void *self)
     struct state *state = self;
     pthread_rwlock_wrlock(&state->lock);
     records_clear(&state->records);
+    state_note_ek_cas(state);
     if (state_reset_policy(state, NULL))
         state_die("no memory");
 }
@@ -102,6 +103,7 @@ static void
 machine_loaded(void *self)
 {
     struct state *state = self;
+    state_note_ek_cas(state);
     pthread_rwlock_unlock(&state->lock);
     if (state->members_changed)
         state->members_changed(state->members_changed_arg);

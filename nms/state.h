@@ -35,6 +35,7 @@ enum {
     TICKET_EXPIRES_MAX_S = 7 * 24 * 3600,
     STATE_POLICIES_KEPT = 32,
     STATE_EK_CAS_MAX = 256,
+    STATE_EVIDENCE_TRIES = 10,
 };
 
 struct state;
@@ -139,8 +140,17 @@ enum st_code state_each_policy(struct state *state,
 /* policy_judge_boot() by the one in force. */
 enum st_code state_judge_boot(struct state *state, const char *node_id,
                               const struct tpm_pcrs *pcrs, struct st_err *err);
-/* What speaks for the EK of this node, by its certificate and the CAs that are known. */
-State__Evidence state_find_evidence(struct state *state, const State__Node *node);
+/* What speaks for the EK of this node, by its certificate and the CAs that this master
+ * knows.  Another master may have added or removed one that it has not heard of: a
+ * command takes both with it, and the machine answers ST_ABORTED with ST_REASON_CHANGED
+ * where the CAs are others by then.  Whoever proposed waits for a barrier, and looks
+ * again; at most STATE_EVIDENCE_TRIES times. */
+struct state_evidence {
+    State__Evidence found;
+    uint8_t ek_cas[SHA256_LEN];
+};
+void state_find_evidence(struct state *state, const State__Node *node,
+                         struct state_evidence *out);
 enum st_code state_each_ek_ca(struct state *state,
                               enum st_code (*each)(void *arg, const State__EkCa *ca,
                                                    struct st_err *err),

@@ -10,10 +10,11 @@
 #include <pthread.h>
 
 struct state {
-    pthread_rwlock_t lock; /* guards records and policy */
+    pthread_rwlock_t lock; /* guards records, policy and ek_cas */
     struct records records;
     struct policy *policy; /* the one in force, read; never NULL */
     uint64_t policy_version;
+    uint8_t ek_cas[SHA256_LEN]; /* over the names of all CAs; zeroes: there are none */
     pthread_mutex_t boots_lock; /* guards record->boots, inside lock */
     /* Set before the first command, called by the replica's thread. */
     void (*members_changed)(void *arg);
@@ -65,6 +66,8 @@ enum st_code state_take_policy(struct state *state, const State__Policy *policy,
                                struct st_err *err);
 /* As before the first one was set. */
 enum st_code state_reset_policy(struct state *state, struct st_err *err);
+/* The CAs are others now. */
+void state_note_ek_cas(struct state *state);
 
 /* Wipes what it frees, and ends the process where memory ends: masters that answered
  * differently because one had no memory would not be one cluster any more. */

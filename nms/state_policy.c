@@ -1,4 +1,5 @@
 /* Reading what is demanded of a machine, and judging by it. */
+#include "nms/digest.h"
 #include "nms/state_internal.h"
 
 #include <assert.h>
@@ -140,30 +141,44 @@ state_judge_boot(struct state *state, const char *node_id, const struct tpm_pcrs
     return policy_judge_boot(state->policy, node_id, pcrs, err);
 }
 
-struct evidence {
-    const State__Node *node;
-    State__Evidence found;
-};
-
-static enum st_code
-try_ca(void *arg, const State__EkCa *ca, struct st_err *err)
+void
+state_note_ek_cas(struct state *state)
 {
-    (void)err;
-    struct evidence *evidence = arg;
-    const ProtobufCBinaryData *cert = &evidence->node->ek_cert;
-    if (evidence->found != STATE__EVIDENCE__CHAIN &&
-        !tpm_ek_chain_check(cert->data, cert->len, ca->cert.data, ca->cert.len, NULL))
-        evidence->found = STATE__EVIDENCE__CHAIN;
-    return ST_OK;
+    const struct record *record;
+    size_t at = records_begin(&state->records, "ek-ca/");
+    memset(state->ek_cas, 0, SHA256_LEN);
+    /* The name of each is the SHA-256 of its certificate. */
+    while ((record = records_next(&state->records, "ek-ca/", &at)))
+        if (digest_labelled(record_key(record), state->ek_cas, SHA256_LEN, state->ek_cas,
+                            NULL))
+            state_die("cannot compute SHA-256");
 }
 
-State__Evidence
-state_find_evidence(struct state *state, const State__Node *node)
+static bool
+is_certified(const struct state *state, const ProtobufCBinaryData *ek_cert)
 {
-    struct evidence evidence = {node, STATE__EVIDENCE__CERTIFICATE};
+    const struct record *record;
+    size_t at = records_begin(&state->records, "ek-ca/");
+    bool found = false;
+    while (!found && (record = records_next(&state->records, "ek-ca/", &at))) {
+        State__EkCa *ca = record_unpack(record, &state__ek_ca__descriptor);
+        found = !tpm_ek_chain_check(ek_cert->data, ek_cert->len, ca->cert.data,
+                                    ca->cert.len, NULL);
+        record_free_unpacked(ca);
+    }
+    return found;
+}
+
+void
+state_find_evidence(struct state *state, const State__Node *node,
+                    struct state_evidence *out)
+{
+    READING(state);
+    memcpy(out->ek_cas, state->ek_cas, SHA256_LEN);
     if (node->ek_cert.len == 0)
-        return STATE__EVIDENCE__NOTHING;
-    /* try_ca() fails never. */
-    return state_each_ek_ca(state, try_ca, &evidence, NULL) ? STATE__EVIDENCE__CERTIFICATE
-                                                            : evidence.found;
+        out->found = STATE__EVIDENCE__NOTHING;
+    else if (is_certified(state, &node->ek_cert))
+        out->found = STATE__EVIDENCE__CHAIN;
+    else
+        out->found = STATE__EVIDENCE__CERTIFICATE;
 }

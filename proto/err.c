@@ -37,6 +37,7 @@ static const char *const reason_words[ST_REASON_COUNT] = {
     [ST_REASON_UNREACHABLE] = "unreachable",
     [ST_REASON_OTHER_SERVER] = "other-server",
     [ST_REASON_RECORDED] = "recorded",
+    [ST_REASON_CHANGED] = "changed",
 };
 
 static enum st_code

@@ -51,6 +51,7 @@ enum st_reason {
     ST_REASON_UNREACHABLE,  /* local: no answer from the other side */
     ST_REASON_OTHER_SERVER, /* local: who answered is not whom we pinned */
     ST_REASON_RECORDED,     /* committed, and carried on without the caller */
+    ST_REASON_CHANGED,      /* what it was judged by is another by now: judge again */
     ST_REASON_COUNT,
 };
 

@@ -79,6 +79,7 @@ exit_advice(const struct st_err *err)
     case ST_REASON_NO_QUORUM:
         return "start the masters that are down, then try again (`stctl status`)";
     case ST_REASON_BUSY:
+    case ST_REASON_CHANGED:
         return "try again in a moment";
     case ST_REASON_RECORDED:
         return "see `stctl master list`";

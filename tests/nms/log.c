@@ -253,8 +253,18 @@ enum st_code
 log_enrol(struct log_member *member, struct log_node *node, int64_t time,
           struct st_err *err)
 {
+    struct state_evidence now;
+    state_find_evidence(member->state, &node->message, &now);
+    return log_enrol_by(member, node, now.ek_cas, time, err);
+}
+
+enum st_code
+log_enrol_by(struct log_member *member, struct log_node *node,
+             const uint8_t ek_cas[SHA256_LEN], int64_t time, struct st_err *err)
+{
     State__Enrol enrol = STATE__ENROL__INIT;
     enrol.node = &node->message;
+    bytes_of(&enrol.ek_cas, (uint8_t *)ek_cas, SHA256_LEN);
     State__Command command = STATE__COMMAND__INIT;
     command.time = time;
     command.change_case = STATE__COMMAND__CHANGE_ENROL;

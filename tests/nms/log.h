@@ -59,6 +59,11 @@ void log_node_make(unsigned seed, const uint8_t secret_hash[32], struct log_node
 
 enum st_code log_enrol(struct log_member *member, struct log_node *node, int64_t time,
                        struct st_err *err);
+/* As judged with the CAs of this digest; log_enrol() does it with those that there are.
+ */
+enum st_code log_enrol_by(struct log_member *member, struct log_node *node,
+                          const uint8_t ek_cas[SHA256_LEN], int64_t time,
+                          struct st_err *err);
 enum st_code log_new_enrolment(struct log_member *member, const char *name,
                                const uint8_t secret_hash[32], uint32_t uses,
                                int64_t expires_at, struct st_err *err);

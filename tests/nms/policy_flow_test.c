@@ -238,6 +238,129 @@ N24_any_certificate_of_the_key_will_do_where_the_policy_says_so(void **state)
     assert_int_equal(evidence_of(town, machine.id), API__NODE__EVIDENCE__CHAIN);
 }
 
+/* A CA is added or removed between what this master found and what the log says: with
+ * one master that is the moment before it proposes. */
+static struct {
+    ProtobufCBinaryData sha256, cert; /* of the CA that goes, or comes */
+    bool always;                      /* instead: what is proposed never fits */
+    unsigned proposed;
+} meanwhile;
+
+void __real_nms_propose(struct nms *nms, State__Command *command, nms_done done,
+                        void *arg);
+void __wrap_nms_propose(struct nms *nms, State__Command *command, nms_done done,
+                        void *arg);
+
+static void
+change_the_CAs(struct nms *nms)
+{
+    State__RemoveEkCa remove_ek_ca = STATE__REMOVE_EK_CA__INIT;
+    State__EkCa ca = STATE__EK_CA__INIT;
+    State__AddEkCa add_ek_ca = STATE__ADD_EK_CA__INIT;
+    State__Command command = STATE__COMMAND__INIT;
+    uint8_t by[SHA256_LEN] = {1};
+    struct st_err err = {0};
+    if (meanwhile.sha256.len > 0) {
+        remove_ek_ca.sha256 = meanwhile.sha256;
+        command.change_case = STATE__COMMAND__CHANGE_REMOVE_EK_CA;
+        command.remove_ek_ca = &remove_ek_ca;
+    } else {
+        ca.cert = meanwhile.cert;
+        ca.added_by = (ProtobufCBinaryData){SHA256_LEN, by};
+        add_ek_ca.ca = &ca;
+        command.change_case = STATE__COMMAND__CHANGE_ADD_EK_CA;
+        command.add_ek_ca = &add_ek_ca;
+    }
+    meanwhile.sha256.len = meanwhile.cert.len = 0;
+    assert_ok(nms_propose_wait(nms, &command, 10000, &err));
+}
+
+void
+__wrap_nms_propose(struct nms *nms, State__Command *command, nms_done done, void *arg)
+{
+    const bool enrol = command->change_case == STATE__COMMAND__CHANGE_ENROL,
+               adopt = command->change_case == STATE__COMMAND__CHANGE_ADOPT;
+    if (enrol || adopt)
+        meanwhile.proposed++;
+    if ((enrol || adopt) && (meanwhile.sha256.len > 0 || meanwhile.cert.len > 0))
+        change_the_CAs(nms);
+    if (enrol && meanwhile.always)
+        command->enrol->ek_cas.len = 0;
+    if (adopt && meanwhile.always)
+        command->adopt->ek_cas.len = 0;
+    __real_nms_propose(nms, command, done, arg);
+}
+
+static void
+N24_a_CA_that_goes_meanwhile_certified_nothing(void **state)
+{
+    struct town *town = *state;
+    FORGE_ISSUER ca = {0};
+    uint8_t sha256[SHA256_LEN];
+    struct st_err err = {0};
+    MACHINE machine;
+    memset(&meanwhile, 0, sizeof(meanwhile));
+    machine_make(&machine, FORGE_ECC);
+    forge_issuer_make(&(struct forge_chain){.name = "a vendor"}, &ca);
+    cert_fingerprint(ca.der.bytes, ca.der.len, sha256);
+    FORGE_BYTES cert =
+        forge_ek_cert(&ca, &machine.ek_spki, &(struct forge_chain){.name = "an EK"});
+    assert_ok(add_ca(town, &ca, &err));
+    assert_ok(set_policy(town, POLICY("chain", PCRS_NONE, ""), 0, &err));
+    meanwhile.sha256 = (ProtobufCBinaryData){SHA256_LEN, sha256};
+    is_refused(town, &machine, &cert);
+    assert_int_equal(meanwhile.proposed, 1); /* then it knew that it is no use */
+    /* A node that waits for an administrator. */
+    assert_ok(add_ca(town, &ca, &err));
+    assert_ok(enrol(town, &machine, &cert, &err));
+    meanwhile.sha256.len = SHA256_LEN;
+    assert_code(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err),
+                ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "leads to no CA"));
+}
+
+static void
+a_CA_that_comes_meanwhile_counts(void **state)
+{
+    struct town *town = *state;
+    FORGE_ISSUER ca = {0}, other = {0};
+    struct st_err err = {0};
+    MACHINE machine;
+    memset(&meanwhile, 0, sizeof(meanwhile));
+    machine_make(&machine, FORGE_ECC);
+    forge_issuer_make(&(struct forge_chain){.name = "a vendor"}, &ca);
+    forge_issuer_make(&(struct forge_chain){.name = "another"}, &other);
+    FORGE_BYTES cert =
+        forge_ek_cert(&ca, &machine.ek_spki, &(struct forge_chain){.name = "an EK"});
+    meanwhile.cert = (ProtobufCBinaryData){ca.der.len, ca.der.bytes};
+    assert_ok(enrol(town, &machine, &cert, &err));
+    assert_int_equal(meanwhile.proposed, 2);
+    assert_int_equal(evidence_of(town, machine.id), API__NODE__EVIDENCE__CHAIN);
+    meanwhile.cert = (ProtobufCBinaryData){other.der.len, other.der.bytes};
+    assert_ok(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err));
+    assert_int_equal(meanwhile.proposed, 4);
+}
+
+static void
+CAs_that_keep_changing_are_not_waited_for(void **state)
+{
+    struct town *town = *state;
+    struct st_err err = {0};
+    MACHINE machine;
+    memset(&meanwhile, 0, sizeof(meanwhile));
+    machine_make(&machine, FORGE_ECC);
+    meanwhile.always = true;
+    assert_code(enrol(town, &machine, NULL, &err), ST_RESOURCE_EXHAUSTED);
+    assert_true(err.retry_ms > 0);
+    assert_int_equal(meanwhile.proposed, STATE_EVIDENCE_TRIES);
+    meanwhile.always = false;
+    assert_ok(enrol(town, &machine, NULL, &err));
+    meanwhile.always = true;
+    assert_code(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err), ST_ABORTED);
+    assert_int_equal(err.reason, ST_REASON_CHANGED);
+    meanwhile.always = false;
+}
+
 /* --- what was booted ------------------------------------------------------------------
  */
 
@@ -456,6 +579,9 @@ main(void)
         TOWN_TEST(the_largest_policy_fits_into_a_command),
         TOWN_TEST(N24_only_a_certificate_of_a_CA_that_was_added_is_a_chain),
         TOWN_TEST(N24_any_certificate_of_the_key_will_do_where_the_policy_says_so),
+        TOWN_TEST(N24_a_CA_that_goes_meanwhile_certified_nothing),
+        TOWN_TEST(a_CA_that_comes_meanwhile_counts),
+        TOWN_TEST(CAs_that_keep_changing_are_not_waited_for),
         TOWN_TEST(N12_another_boot_is_refused_and_shown_to_the_operator),
         TOWN_TEST(a_policy_that_lists_an_EK_says_so_when_it_is_tested),
         TOWN_TEST(N11_a_boot_that_nobody_measured_gets_no_key),

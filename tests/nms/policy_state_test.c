@@ -5,8 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define HEX_07 "0707070707070707070707070707070707070707070707070707070707070707"
+
+/* FIPS 180-2, appendix B.1 */
+#define SHA256_OF_ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 /* PCR 4 must be HEX_07 everywhere; "rack1" needs no administrator. */
 static const char strict[] =
@@ -42,17 +47,25 @@ close_member(void **state)
 }
 
 static enum st_code
-set(struct log_member *member, const char *text, uint64_t expected, struct st_err *err)
+set_of_schema(struct log_member *member, const char *text, uint32_t schema,
+              uint64_t expected, struct st_err *err)
 {
     State__SetPolicy set_policy = STATE__SET_POLICY__INIT;
     set_policy.text = (char *)text;
     set_policy.expected_version = expected;
     set_policy.by = (ProtobufCBinaryData){SHA256_LEN, administrator};
+    set_policy.schema = schema;
     State__Command command = STATE__COMMAND__INIT;
     command.time = LOG_START + (int64_t)expected;
     command.change_case = STATE__COMMAND__CHANGE_SET_POLICY;
     command.set_policy = &set_policy;
     return log_apply(member, &command, err);
+}
+
+static enum st_code
+set(struct log_member *member, const char *text, uint64_t expected, struct st_err *err)
+{
+    return set_of_schema(member, text, POLICY_SCHEMA, expected, err);
 }
 
 static State__Policy *
@@ -165,6 +178,26 @@ every_master_has_the_same_policy(void **state)
     state_policy_free(policy);
     state_free(loaded);
     log_close(&other);
+}
+
+/* Masters of a later release judge by it: this one must not go on by an older one. */
+static void
+N57_a_master_that_does_not_know_the_schema_of_a_policy_ends(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    int status;
+    assert_code(set_of_schema(member, "{\"schema\":2}", POLICY_SCHEMA, 0, &err),
+                ST_INVALID_ARGUMENT);
+    assert_string_equal(err.text, "this is no policy of schema 1");
+    pid_t child = fork();
+    if (child == 0) {
+        (void)!set_of_schema(member, "{\"schema\":2}", POLICY_SCHEMA + 1, 0, NULL);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
 }
 
 /* A policy of a later version, or a spoilt one, is not ignored. */
@@ -301,9 +334,7 @@ remove_ca(struct log_member *member, const char *hex, struct st_err *err)
 static void
 CAs_are_added_once_and_removed_and_bounded(void **state)
 {
-    /* SHA-256 of "abc", FIPS 180-2, appendix B.1 */
-    static const char abc[] =
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    static const char abc[] = SHA256_OF_ABC;
     struct log_member *member = *state;
     struct state *loaded;
     struct st_err err = {0};
@@ -327,6 +358,106 @@ CAs_are_added_once_and_removed_and_bounded(void **state)
     assert_code(add_ca(member, huge, 0, &err), ST_INVALID_ARGUMENT);
 }
 
+static void
+digest_of_the_CAs(struct log_member *member, uint8_t out[SHA256_LEN])
+{
+    const State__Node node = STATE__NODE__INIT;
+    struct state_evidence evidence;
+    state_find_evidence(member->state, &node, &evidence);
+    memcpy(out, evidence.ek_cas, SHA256_LEN);
+}
+
+/* The same CAs, whatever came and went before, and after a restart. */
+static void
+the_CAs_have_one_digest(void **state)
+{
+    struct log_member *member = *state, loaded = {0};
+    uint8_t none[SHA256_LEN], abc[SHA256_LEN], both[SHA256_LEN], now[SHA256_LEN];
+    struct st_err err = {0};
+    digest_of_the_CAs(member, none);
+    assert_ok(add_ca(member, (uint8_t *)"abc", 3, &err));
+    digest_of_the_CAs(member, abc);
+    assert_memory_not_equal(none, abc, SHA256_LEN);
+    assert_ok(add_ca(member, (uint8_t *)"abc", 3, &err));
+    digest_of_the_CAs(member, now);
+    assert_memory_equal(abc, now, SHA256_LEN);
+    assert_ok(add_ca(member, (uint8_t *)"another", 7, &err));
+    digest_of_the_CAs(member, both);
+    assert_memory_not_equal(abc, both, SHA256_LEN);
+    assert_ok(log_load(member, &loaded.state, &err));
+    digest_of_the_CAs(&loaded, now);
+    state_free(loaded.state);
+    assert_memory_equal(both, now, SHA256_LEN);
+    assert_ok(remove_ca(member, SHA256_OF_ABC, &err));
+    assert_ok(add_ca(member, (uint8_t *)"abc", 3, &err));
+    digest_of_the_CAs(member, now);
+    assert_memory_equal(both, now, SHA256_LEN);
+}
+
+/* The proposer is another master, which has not heard of the change. */
+static void
+N24_what_was_found_with_other_CAs_is_not_believed(void **state)
+{
+    struct log_member *member = *state;
+    struct log_node node;
+    uint8_t before[SHA256_LEN], now[SHA256_LEN];
+    struct st_err err = {0};
+    assert_ok(set(member, certified, 0, &err));
+    assert_ok(add_ca(member, (uint8_t *)"abc", 3, &err));
+    digest_of_the_CAs(member, before);
+    assert_ok(remove_ca(member, SHA256_OF_ABC, &err));
+    digest_of_the_CAs(member, now);
+    log_node_make(1, secret_a, &node);
+    node.message.ek_cert = node.message.id_cert;
+    node.message.evidence = STATE__EVIDENCE__CHAIN;
+    assert_code(log_enrol_by(member, &node, before, LOG_START, &err), ST_ABORTED);
+    assert_int_equal(err.reason, ST_REASON_CHANGED);
+    /* Nor what was not found: the CA may be there by now. */
+    node.message.evidence = STATE__EVIDENCE__CERTIFICATE;
+    assert_code(log_enrol_by(member, &node, before, LOG_START, &err), ST_ABORTED);
+    assert_code(log_enrol_by(member, &node, now, LOG_START, &err), ST_PERMISSION_DENIED);
+    node.message.evidence = STATE__EVIDENCE__CHAIN;
+    assert_ok(log_enrol_by(member, &node, now, LOG_START, &err));
+}
+
+static enum st_code
+adopt_by(struct log_member *member, const char *id, const uint8_t ek_cas[SHA256_LEN],
+         struct st_err *err)
+{
+    State__Adopt adopt = STATE__ADOPT__INIT;
+    adopt.node_id = (char *)id;
+    adopt.role = STATE__ROLE__WORKER;
+    adopt.evidence = STATE__EVIDENCE__CHAIN;
+    adopt.ek_cas = (ProtobufCBinaryData){SHA256_LEN, (uint8_t *)ek_cas};
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_ADOPT;
+    command.adopt = &adopt;
+    return log_apply(member, &command, err);
+}
+
+static void
+N24_a_node_is_not_adopted_by_a_CA_that_was_removed(void **state)
+{
+    struct log_member *member = *state;
+    struct log_node node;
+    uint8_t before[SHA256_LEN], now[SHA256_LEN];
+    struct st_err err = {0};
+    log_node_make(1, secret_b, &node);
+    node.message.ek_cert = node.message.id_cert;
+    assert_ok(log_enrol(member, &node, LOG_START, &err));
+    assert_ok(set(member, certified, 0, &err));
+    assert_ok(add_ca(member, (uint8_t *)"abc", 3, &err));
+    digest_of_the_CAs(member, before);
+    assert_ok(remove_ca(member, SHA256_OF_ABC, &err));
+    digest_of_the_CAs(member, now);
+    assert_code(adopt_by(member, node.id, before, &err), ST_ABORTED);
+    assert_int_equal(err.reason, ST_REASON_CHANGED);
+    assert_int_equal(role_of(member, node.id), STATE__ROLE__REGISTERED);
+    assert_ok(adopt_by(member, node.id, now, &err));
+    /* Who is adopted is not judged again. */
+    assert_ok(adopt_by(member, node.id, before, &err));
+}
+
 #define MEMBER_TEST(name) cmocka_unit_test_setup_teardown(name, open_member, close_member)
 
 int
@@ -338,11 +469,15 @@ main(void)
         MEMBER_TEST(N57_what_is_no_policy_changes_nothing),
         MEMBER_TEST(the_newest_are_kept),
         MEMBER_TEST(every_master_has_the_same_policy),
+        MEMBER_TEST(N57_a_master_that_does_not_know_the_schema_of_a_policy_ends),
         MEMBER_TEST(N57_a_record_that_is_no_policy_keeps_the_master_from_starting),
         MEMBER_TEST(an_enrolment_that_the_policy_names_needs_no_administrator),
         MEMBER_TEST(N12_a_node_is_not_adopted_against_the_policy),
         MEMBER_TEST(N24_who_has_not_what_the_policy_wants_does_not_enrol),
         MEMBER_TEST(CAs_are_added_once_and_removed_and_bounded),
+        MEMBER_TEST(the_CAs_have_one_digest),
+        MEMBER_TEST(N24_what_was_found_with_other_CAs_is_not_believed),
+        MEMBER_TEST(N24_a_node_is_not_adopted_by_a_CA_that_was_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
