@@ -39,7 +39,9 @@ static bool
 is_of_a_later_release(const struct fuzz_piece *piece)
 {
     State__Command *command = state__command__unpack(NULL, piece->len, piece->bytes);
-    bool later = command && command->base.n_unknown_fields > 0;
+    bool later = command && (command->base.n_unknown_fields > 0 ||
+                             (command->change_case == STATE__COMMAND__CHANGE_SET_POLICY &&
+                              command->set_policy->schema > POLICY_SCHEMA));
     if (command)
         state__command__free_unpacked(command, NULL);
     return later;

@@ -1,7 +1,9 @@
 /* Commands in the log, and the records that come of them. */
 #include "tests/fuzz/seeds.h"
 
-#include "nms/state.pb-c.h"
+#include "nms/digest.h"
+#include "nms/policy.h"
+#include "proto/cert.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -71,6 +73,23 @@ static State__Ticket ticket = {OF(ticket), .name = (char *)"other",
                                .secret_hash = {32, hash}, .expires_at = LATER};
 static State__InviteMaster invite = {OF(invite_master), .ticket = &ticket};
 
+#define HEX_44 "4444444444444444444444444444444444444444444444444444444444444444"
+static char strict[] =
+    "{\"schema\": 1, \"ek\": {\"require\": \"chain\", \"listed\": [\"" HEX_44 "\"]},\n"
+    " \"pcrs\": {\"sets\": [{\"name\": \"s1\", \"nodes\": [\"*\", \"" NODE_7 "\"],\n"
+    "                    \"values\": {\"4\": [\"" HEX_44 "\"], \"11\": [\"" HEX_44
+    "\", \"" HEX_44 "\"]}},\n"
+    "                   {\"name\": \"s2\", \"nodes\": [\"" NODE_9
+    "\"], \"values\": {\"0\": [\"" HEX_44 "\"]}}],\n"
+    "          \"require_set\": true, \"require_measured_boot\": true},\n"
+    " \"adopt\": {\"automatic\": [\"rack1\"]}}\n";
+static State__SetPolicy set_policy = {OF(set_policy), .text = strict, .by = {32, hash},
+                                      .schema = POLICY_SCHEMA};
+static State__EkCa ca = {OF(ek_ca), .cert = BYTES("a certificate"),
+                         .added_by = {32, hash}};
+static State__AddEkCa add_ek_ca = {OF(add_ek_ca), .ca = &ca};
+static State__RemoveEkCa remove_ek_ca = {OF(remove_ek_ca), .sha256 = {32, hash}};
+
 static void
 command(State__Command__ChangeCase kind, void *change, uint8_t id)
 {
@@ -94,6 +113,21 @@ nodes(void)
     command(STATE__COMMAND__CHANGE_REMOVE_NODE, &remove_node, 5);
     command(STATE__COMMAND__CHANGE_REMOVE_NODE, &remove_node, 5);
     seed_write("command", "nodes");
+}
+
+static void
+policies(void)
+{
+    command(STATE__COMMAND__CHANGE_SET_POLICY, &set_policy, 1);
+    command(STATE__COMMAND__CHANGE_ADD_EK_CA, &add_ek_ca, 2);
+    command(STATE__COMMAND__CHANGE_ENROL, &enrol, 3);
+    command(STATE__COMMAND__CHANGE_ADOPT, &adopt, 4);
+    command(STATE__COMMAND__CHANGE_REMOVE_EK_CA, &remove_ek_ca, 5);
+    seed_write("command", "policies");
+    seed_bytes(strict, strlen(strict));
+    seed_write("policy", "strict");
+    seed_bytes(policy_default, strlen(policy_default));
+    seed_write("policy", "default");
 }
 
 static void
@@ -140,6 +174,9 @@ each_kind(void)
     State__Result result = STATE__RESULT__INIT;
     State__Request request = STATE__REQUEST__INIT;
     State__Admin admin = STATE__ADMIN__INIT;
+    State__Policy policy = STATE__POLICY__INIT;
+    uint8_t sha256[SHA256_LEN];
+    char hex[SHA256_HEX_LEN + 1], key[80];
     cluster.name = (char *)"home";
     cluster.masters_seed = seed_lend(hash, 32);
     cluster.masters_cert = host.cert;
@@ -156,6 +193,13 @@ each_kind(void)
     record("enrolment/another", &enrolment.base);
     record("ticket/other", &ticket.base);
     record("node/" NODE_9, &node.base);
+    policy.version = 1;
+    policy.text = strict;
+    record("policy/0000000000000001", &policy.base);
+    cert_fingerprint(ca.cert.data, ca.cert.len, sha256);
+    digest_hex(sha256, hex);
+    snprintf(key, sizeof(key), "ek-ca/%s", hex);
+    record(key, &ca.base);
     record("request/0000000000000001", &request.base);
     seed_write("records", "all");
 }
@@ -180,6 +224,7 @@ void
 seeds_state(void)
 {
     nodes();
+    policies();
     masters();
     node_that_is_a_master();
     each_kind();
