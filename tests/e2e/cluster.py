@@ -223,9 +223,10 @@ class Master(Program):
 class Vendor:
     """Who makes TPMs and signs their EK certificates."""
 
-    def __init__(self, folder):
-        self.folder = folder / "vendor"
+    def __init__(self, folder, name="vendor"):
+        self.folder = folder / name
         os.mkdir(self.folder)
+        self.ca = os.path.join(self.folder, "issuercert.pem")  # made with its first TPM
         self.config = self._write("setup.conf", f"""\
 create_certs_tool = swtpm_localca
 create_certs_tool_config = {self.folder}/localca.conf
