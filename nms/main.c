@@ -18,7 +18,7 @@ enum {
     EXIT_FAILED = 1,      /* what was asked for could not be done */
     EXIT_USAGE = 2,       /* what was asked for is not clear */
     EXIT_MALFORMED = 3,   /* join: ST_INVALID_ARGUMENT */
-    EXIT_WRONG_STATE = 4, /* join: ST_FAILED_PRECONDITION */
+    EXIT_WRONG_STATE = 4, /* of the folder, and no second try changes it */
 };
 
 static int
@@ -91,6 +91,13 @@ store_failed(const char *sentence)
 }
 
 static void
+refused(const char *sentence)
+{
+    event("fatal", "reason=\"%s\"", sentence);
+    _exit(EXIT_WRONG_STATE);
+}
+
+static void
 rpc_log(const char *line)
 {
     event("rpc", "text=\"%s\"", line);
@@ -153,6 +160,15 @@ join_main(const struct arguments *arguments)
     return fflush(stdout) ? EXIT_FAILED : 0;
 }
 
+/* What a supervisor goes by: where the folder is at fault, it need not try again. */
+static int
+exit_of_start(int failed, enum st_code code)
+{
+    bool folder =
+        code == ST_FAILED_PRECONDITION || code == ST_NOT_FOUND || code == ST_DATA_LOSS;
+    return folder ? EXIT_WRONG_STATE : failed;
+}
+
 /* A signal that ends us is waiting to be taken. */
 static bool
 is_stopping(void)
@@ -170,6 +186,7 @@ run_main(const struct arguments *arguments, const sigset_t *ends)
         .node_port = PORT_NODE_MANAGEMENT,
         .admin_port = PORT_CLUSTER_MANAGEMENT,
         .fatal = store_failed,
+        .refused = refused,
         .stopping = is_stopping,
     };
     struct nms *nms;
@@ -179,7 +196,7 @@ run_main(const struct arguments *arguments, const sigset_t *ends)
     const enum st_code code = nms_start(&config, &nms, &err);
     if (code) {
         rpc_shutdown();
-        return code == ST_CANCELLED ? 0 : failed(&err);
+        return code == ST_CANCELLED ? 0 : exit_of_start(failed(&err), code);
     }
     say_listening(nms);
     sigwait(ends, &number);

@@ -15,9 +15,10 @@
 #include <unistd.h>
 
 enum {
-    STOP_MS = 4000,    /* that a master has to hand over and end by itself */
-    DAEMON_MS = 5000,  /* that it has to follow */
-    HEALTHY_MS = 60000 /* a master that ran so long fails for the first time again */
+    STOP_MS = 4000,       /* that a master has to hand over and end by itself */
+    DAEMON_MS = 5000,     /* that it has to follow */
+    EXIT_WRONG_STATE = 4, /* smalltown-nms(8) */
+    HEALTHY_MS = 60000    /* a master that ran so long fails for the first time again */
 };
 
 struct supervision {
@@ -67,6 +68,20 @@ start(struct supervision *supervision)
         supervision->running = true;
 }
 
+/* Nothing changes until somebody puts the folder right. */
+static void
+rest(struct supervision *supervision)
+{
+    struct st_err err = {0};
+    supervision->looking = false;
+    (void)st_fail(
+        &err, ST_FAILED_PRECONDITION,
+        "smalltown-nms ended because of what is in %s and is not started again: "
+        "see what it said, put that right, then start smalltown-node again",
+        supervision->config->data);
+    retry_say(&supervision->retry, "master", &err);
+}
+
 static void
 reap(struct supervision *supervision)
 {
@@ -75,6 +90,10 @@ reap(struct supervision *supervision)
     supervision->running = false;
     if (now_ms() - supervision->began_ms > HEALTHY_MS)
         supervision->retry.attempts = 0;
+    if (status == EXIT_WRONG_STATE) {
+        rest(supervision);
+        return;
+    }
     (void)st_fail(&err, ST_UNAVAILABLE,
                   "smalltown-nms ended with status %d and is started again", status);
     start_later(supervision, &err);

@@ -136,7 +136,7 @@ class ComeBack(Members):
         """It ends by itself; the others go on without it."""
         since = len(master.log())
         master.spawn([cluster.NMS, "run", "--data", master.data])
-        self.assertEqual(master.wait(), 1)
+        self.assertEqual(master.wait(), cluster.WRONG_STATE)
         self.assertRegex(master.log()[since:], pattern)
         self.admin.enrolment(f"without-{since}", self.folder / f"{since}.pb")
 
@@ -180,7 +180,7 @@ class ComeBack(Members):
 
     def test_N53_a_removed_master_is_none_whatever_it_does(self):
         self.only(self.first).call("master", "remove", "3", "--yes")
-        self.assertEqual(self.third.wait(), 1)
+        self.assertEqual(self.third.wait(), cluster.WRONG_STATE)
         for _ in range(2):
             self.refused(self.third, r'(?m)^fatal reason="member \d refuses this one: '
                                      r".*it was removed from the group")

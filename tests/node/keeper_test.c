@@ -192,6 +192,19 @@ a_master_that_ends_is_started_again(void **state)
     assert_int_equal(end(pid, SIGTERM), 0);
 }
 
+static void
+a_master_whose_folder_is_refused_is_not_started_again(void **state)
+{
+    (void)state;
+    program_put(MAKES_A_CLUSTER "exit 4");
+    pid_t pid = start(true);
+    wait_for_runs(1);
+    nanosleep(&(struct timespec){.tv_nsec = 500000000},
+              NULL); /* ten times the longest wait */
+    assert_int_equal(count_runs(), 1);
+    assert_int_equal(end(pid, SIGTERM), 0);
+}
+
 /* Not as a zombie, which somebody else has to reap who may be in no hurry. */
 static bool
 master_lives(void)
@@ -397,6 +410,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_new_master_is_made_once_and_run),
         TEST(a_master_that_ends_is_started_again),
+        TEST(a_master_whose_folder_is_refused_is_not_started_again),
         TEST(the_master_ends_with_the_node),
         TEST(a_master_that_ignores_SIGTERM_is_killed),
         TEST(an_init_that_fails_makes_no_master),
