@@ -213,9 +213,14 @@ handle(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *messa
     }
     joining->nms = nms;
     joining->call = rpc_call_hold(call);
-    if (request_check((const Api__JoinMastersRequest *)message, joining, &err))
+    if (request_check((const Api__JoinMastersRequest *)message, joining, &err)) {
         refuse(joining, &err);
-    else if (!secret_check(joining, &id, &err))
+        return;
+    }
+    const bool good = !secret_check(joining, &id, &err);
+    if (REFUSES(0x46a, good))
+        rpc_call_vouch(call);
+    if (good)
         admit(TAKE(joining), id);
     else /* the ticket may be so new that this master has not heard of it */
         nms_barrier(nms, barrier_passed, TAKE(joining));
@@ -226,5 +231,7 @@ const struct rpc_method join_masters_method = {
     .in = &api__join_masters_request__descriptor,
     .out = &api__join_masters_response__descriptor,
     .deadline_ms = NMS_ADMIN_MS,
+    .first_ms = NMS_FIRST_MS,
+    .max_calls = NMS_JOINS,
     .handle = handle,
 };

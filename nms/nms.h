@@ -23,7 +23,12 @@ enum {
     NMS_UNLOCK_MS = 30000,
     NMS_ADMIN_MS = 20000,
     NMS_MASTER_MS = 60000, /* of a call that waits for a master to come or to go */
-    NMS_RETRY_MS = 1000,   /* the hint beside UNAVAILABLE */
+    /* 7833.  What strangers may have open; a good node that finds no room comes back. */
+    NMS_FIRST_MS = 10000, /* until the first message; a slow chip quotes in one second */
+    NMS_UNLOCKS = 4096,
+    NMS_REGISTERS = 1024, /* a budget apart: enrolments crowd out no unlock */
+    NMS_JOINS = 64,
+    NMS_RETRY_MS = 1000, /* the hint beside UNAVAILABLE */
     NMS_STOP_GRACE_MS = 2000,
     NMS_DIR_MAX = 4096,
 };

@@ -373,10 +373,13 @@ node_propose(struct rpc_call *call, const State__Node *node, struct st_err *err)
     committing->call = rpc_call_hold(call);
     enrolling->stage = AWAIT_COMMIT;
     find_evidence(committing);
-    if (state_enrol_check(nms->state, committing->node, nms_now(), NULL))
-        nms_barrier(nms, check_again, TAKE(committing));
-    else
+    const bool good = !state_enrol_check(nms->state, committing->node, nms_now(), NULL);
+    if (REFUSES(0x46f, good))
+        rpc_call_vouch(call);
+    if (good)
         commit(TAKE(committing));
+    else
+        nms_barrier(nms, check_again, TAKE(committing));
     return ST_OK;
 }
 
@@ -477,6 +480,8 @@ const struct rpc_method register_method = {
     .out = &api__tpm2_flow_response__descriptor,
     .streaming = true,
     .deadline_ms = NMS_REGISTER_MS,
+    .first_ms = NMS_FIRST_MS,
+    .max_calls = NMS_REGISTERS,
     .state_size = sizeof(struct enrolling),
     .wipe = wipe,
     .handle = handle,

@@ -238,6 +238,8 @@ step_request(struct rpc_call *call, const Api__TPM2UnlockRequest *request,
     releasing->nms = nms;
     releasing->call = rpc_call_hold(call);
     unlocking->stage = AWAIT_BARRIER;
+    if (REFUSES(0x46e, !code))
+        rpc_call_vouch(call);
     nms_barrier(nms, barrier_passed, releasing);
     return ST_OK;
 }
@@ -319,6 +321,8 @@ const struct rpc_method unlock_method = {
     .out = &api__tpm2_unlock_flow_response__descriptor,
     .streaming = true,
     .deadline_ms = NMS_UNLOCK_MS,
+    .first_ms = NMS_FIRST_MS,
+    .max_calls = NMS_UNLOCKS,
     .state_size = sizeof(struct unlocking),
     .handle = handle,
 };

@@ -39,6 +39,10 @@ bool address_equal(const struct st_address *a, const struct st_address *b);
 enum st_code address_unpack(const ProtobufCBinaryData *wire, struct st_address *out,
                             struct st_err *err);
 
+/* What limits count as one: an IPv4 address, or the /64 of an IPv6 address, of which a
+ * host can have as many as it likes. */
+uint64_t address_network(const struct st_address *address);
+
 /* "192.0.2.1", "2001:db8::1". */
 void address_format(const struct st_address *address, char out[ADDRESS_TEXT_MAX]);
 

@@ -4,20 +4,30 @@
  * libgrpc finds this definition before the C library's. */
 #include "proto/rpc_accept.h"
 
+#include "proto/mutant.h"
+#include "proto/rpc_internal.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
-    CONNECTIONS_MAX = 8192, /* each costs up to 86 kB */
+    CONNECTIONS_MAX = 4096, /* each costs up to 100 kB: tools/bench strangers */
     RESERVE = 64, /* descriptors for files, peers and whatever else is not a stranger */
+    /* A network (an IPv4 address or an IPv6 /64) has as many connections at most as the
+     * seventh part of what is still free: 512 where nobody else comes, and fewer the more
+     * others there are.  So it takes thousands of networks, and not eight, to fill all.
+     */
+    SHARE = 7,
+    CLEAR_MS = 100,
 };
 
 static _Atomic uint8_t guarded[65536 / 8];
@@ -25,6 +35,15 @@ static _Atomic uint8_t guarded[65536 / 8];
 /* Given up for a moment where there is no other descriptor. */
 static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
 static int spare = -1;
+
+/* Who was last given each descriptor.  Nobody tells when gRPC closes one: a seat that
+ * looks taken is asked for only where it would be one too many. */
+static pthread_mutex_t seat_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+    bool taken;
+    uint64_t network;
+} seats[CONNECTIONS_MAX + RESERVE];
+static int seat_end; /* none is taken from here on */
 
 static void
 open_spare(void)
@@ -53,6 +72,97 @@ rpc_accept_guard(uint16_t port)
     atomic_fetch_or(&guarded[port / 8], (uint8_t)(1u << port % 8));
 }
 
+static uint64_t
+network_of(const struct sockaddr_storage *address)
+{
+    struct st_address plain = {0};
+    if (address->ss_family == AF_INET) {
+        plain.len = 4;
+        memcpy(plain.bytes, &((const struct sockaddr_in *)address)->sin_addr, 4);
+    } else if (address->ss_family == AF_INET6) {
+        plain.len = 16;
+        memcpy(plain.bytes, &((const struct sockaddr_in6 *)address)->sin6_addr, 16);
+    }
+    return address_network(&plain);
+}
+
+/* False where there is no such connection any more. */
+static bool
+network_of_fd(int fd, uint64_t *out)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    if (getpeername(fd, (struct sockaddr *)&address, &len))
+        return false;
+    *out = network_of(&address);
+    return true;
+}
+
+/* Descriptors that connections and everything else may use. */
+static rlim_t
+descriptors(void)
+{
+    struct rlimit files;
+    const rlim_t all = CONNECTIONS_MAX + RESERVE;
+    return getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur > all ? all
+                                                                    : files.rlim_cur;
+}
+
+static bool
+too_many(int fd)
+{
+    return (rlim_t)fd + RESERVE >= descriptors();
+}
+
+static bool
+has_its_share(uint64_t network)
+{
+    const int room = (int)descriptors() - RESERVE;
+    int own = 0, all = 0;
+    for (int fd = 0; fd < seat_end; fd++) {
+        all += seats[fd].taken;
+        own += seats[fd].taken && seats[fd].network == network;
+    }
+    return own * SHARE >= room - all;
+}
+
+/* Asking for thousands of seats takes a millisecond, and a crowd comes again at once. */
+static void
+clear_left_seats(void)
+{
+    static uint64_t due;
+    const uint64_t now = rpc_now_ms();
+    uint64_t network;
+    if (now < due)
+        return;
+    due = now + CLEAR_MS;
+    for (int fd = 0; fd < seat_end; fd++)
+        if (seats[fd].taken &&
+            (!network_of_fd(fd, &network) || network != seats[fd].network))
+            seats[fd].taken = false;
+}
+
+/* The connection is a new one; false where its network has its share. */
+static bool
+take_seat(int fd)
+{
+    uint64_t network;
+    if (!network_of_fd(fd, &network))
+        return true; /* gone already */
+    pthread_mutex_lock(&seat_lock);
+    seats[fd].taken = false;
+    if (has_its_share(network))
+        clear_left_seats();
+    const bool full = REFUSES(0x45a, has_its_share(network));
+    if (!full) {
+        seats[fd].taken = true;
+        seats[fd].network = network;
+        seat_end = fd < seat_end ? seat_end : fd + 1;
+    }
+    pthread_mutex_unlock(&seat_lock);
+    return !full;
+}
+
 static bool
 is_guarded(int listener)
 {
@@ -66,17 +176,6 @@ is_guarded(int listener)
     else if (address.ss_family == AF_INET6)
         port = ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
     return atomic_load(&guarded[port / 8]) >> port % 8 & 1;
-}
-
-static bool
-too_many(int fd)
-{
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files))
-        return false;
-    rlim_t all = files.rlim_cur < CONNECTIONS_MAX + RESERVE ? files.rlim_cur
-                                                            : CONNECTIONS_MAX + RESERVE;
-    return (rlim_t)fd + RESERVE >= all;
 }
 
 static int
@@ -121,7 +220,7 @@ accept4(int listener, struct sockaddr *address, socklen_t *restrict len, int fla
         return fd;
     }
     if (fd >= 0) {
-        if (!too_many(fd))
+        if (!too_many(fd) && take_seat(fd))
             return fd;
         close(fd);
         problem = EINTR;

@@ -1,4 +1,5 @@
-/* rpc_accept.h - how many connections the process takes, and what it does with more.
+/* rpc_accept.h - how many connections the process takes, in all and from one network,
+ * and what it does with more: it closes them.
  *
  * Only proto/rpc_*.c use it.  Every function here may be called from any thread.
  */

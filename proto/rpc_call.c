@@ -1,16 +1,12 @@
 /* A call's life: admitted, its events in order, freed with its last reference. */
 #include "proto/rpc_internal.h"
 
+#include "proto/mutant.h"
+
 #include <assert.h>
 #include <grpc/support/alloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-
-enum {
-    RETRY_MIN_MS = 500,
-    RETRY_SPREAD_MS = 2048,
-};
 
 static void
 arm_read(struct rpc_call *call)
@@ -104,11 +100,26 @@ next_event(struct rpc_call *call, enum rpc_event *out, grpc_byte_buffer **out_me
     return call->closed && !call->batches;
 }
 
+/* From now on it has the time of the whole call. */
+static void
+note_first_message(struct rpc_call *call)
+{
+    struct rpc_server *server = call->server;
+    if (!call->method->first_ms)
+        return;
+    pthread_mutex_lock(&server->lock);
+    if (call->last && !call->expired)
+        call->deadline = call->last;
+    call->last = 0;
+    pthread_mutex_unlock(&server->lock);
+}
+
 static void
 deliver_message(struct rpc_call *call, grpc_byte_buffer *packed)
 {
     struct st_err err = {0};
     ProtobufCMessage *message = NULL;
+    note_first_message(call);
     if (rpc_unpack(call->method->in, packed, &message, &err)) {
         rpc_call_finish(call, &err);
         return;
@@ -138,7 +149,8 @@ end(struct rpc_call *call)
         server->calls = call->next;
     if (call->next)
         call->next->previous = call->previous;
-    server->call_count--;
+    rpc_room_leave(server, call);
+    server->leaving_count--;
     call->server = NULL;
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
@@ -190,33 +202,41 @@ format_peer(grpc_call *grpc, char *out, size_t size)
 
 /* Puts the call into the list in any case, so that a stop waits for it. */
 static enum st_code
-enlist(struct rpc_server *server, struct rpc_call *call, struct st_err *err)
+enlist(struct rpc_server *server, struct rpc_call *call, const struct rpc_method *method,
+       struct st_err *err)
 {
-    enum st_code code = ST_OK;
-    uint16_t spread = 0;
+    enum st_code code;
     pthread_mutex_lock(&server->lock);
-    if (server->phase != SERVER_RUNNING) {
+    server->leaving_count++;
+    if (server->phase != SERVER_RUNNING)
         code = st_fail_for(err, ST_UNAVAILABLE, ST_REASON_NONE, "shutting down");
-    } else if (server->call_count >= server->max_calls) {
-        code = st_fail_for(err, ST_RESOURCE_EXHAUSTED, ST_REASON_BUSY,
-                           "too many calls at once");
-        (void)!getrandom(&spread, sizeof(spread), GRND_NONBLOCK);
-        err->retry_ms = RETRY_MIN_MS + spread % RETRY_SPREAD_MS;
-    }
+    else
+        code = rpc_room_take(server, call, method, err);
     call->next = server->calls;
     if (call->next)
         call->next->previous = call;
     server->calls = call;
-    server->call_count++;
     pthread_mutex_unlock(&server->lock);
     return code;
+}
+
+/* What is refused takes no room while its status leaves; false where it gets none. */
+static bool
+show_out(struct rpc_server *server, struct rpc_call *call)
+{
+    pthread_mutex_lock(&server->lock);
+    const bool crowded = rpc_room_crowded(server);
+    rpc_room_leave(server, call);
+    call->deadline = rpc_now_ms() + STATUS_GRACE_MS;
+    pthread_mutex_unlock(&server->lock);
+    return !crowded;
 }
 
 static enum st_code
 admit(struct rpc_server *server, struct rpc_call *call, const struct rpc_method *method,
       struct st_err *err)
 {
-    enum st_code code = enlist(server, call, err);
+    enum st_code code = enlist(server, call, method, err);
     if (code)
         return code;
     if (!method)
@@ -227,6 +247,11 @@ admit(struct rpc_server *server, struct rpc_call *call, const struct rpc_method 
     if (!code && server->admit)
         code = server->admit(server->context, method->path, call->client_cert,
                              call->client_cert_len, err);
+    if (!code && server->admit && server->want_client_cert) {
+        pthread_mutex_lock(&server->lock);
+        rpc_room_vouch(call);
+        pthread_mutex_unlock(&server->lock);
+    }
     return code;
 }
 
@@ -245,8 +270,14 @@ call_new(struct rpc_server *server, grpc_call *grpc, const struct rpc_method *me
     atomic_init(&call->references, 1);
     pthread_mutex_init(&call->lock, NULL);
     format_peer(grpc, call->peer, sizeof(call->peer));
+    const uint64_t now = rpc_now_ms();
     uint32_t limit = method ? method->deadline_ms : STATUS_GRACE_MS;
-    call->deadline = limit ? rpc_now_ms() + limit : UINT64_MAX;
+    call->deadline = limit ? now + limit : UINT64_MAX;
+    call->patience = method && method->first_ms ? now + method->first_ms / 2 : UINT64_MAX;
+    if (REFUSES(0x44a, method && method->first_ms && method->first_ms < limit)) {
+        call->last = call->deadline;
+        call->deadline = now + method->first_ms;
+    }
     return call;
 }
 
@@ -265,13 +296,18 @@ rpc_call_begin(struct rpc_accept *accept)
     }
     struct st_err err = {0};
     enum st_code refused = admit(accept->server, call, method, &err);
+    const bool curtly = refused && !show_out(accept->server, call);
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     op.data.recv_close_on_server.cancelled = &call->cancelled;
     pthread_mutex_lock(&call->lock);
     bool started = rpc_call_start(call, &op, 1, &call->close_tag);
     assert(started);
     (void)started;
-    if (refused)
+    if (curtly) {
+        call->finished = true;
+        grpc_call_cancel_with_status(call->grpc, (grpc_status_code)err.code, err.text,
+                                     NULL);
+    } else if (refused)
         rpc_call_finish_locked(call, &err);
     else
         call->method = method;
@@ -296,6 +332,15 @@ rpc_call_release(struct rpc_call *call)
     free(call->client_cert);
     free(call->status);
     free(call);
+}
+
+void
+rpc_call_vouch(struct rpc_call *call)
+{
+    struct rpc_server *server = call->server;
+    pthread_mutex_lock(&server->lock);
+    rpc_room_vouch(call);
+    pthread_mutex_unlock(&server->lock);
 }
 
 void *

@@ -6,6 +6,8 @@
 enum {
     CHECK_MS = 10 * 1000,
     WATCH_MS = 10 * 60 * 1000, /* then the watcher asks again */
+    FIRST_MS = 10 * 1000,
+    CALLS_MAX = 256,
 };
 
 static void
@@ -84,12 +86,15 @@ const struct rpc_method rpc_health_methods[2] = {
      .in = &grpc__health__v1__health_check_request__descriptor,
      .out = &grpc__health__v1__health_check_response__descriptor,
      .deadline_ms = CHECK_MS,
+     .max_calls = CALLS_MAX,
      .handle = check},
     {.path = "/grpc.health.v1.Health/Watch",
      .in = &grpc__health__v1__health_check_request__descriptor,
      .out = &grpc__health__v1__health_check_response__descriptor,
      .streaming = true,
      .deadline_ms = WATCH_MS,
+     .first_ms = FIRST_MS,
+     .max_calls = CALLS_MAX,
      .handle = watch},
 };
 

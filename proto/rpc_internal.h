@@ -49,6 +49,13 @@ struct rpc_accept {
     grpc_metadata_array metadata;
 };
 
+/* What a call takes of the room that there is. */
+enum rpc_standing {
+    RPC_LEAVING,  /* none: has its status, or is about to */
+    RPC_STRANGER, /* may have to make room */
+    RPC_VOUCHED,
+};
+
 struct rpc_call {
     struct rpc_server *server;       /* not after DONE */
     const struct rpc_method *method; /* NULL: refused before it began */
@@ -62,7 +69,13 @@ struct rpc_call {
     /* Guarded by server->lock. */
     struct rpc_call *previous, *next;
     uint64_t deadline; /* rpc_now_ms() */
+    uint64_t patience; /* from then on a stranger may have to make room in any case */
+    uint64_t last;     /* the deadline once it has spoken; 0: is `deadline` */
     bool expired;      /* was asked to end; the next time it is cut */
+    enum rpc_standing standing;
+    struct rpc_room *room; /* both NULL while it is leaving */
+    struct rpc_network *network;
+    struct rpc_call *elder, *younger; /* strangers of the same method */
 
     pthread_mutex_t lock; /* guards the rest, except state */
     grpc_call *grpc;      /* NULL after DONE */
@@ -88,6 +101,23 @@ struct rpc_call {
     _Alignas(max_align_t) uint8_t state[];
 };
 
+/* The calls of one method. */
+struct rpc_room {
+    uint32_t calls;
+    struct rpc_call *eldest, *youngest; /* strangers, in the order in which they came */
+};
+
+/* The calls from one IPv4 address or IPv6 /64. */
+struct rpc_network {
+    struct rpc_network *next;
+    uint64_t address;
+    uint32_t calls; /* never 0 */
+};
+
+enum {
+    NETWORK_LISTS = 1024,
+};
+
 enum server_phase {
     SERVER_RUNNING,
     SERVER_DRAINING,
@@ -103,7 +133,8 @@ struct rpc_server {
     void *context;
     enum st_code (*admit)(void *context, const char *path, const void *client_cert,
                           size_t client_cert_len, struct st_err *err);
-    uint32_t max_calls;
+    uint32_t max_calls, max_calls_per_network;
+    uint64_t network_seed; /* odd: which list an address is in is not for strangers */
     bool want_client_cert;
     uint16_t port;
     pthread_t threads[SERVER_THREADS_MAX];
@@ -114,7 +145,9 @@ struct rpc_server {
     pthread_cond_t changed;
     enum server_phase phase;
     struct rpc_call *calls;
-    uint32_t call_count;
+    uint32_t call_count, leaving_count; /* the ones with room, and the ones without */
+    struct rpc_room *rooms;             /* owned: see room_of() */
+    struct rpc_network *networks[NETWORK_LISTS];
     uint64_t next_sweep;
 };
 
@@ -125,6 +158,18 @@ uint64_t rpc_now_ms(void);
 void rpc_call_begin(struct rpc_accept *accept);
 /* With server->lock held: the call ends with err; the second time it is cut. */
 void rpc_call_expire(struct rpc_call *call, uint64_t now, const struct st_err *err);
+
+/* Who may have a call open, in rpc_room.c; all with server->lock held. */
+/* Room for a call of this method (NULL: of none), which was leaving.
+ * ST_RESOURCE_EXHAUSTED with a hint. */
+enum st_code rpc_room_take(struct rpc_server *server, struct rpc_call *call,
+                           const struct rpc_method *method, struct st_err *err);
+/* Gives it back, where the call has one. */
+void rpc_room_leave(struct rpc_server *server, struct rpc_call *call);
+/* Whether so many wait for their status to leave that the next ones get none. */
+bool rpc_room_crowded(const struct rpc_server *server);
+void rpc_room_vouch(struct rpc_call *call);
+struct rpc_room *rpc_rooms_new(const struct rpc_server *server);
 
 /* The sending half, in rpc_send.c; all with call->lock held. */
 bool rpc_call_start(struct rpc_call *call, const grpc_op *ops, size_t count,

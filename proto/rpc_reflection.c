@@ -9,6 +9,8 @@
 
 enum {
     REFLECTION_MS = 5 * 60 * 1000,
+    FIRST_MS = 10 * 1000,
+    CALLS_MAX = 64,
     SERVICES_MAX = 16,
     SERVICE_NAME_MAX = 100,
 };
@@ -242,5 +244,7 @@ const struct rpc_method rpc_reflection_methods[1] = {
      .out = &grpc__reflection__v1alpha__server_reflection_response__descriptor,
      .streaming = true,
      .deadline_ms = REFLECTION_MS,
+     .first_ms = FIRST_MS,
+     .max_calls = CALLS_MAX,
      .handle = handle},
 };

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 enum {
     DEFAULT_MAX_MESSAGE = 256 * 1024,
     DEFAULT_MAX_CALLS = 8192,
+    DEFAULT_MAX_CALLS_PER_NETWORK = 512,
     DEFAULT_MAX_STREAMS = 128,
     MAX_METADATA = 8 * 1024,
     BUFFERS_MAX = 256 * 1024 * 1024, /* of half-received messages; then streams are cut */
@@ -254,6 +256,16 @@ server_new(const struct rpc_server_config *config)
     server->admit = config->admit;
     server->want_client_cert = config->want_client_cert;
     server->max_calls = config->max_calls ? config->max_calls : DEFAULT_MAX_CALLS;
+    server->max_calls_per_network = config->max_calls_per_network
+                                        ? config->max_calls_per_network
+                                        : DEFAULT_MAX_CALLS_PER_NETWORK;
+    (void)!getrandom(&server->network_seed, sizeof(server->network_seed), GRND_NONBLOCK);
+    server->network_seed |= 1;
+    server->rooms = rpc_rooms_new(server);
+    if (!server->rooms) {
+        free(server);
+        return NULL;
+    }
     pthread_mutex_init(&server->lock, NULL);
     pthread_cond_init(&server->changed, NULL);
     server->grpc = make_server(config);

@@ -6,7 +6,16 @@
  * rpc_call_release() may be called from any thread (a commit finishes the call).
  *
  * Everything a stranger can stretch is bounded: message size, metadata, streams,
- * handshake time, the life of a call (deadline_ms), idle connections.
+ * handshake time, the life of a call (deadline_ms) and of one that says nothing
+ * (first_ms), idle connections, connections and calls of one network (an IPv4 address or
+ * an IPv6 /64), calls of one method, calls in all.
+ *
+ * A call is a stranger's until its handler vouches for it or, with mutual TLS, `admit`
+ * took its certificate.  Where a method or a network has all the calls that it may have,
+ * a newcomer may take the place of a stranger (rpc_room.c says whose); who was vouched
+ * for is never sent away.  Whoever finds no room, or has to make room, gets
+ * RESOURCE_EXHAUSTED at once, with a hint when to come back that is not the same for
+ * everybody.
  */
 #ifndef PROTO_RPC_SERVER_H
 #define PROTO_RPC_SERVER_H
@@ -40,6 +49,8 @@ struct rpc_method {
                              HALF_CLOSED */
     uint32_t deadline_ms; /* of the whole call; the client's own if that is sooner; then
                              DEADLINE_EXCEEDED */
+    uint32_t first_ms;    /* until its first message is whole; 0: deadline_ms */
+    uint32_t max_calls;   /* of this method open at once; 0: as many as in all */
     size_t state_size;    /* zeroed memory per call, see rpc_call_state() */
     void (*wipe)(void *state); /* before the state is freed; may be NULL */
     void (*handle)(struct rpc_call *call, enum rpc_event event,
@@ -61,10 +72,10 @@ struct rpc_server_config {
                           size_t client_cert_len, struct st_err *err);
     const struct rpc_method *methods; /* borrowed for the life of the server */
     size_t method_count;
-    void *context;      /* rpc_call_context() */
-    size_t max_message; /* bytes; 0: 256 KiB */
-    uint32_t max_calls; /* open at once; more get RESOURCE_EXHAUSTED with a retry hint; 0:
-                           8192 */
+    void *context;                       /* rpc_call_context() */
+    size_t max_message;                  /* bytes; 0: 256 KiB */
+    uint32_t max_calls;                  /* open at once; 0: 8192 */
+    uint32_t max_calls_per_network;      /* 0: 512 */
     uint32_t max_streams_per_connection; /* 0: 128 */
     bool reflection;                     /* grpc.reflection.v1alpha for these methods */
     /* grpc.health.v1 is always there: SERVING until rpc_server_stop(). */
@@ -98,6 +109,10 @@ const void *rpc_call_client_cert(const struct rpc_call *call, size_t *out_len);
 /* A reference keeps call and state in memory beyond DONE. */
 struct rpc_call *rpc_call_hold(struct rpc_call *call);
 void rpc_call_release(struct rpc_call *call);
+
+/* The other side has proven who it is: nobody takes the place of this call any more. Only
+ * from the handler. */
+void rpc_call_vouch(struct rpc_call *call);
 
 /* Queues one message (packed before it returns; the packed bytes are wiped once sent).
  * At most 16 may wait; more ends the call. */

@@ -108,5 +108,6 @@ rpc_server_free(struct rpc_server *server)
     grpc_completion_queue_destroy(server->queue);
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->lock);
+    free(server->rooms);
     free(server);
 }

@@ -171,6 +171,21 @@ the_node_follows_its_masters(void **state)
     assert_int_equal(config.address_count, 2);
 }
 
+static void
+N46_a_hint_is_obeyed(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    MASTER_SCRIPT(&master, ACT_BUSY);
+    double begin = flow_seconds();
+    machine_start(&machine, 0);
+    flow_wait_for_calls(8);
+    assert_true(flow_seconds() - begin > 7 * 0.3); /* seven pauses of 0.3 s and more */
+    assert_int_equal(machine_stop(&machine), 0);
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_run_until_served(&machine);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -184,6 +199,7 @@ main(int argc, char **argv)
         FLOW_TEST(a_wrong_global_half_opens_nothing_and_formats_nothing),
         FLOW_TEST(another_config_in_the_same_boot_is_refused),
         FLOW_TEST(the_node_follows_its_masters),
+        FLOW_TEST(N46_a_hint_is_obeyed),
     };
     return FLOW_MAIN(tests);
 }

@@ -265,6 +265,27 @@ an_address_has_no_port(void **state)
     assert_code(address_unpack(&nine, &address, NULL), ST_INVALID_ARGUMENT);
 }
 
+static uint64_t
+network(const char *text)
+{
+    struct st_address address;
+    struct st_err err = {0};
+    assert_ok(address_parse(text, &address, &err));
+    return address_network(&address);
+}
+
+static void
+a_network_is_an_IPv4_address_or_an_IPv6_64(void **state)
+{
+    (void)state;
+    assert_true(network("192.0.2.1") == network("::ffff:192.0.2.1"));
+    assert_true(network("192.0.2.1") != network("192.0.2.2"));
+    assert_true(network("2001:db8::1") == network("2001:db8::ffff:1:2"));
+    assert_true(network("2001:db8::1") != network("2001:db8:0:1::1"));
+    assert_true(network("2001:db8::1") != network("2001:db9::1"));
+    assert_true(network("::1") != network("0.0.0.1"));
+}
+
 static void
 N55_a_file_is_replaced_whole_and_private(void **state)
 {
@@ -311,6 +332,7 @@ main(void)
         cmocka_unit_test(N35_only_a_node_id_is_a_node_id),
         cmocka_unit_test(N35_a_name_is_short_and_harmless),
         cmocka_unit_test(an_address_has_no_port),
+        cmocka_unit_test(a_network_is_an_IPv4_address_or_an_IPv6_64),
         cmocka_unit_test(N55_a_file_is_replaced_whole_and_private),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

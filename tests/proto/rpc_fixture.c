@@ -132,6 +132,18 @@ handle_talk(struct rpc_call *call, enum rpc_event event, const ProtobufCMessage 
 }
 
 static void
+handle_guest(struct rpc_call *call, enum rpc_event event, const ProtobufCMessage *message)
+{
+    note(call, event);
+    if (event != RPC_MESSAGE)
+        return;
+    uint8_t stage = (uint8_t)((const Api__TPM2FlowRequest *)message)->stage_case;
+    if (stage == API__TPM2_FLOW_REQUEST__STAGE_ATTEST_RESPONSE)
+        rpc_call_vouch(call);
+    say(call, &stage, 1);
+}
+
+static void
 handle_silent(struct rpc_call *call, enum rpc_event event,
               const ProtobufCMessage *message)
 {
@@ -168,6 +180,8 @@ static const struct rpc_method methods[] = {
     {LATER, UNARY, .deadline_ms = 5000, .handle = handle_later},
     {TALK, STREAM, .deadline_ms = 5000, .handle = handle_talk},
     {SILENT, STREAM, .deadline_ms = 300, .handle = handle_silent},
+    {GUEST, STREAM, .deadline_ms = 30000, .first_ms = GUEST_FIRST_MS, .max_calls = GUESTS,
+     .handle = handle_guest},
     {FLOOD, STREAM, .deadline_ms = 5000, .handle = handle_flood},
 };
 

@@ -21,6 +21,12 @@
 #define TALK "/test.Door/Talk"
 /* The same types: never says anything; 300 ms. */
 #define SILENT "/test.Door/Silent"
+/* The same types, at most GUESTS at once, each to speak within GUEST_FIRST_MS; answers
+ * as TALK does, but does not speak first, and vouches for whoever sends
+ * `attest_response`. */
+#define GUEST "/test.Door/Guest"
+#define GUESTS 4
+#define GUEST_FIRST_MS 6000
 /* The same types: sends 1,024 messages of 64 KiB at once. */
 #define FLOOD "/test.Door/Flood"
 

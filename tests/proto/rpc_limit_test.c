@@ -28,16 +28,26 @@ N33_ten_mebibytes_are_refused_and_the_server_lives(void **state)
     assert_int_equal(door.messages, 1);
 }
 
+/* From 127.1.2.`host`: ports at 127.0.0.x are listened on below. */
 static int
-connect_to(uint16_t port)
+connect_from(uint8_t host, uint16_t port)
 {
+    const struct sockaddr_in from = {.sin_family = AF_INET,
+                                     .sin_addr.s_addr = htonl(0x7f010200u | host)};
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                                   .sin_port = htons(port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&from, sizeof(from)), 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     return fd;
+}
+
+static int
+connect_to(uint16_t port)
+{
+    return connect_from(1, port);
 }
 
 static void
@@ -45,7 +55,8 @@ N45_a_thousand_silent_connections_do_not_stop_accept(void **state)
 {
     (void)state;
     enum {
-        COUNT = 1000
+        COUNT = 1000,
+        NETWORKS = 4
     };
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
@@ -59,7 +70,7 @@ N45_a_thousand_silent_connections_do_not_stop_accept(void **state)
     int fds[COUNT];
     door_start(&door, (struct rpc_server_config){0});
     for (int i = 0; i < COUNT; i++)
-        fds[i] = connect_to(rpc_server_port(door.server));
+        fds[i] = connect_from((uint8_t)(2 + i % NETWORKS), rpc_server_port(door.server));
     AUTO(rpc_channel_closep) struct rpc_channel *channel = door_channel(&door);
     assert_ok(greet(channel, GREET, "x", text, &err));
     for (int i = 0; i < COUNT; i++)
@@ -67,14 +78,55 @@ N45_a_thousand_silent_connections_do_not_stop_accept(void **state)
     door_stop(&door);
 }
 
-/* Whether the other side closes the connection without a word. */
+/* Whether the other side closes the connection within so long, without a word. */
+static bool
+is_turned_away_within(int fd, long ms)
+{
+    char byte;
+    const struct timeval patience = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    return recv(fd, &byte, 1, 0) == 0;
+}
+
 static bool
 is_turned_away(int fd)
 {
-    char byte;
-    const struct timeval patience = {.tv_sec = 5};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    return recv(fd, &byte, 1, 0) == 0;
+    return is_turned_away_within(fd, 5000);
+}
+
+static void
+N45_one_network_has_its_share_of_the_connections(void **state)
+{
+    (void)state;
+    enum {
+        COUNT = 600
+    };
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur < 2 * COUNT + 100)
+        skip();
+    struct door door = {0};
+    struct st_err err = {0};
+    char text[64];
+    int fds[COUNT];
+    door_start(&door, (struct rpc_server_config){0});
+    for (int i = 0; i < COUNT; i++)
+        fds[i] = connect_from(2, rpc_server_port(door.server));
+    assert_false(is_turned_away_within(fds[0], 100));
+    assert_true(is_turned_away(fds[COUNT - 1]));
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = door_channel(&door);
+    assert_ok(greet(channel, GREET, "x", text, &err));
+    /* Whoever leaves makes room for the next of the same network. */
+    for (int i = 0; i < COUNT; i++)
+        close(fds[i]);
+    bool away = true;
+    for (int i = 0; i < 100 && away; i++) {
+        int fd = connect_from(2, rpc_server_port(door.server));
+        away = is_turned_away_within(fd, 100);
+        close(fd);
+    }
+    assert_false(away);
+    door_stop(&door);
 }
 
 static void
@@ -346,6 +398,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(N33_ten_mebibytes_are_refused_and_the_server_lives),
         cmocka_unit_test(N45_a_thousand_silent_connections_do_not_stop_accept),
+        cmocka_unit_test(N45_one_network_has_its_share_of_the_connections),
         cmocka_unit_test(N45_more_connections_than_descriptors_do_not_close_the_port),
         cmocka_unit_test(N45_nor_does_a_process_without_a_single_descriptor),
         cmocka_unit_test(a_port_in_use_is_named),
