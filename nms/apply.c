@@ -44,6 +44,8 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_add_ek_ca(applying, command->add_ek_ca, err);
     case STATE__COMMAND__CHANGE_REMOVE_EK_CA:
         return apply_remove_ek_ca(applying, command->remove_ek_ca, err);
+    case STATE__COMMAND__CHANGE_RECOVER:
+        return apply_recover(applying, command->recover, err);
     case STATE__COMMAND__CHANGE__NOT_SET:
     case _STATE__COMMAND__CHANGE__CASE_IS_INT_SIZE:
         break;

@@ -3,7 +3,7 @@
  *   AdoptMaster, JoinMaster --> JOINING --> CATCHING_UP --> VOTER
  *                                  |             |            |     RemoveNode,
  *                                  +-------------+------------+---> RemoveMaster
- *                                                                   LEAVING --> gone
+ *                                                    Recover        LEAVING --> gone
  *
  * An id is never used twice, nor the serial number of a certificate, which is the id and
  * 1: a list of revoked certificates must never hit somebody new.
@@ -195,6 +195,60 @@ apply_remove_master(struct applying *applying, const State__RemoveMaster *remove
     else
         code = member_leave(applying, member, err);
     record_free_unpacked(member);
+    return code;
+}
+
+/* The machine keeps its disk, whatever became of its folder. */
+static void
+demote(struct applying *applying, const char *node_id)
+{
+    char key[STATE_KEY_MAX];
+    key_of_node(node_id, key);
+    const struct record *record = records_find(&applying->state->records, key);
+    if (!*node_id || !record)
+        return;
+    uint8_t alias[RECORD_ALIAS_LEN];
+    memcpy(alias, record->alias, sizeof(alias));
+    State__Node *node = record_unpack(record, &state__node__descriptor);
+    node->role = STATE__ROLE__WORKER;
+    applying_put(applying, key, alias, &node->base);
+    record_free_unpacked(node);
+}
+
+/* The next of the others that is not leaving; NULL. */
+static State__Member *
+next_left(const struct state *state, uint64_t id)
+{
+    const struct record *record;
+    size_t at = records_begin(&state->records, "member/");
+    while ((record = records_next(&state->records, "member/", &at))) {
+        State__Member *member = record_unpack(record, &state__member__descriptor);
+        if (member->id != id && member->phase != STATE__PHASE__LEAVING)
+            return member;
+        record_free_unpacked(member);
+    }
+    return NULL;
+}
+
+enum st_code
+apply_recover(struct applying *applying, const State__Recover *recover,
+              struct st_err *err)
+{
+    State__Member *member;
+    enum st_code code = member_find(applying, recover->id, &member, err);
+    if (code)
+        return code;
+    if (member->phase != STATE__PHASE__VOTER)
+        code = st_fail(err, ST_FAILED_PRECONDITION, "master %" PRIu64 " has no vote",
+                       member->id);
+    record_free_unpacked(member);
+    while (!code && (member = next_left(applying->state, recover->id))) {
+        member->phase = STATE__PHASE__LEAVING;
+        key_forget(member);
+        member_put(applying, member);
+        demote(applying, member->node_id);
+        record_free_unpacked(member);
+    }
     return code;
 }
 

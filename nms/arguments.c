@@ -15,6 +15,9 @@ const char arguments_usage[] =
     "      the same with what the masters sent to this node (smalltown-node calls it)\n"
     "  smalltown-nms run --data DIR\n"
     "      serves it, in the foreground, until SIGTERM or SIGINT\n"
+    "  smalltown-nms recover --data DIR [--yes]\n"
+    "      where most masters are lost for good: shows what DIR holds; with --yes DIR\n"
+    "      goes on as the only master, and the others are none any more\n"
     "  smalltown-nms --help | --version\n"
     "\n"
     "Ports: 7833 nodes, 7834 masters, 7836 administrators.\n";
@@ -23,15 +26,17 @@ static const struct {
     const char *word;
     enum command command;
 } commands[] = {
-    {"--help", COMMAND_HELP}, {"--version", COMMAND_VERSION}, {"init", COMMAND_INIT},
-    {"join", COMMAND_JOIN},   {"run", COMMAND_RUN},
+    {"--help", COMMAND_HELP}, {"--version", COMMAND_VERSION},
+    {"init", COMMAND_INIT},   {"join", COMMAND_JOIN},
+    {"run", COMMAND_RUN},     {"recover", COMMAND_RECOVER},
 };
 
 static enum st_code
 command_read(int argc, char **argv, enum command *out, struct st_err *err)
 {
     if (argc < 2)
-        return st_fail(err, ST_INVALID_ARGUMENT, "say init, join or run, or --help");
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "say init, join, run or recover, or --help");
     if (argc > 2 && strcmp(argv[2], "--help") == 0) {
         *out = COMMAND_HELP;
         return ST_OK;
@@ -64,7 +69,7 @@ place_of(struct arguments *arguments, const char *option, const char **certifica
 {
     if (strcmp(option, "--data") == 0)
         return &arguments->init.dir;
-    if (arguments->command == COMMAND_RUN)
+    if (arguments->command == COMMAND_RUN || arguments->command == COMMAND_RECOVER)
         return NULL;
     if (strcmp(option, "--address") == 0)
         return &arguments->address;
@@ -103,7 +108,7 @@ check(struct arguments *arguments, const char *certificates, struct st_err *err)
     enum st_code code;
     if (!init->dir)
         return missing("--data", "the folder of this master", err);
-    if (arguments->command == COMMAND_RUN)
+    if (arguments->command == COMMAND_RUN || arguments->command == COMMAND_RECOVER)
         return ST_OK;
     if (arguments->command == COMMAND_INIT && !init->name)
         return missing("--name", "what the cluster is called", err);
@@ -124,6 +129,11 @@ arguments_read(int argc, char **argv, struct arguments *out, struct st_err *err)
     const bool is_work =
         arguments.command != COMMAND_HELP && arguments.command != COMMAND_VERSION;
     for (int i = 2; !code && is_work && i < argc; i += 2) {
+        if (arguments.command == COMMAND_RECOVER && strcmp(argv[i], "--yes") == 0) {
+            arguments.yes = true;
+            i--; /* it has no value */
+            continue;
+        }
         const char **place = place_of(&arguments, argv[i], &certificates);
         if (!place)
             return st_fail(err, ST_INVALID_ARGUMENT, "%s does not know %.60s", argv[1],

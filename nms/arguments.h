@@ -12,6 +12,7 @@ enum command {
     COMMAND_INIT,
     COMMAND_JOIN,
     COMMAND_RUN,
+    COMMAND_RECOVER,
 };
 
 struct arguments {
@@ -20,6 +21,7 @@ struct arguments {
     const char *address;     /* as it was typed */
     const char *ticket;      /* file, or NULL */
     bool certificates;       /* come on standard input */
+    bool yes;                /* not only look */
 };
 
 extern const char arguments_usage[];

@@ -3,6 +3,7 @@
 #include "nms/digest.h"
 #include "nms/join.h"
 #include "nms/nms.h"
+#include "nms/recover.h"
 #include "proto/event.h"
 #include "proto/say.h"
 #include "proto/scope.h"
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -207,6 +209,56 @@ run_main(const struct arguments *arguments, const sigset_t *ends)
     return 0;
 }
 
+static void
+recover_show(const char *dir, const struct recover_view *view)
+{
+    char when[32] = "an unknown time", address[ADDRESS_TEXT_MAX];
+    const time_t at = (time_t)view->changed_at;
+    struct tm utc;
+    if (at && gmtime_r(&at, &utc))
+        strftime(when, sizeof(when), "%F %T UTC", &utc);
+    printf("%s is of master %llu of cluster %s, with %zu nodes\n"
+           "its log ends with entry %llu of term %llu; its last change is of %s\n",
+           dir, (unsigned long long)view->id, view->cluster, view->nodes,
+           (unsigned long long)view->last, (unsigned long long)view->term, when);
+    for (size_t i = 0; i < view->members.count; i++) {
+        const struct member *member = &view->members.at[i];
+        address_format(&member->address, address);
+        printf("master %llu  %s  %s\n", (unsigned long long)member->id, address,
+               member->id == view->id ? "stays" : "is none any more");
+    }
+}
+
+static int
+recover_main(const struct arguments *arguments)
+{
+    const char *dir = arguments->init.dir;
+    struct recover_view view;
+    struct st_err err = {0};
+    if (recover_look(dir, &view, &err))
+        return failed(&err);
+    recover_show(dir, &view);
+    if (!arguments->yes) {
+        printf(
+            "nothing was changed.  Take the folder with the highest term, and of those "
+            "the highest\nentry; stop all other masters for good; then: "
+            "smalltown-nms recover --data %s --yes\n",
+            dir);
+        return fflush(stdout) ? EXIT_FAILED : 0;
+    }
+    if (recover_alone(dir, &view, &err))
+        return failed(&err);
+    printf("it is the only master now.  What was changed after its last entry is undone: "
+           "nodes\n"
+           "removed since are there again, nodes enrolled since are not (`stctl node "
+           "list`).\n"
+           "start it: smalltown-nms run --data %s\n"
+           "then let others join anew, with empty folders: `stctl master invite`, and\n"
+           "`stctl node adopt NODE --role master` for those that are nodes\n",
+           dir);
+    return fflush(stdout) ? EXIT_FAILED : 0;
+}
+
 /* Before any thread exists, so that all of them inherit it. */
 static sigset_t
 signals_block(void)
@@ -247,6 +299,9 @@ main(int argc, char **argv)
         return init_main(&arguments);
     case COMMAND_JOIN:
         return join_main(&arguments);
+    case COMMAND_RECOVER:
+        (void)signals_block();
+        return recover_main(&arguments);
     case COMMAND_RUN: {
         const sigset_t ends = signals_block();
         return run_main(&arguments, &ends);

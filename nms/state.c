@@ -379,6 +379,21 @@ state_count(struct state *state, int64_t now, struct state_counts *out,
     return ST_OK;
 }
 
+int64_t
+state_changed_at(struct state *state)
+{
+    int64_t newest = 0;
+    const struct record *record;
+    READING(state);
+    size_t at = records_begin(&state->records, "request/");
+    while ((record = records_next(&state->records, "request/", &at))) {
+        State__Request *request = record_unpack(record, &state__request__descriptor);
+        newest = request->time > newest ? request->time : newest;
+        record_free_unpacked(request);
+    }
+    return newest;
+}
+
 enum st_code
 state_enrol_check(struct state *state, const State__Node *node, int64_t now,
                   struct st_err *err)

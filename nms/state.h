@@ -74,6 +74,8 @@ enum st_code state_member_of_node(struct state *state, const char *node_id,
                                   State__Member **out, struct st_err *err);
 /* Where the masters are that answer: the voters.  Returns how many. */
 size_t state_masters(struct state *state, struct st_address out[REPLICA_MEMBERS_MAX]);
+/* When the newest change was proposed, seconds since 1970; 0 where none is remembered. */
+int64_t state_changed_at(struct state *state);
 /* STATE__ADMIN_ROLE__NOBODY for an unknown certificate. */
 State__AdminRole state_admin_role(struct state *state,
                                   const uint8_t fingerprint[SHA256_LEN]);

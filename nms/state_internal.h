@@ -136,6 +136,8 @@ enum st_code apply_member_phase(struct applying *applying,
 enum st_code apply_remove_master(struct applying *applying,
                                  const State__RemoveMaster *remove_master,
                                  struct st_err *err);
+enum st_code apply_recover(struct applying *applying, const State__Recover *recover,
+                           struct st_err *err);
 enum st_code apply_member_gone(struct applying *applying,
                                const State__MemberGone *member_gone, struct st_err *err);
 enum st_code apply_set_policy(struct applying *applying,

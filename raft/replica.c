@@ -100,6 +100,12 @@ fail_raft(struct replica *replica, int status, const char *what, struct st_err *
                    raft_errmsg(&replica->raft));
 }
 
+static bool
+begins(const struct replica_config *config)
+{
+    return config->begin == REPLICA_BOOTSTRAP || config->begin == REPLICA_JOIN;
+}
+
 /* The folder must be this member's, or empty where a group is to begin. */
 static enum st_code
 check_owner(struct replica *replica, const struct replica_config *config,
@@ -109,11 +115,13 @@ check_owner(struct replica *replica, const struct replica_config *config,
     enum st_code code = store_head(replica->store, &head, err);
     if (code)
         return code;
-    if (config->begin != REPLICA_OPEN && head.member)
+    if (begins(config) && head.member)
         return st_fail(err, ST_ALREADY_EXISTS, "%s holds a group already", config->dir);
-    if (config->begin == REPLICA_OPEN && !head.member)
+    if (!begins(config) && !head.member)
         return st_fail(err, ST_NOT_FOUND, "%s holds no group", config->dir);
-    if (config->begin == REPLICA_OPEN && head.member != config->id)
+    if (config->begin == REPLICA_RECOVER && !head.applied)
+        return st_fail(err, ST_NOT_FOUND, "%s was never sent any records", config->dir);
+    if (!begins(config) && head.member != config->id)
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "%s belongs to member %llu, this is %llu", config->dir,
                        (unsigned long long)head.member, (unsigned long long)config->id);
@@ -131,15 +139,17 @@ own(struct replica *replica, uint64_t id, struct st_err *err)
     return store_write(replica->store, batch, err);
 }
 
+/* In place of what group there was, or none. */
 static enum st_code
-bootstrap(struct replica *replica, const struct replica_config *config,
-          struct st_err *err)
+be_alone(struct replica *replica, const struct replica_config *config, struct st_err *err)
 {
     struct raft_configuration group;
     raft_configuration_init(&group);
     int status = raft_configuration_add(&group, config->id, config->address, RAFT_VOTER);
     if (!status)
-        status = raft_bootstrap(&replica->raft, &group);
+        status = config->begin == REPLICA_BOOTSTRAP
+                     ? raft_bootstrap(&replica->raft, &group)
+                     : raft_recover(&replica->raft, &group);
     raft_configuration_close(&group);
     return status ? fail_raft(replica, status, "begin a group", err) : ST_OK;
 }
@@ -177,8 +187,8 @@ open_mesh(struct replica *replica, const struct replica_config *config,
 static enum st_code
 start(struct replica *replica, const struct replica_config *config, struct st_err *err)
 {
-    enum st_code code =
-        config->begin == REPLICA_BOOTSTRAP ? bootstrap(replica, config, err) : ST_OK;
+    bool alone = config->begin == REPLICA_BOOTSTRAP || config->begin == REPLICA_RECOVER;
+    enum st_code code = alone ? be_alone(replica, config, err) : ST_OK;
     if (code)
         return code;
     raft_set_election_timeout(&replica->raft, ELECTION_MS);
@@ -295,13 +305,15 @@ open_store(struct replica *replica, const struct replica_config *config,
            struct st_err *err)
 {
     struct store_config store = {.dir = config->dir,
-                                 .create = config->begin != REPLICA_OPEN,
+                                 .create = begins(config),
                                  .failed = store_broke,
                                  .arg = replica};
     enum st_code code;
     if ((code = store_open(&store, &replica->store, err)) ||
         (code = check_owner(replica, config, err)))
         return code;
+    if (config->begin == REPLICA_RECOVER)
+        return replica_boot_forget(replica, config->id, err);
     return config->begin == REPLICA_JOIN ? own(replica, config->id, err) : ST_OK;
 }
 

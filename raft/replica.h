@@ -78,14 +78,18 @@ enum replica_begin {
     REPLICA_OPEN,      /* not at all: ST_NOT_FOUND */
     REPLICA_BOOTSTRAP, /* as the only voter of a new group */
     REPLICA_JOIN,      /* empty: it waits for a leader who was told of it */
+    /* No beginning: the folder's group has lost its majority for good.  This member
+     * becomes its only voter, and all that its log holds is committed.  ST_NOT_FOUND
+     * where it holds no records yet. */
+    REPLICA_RECOVER,
 };
 
 struct replica_config {
     const char *dir;     /* of this master; the store is dir/store.mdb, 0600 */
     uint64_t id;         /* member id, not 0; never used twice in the life of a group */
     const char *address; /* "192.0.2.1:7834" */
-    enum replica_begin
-        begin; /* not REPLICA_OPEN: ST_ALREADY_EXISTS where dir holds one */
+    /* BOOTSTRAP and JOIN: ST_ALREADY_EXISTS where dir holds a group. */
+    enum replica_begin begin;
     const struct replica_credentials *credentials; /* NULL: no peers; a group of one */
     struct replica_machine machine;
     /* Leadership, the members, or how far one of them is may have changed.  Loop thread;

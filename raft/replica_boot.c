@@ -76,6 +76,17 @@ replica_admit(void *arg, uint64_t from, const char *address, uint64_t number,
     return ST_OK;
 }
 
+/* Those who refused the folder are not asked any more. */
+enum st_code
+replica_boot_forget(struct replica *replica, uint64_t id, struct st_err *err)
+{
+    struct store_boot boot;
+    enum st_code code = store_boot(replica->store, id, &boot, err);
+    if (code || boot.number != refused_number)
+        return code;
+    return write_boot(replica, id, &(struct store_boot){0}, err);
+}
+
 /* It would go on for ever, and its vote must not count. */
 void
 replica_refused(void *arg, uint64_t by, const struct st_err *why)

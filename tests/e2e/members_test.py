@@ -208,6 +208,72 @@ class ComeBack(Members):
         self.until_it_answers(self.third)
 
 
+class Recovery(Members):
+    """Most masters are lost for good."""
+
+    def recover(self, master, *words):
+        done = subprocess.run([cluster.NMS, "recover", "--data", master.data, *words],
+                              env=cluster.ENVIRONMENT, capture_output=True, text=True, timeout=60,
+                              check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_N43_the_folder_of_one_of_three_goes_on_alone_and_the_others_are_none(self):
+        before = self.adopted()
+        self.assertRegex(self.recover(self.first)[1], r"another smalltown-nms \(pid \d+\)")
+        for master in self.masters:
+            self.assertEqual(master.terminate(), 0)
+        status, text = self.recover(self.first)
+        self.assertEqual(status, 0, text)
+        self.assertIn(f"is of master 1 of cluster {self.first.name}, with 1 nodes", text)
+        self.assertRegex(text, rf"(?m)^master 2  {self.second.address}  is none any more$")
+        self.assertIn("nothing was changed", text)
+        # One that is there is no reason to give it up, though it alone has no majority.
+        self.third.spawn([cluster.NMS, "run", "--data", self.third.data])
+        cluster.until(lambda: cluster.accepts(self.third.address, 7834), 60, self.third.log)
+        status, text = self.recover(self.first, "--yes")
+        self.assertEqual(status, 1, text)
+        self.assertIn(f"master 3 answers at {self.third.address}:7834", text)
+        self.assertEqual(self.third.terminate(), 0)
+
+        for _ in range(2):
+            status, text = self.recover(self.first, "--yes")
+            self.assertEqual(status, 0, text)
+        self.first.start()
+        self.know(self.first)
+        self.assertEqual(self.asked(self.client.unlock, before, of=[self.first]),
+                         before.global_half.hex())
+        self.admin.enrolment("afterwards", self.folder / "afterwards.pb")
+        cluster.until(lambda: set(masters_test.masters(self.admin)) == {1}, 60,
+                      lambda: self.admin.call("master", "list"))
+        # Who was given up hears of it from the one that went on.
+        self.third.spawn([cluster.NMS, "run", "--data", self.third.data])
+        self.assertEqual(self.third.wait(), cluster.WRONG_STATE)
+        self.assertIn("it was removed from the group", self.third.log())
+        # And the cluster grows again.
+        anew = masters_test.Joined(self.folder, self.admin, "anew").start()
+        self.addCleanup(anew.terminate)
+        masters_test.until_voters(self.admin, 1, 4)
+
+    def test_a_folder_that_was_refused_as_an_older_copy_goes_on_where_no_other_is_left(self):
+        older = self.folder / "older"
+        self.assertEqual(self.third.terminate(), 0)
+        shutil.copytree(self.third.data, older)
+        self.third.start()
+        self.until_it_answers(self.third)
+        self.assertEqual(self.third.terminate(), 0)
+        shutil.rmtree(self.third.data)
+        shutil.copytree(older, self.third.data)
+        self.third.spawn([cluster.NMS, "run", "--data", self.third.data])
+        self.assertEqual(self.third.wait(), cluster.WRONG_STATE)
+        self.first.kill()
+        self.second.kill()
+        status, text = self.recover(self.third, "--yes")
+        self.assertEqual(status, 0, text)
+        self.third.start()
+        self.know(self.third)
+        self.admin.enrolment("afterwards", self.folder / "afterwards.pb")
+
+
 class Deaths(Members):
     """Masters that end while they write."""
 

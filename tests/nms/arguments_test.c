@@ -42,6 +42,11 @@ a_good_command_line_is_understood(void **state)
     assert_ok(read_words(WORDS("run", "--data", "/m"), &arguments, &err));
     assert_int_equal(arguments.command, COMMAND_RUN);
     assert_string_equal(arguments.init.dir, "/m");
+    assert_false(arguments.yes);
+    assert_ok(read_words(WORDS("recover", "--yes", "--data", "/m"), &arguments, &err));
+    assert_int_equal(arguments.command, COMMAND_RECOVER);
+    assert_true(arguments.yes);
+    assert_string_equal(arguments.init.dir, "/m");
     assert_ok(read_words(WORDS("--version"), &arguments, &err));
     assert_int_equal(arguments.command, COMMAND_VERSION);
     assert_ok(read_words(WORDS("join", "--help"), &arguments, &err));
@@ -55,9 +60,11 @@ every_slip_gets_a_sentence(void **state)
     const struct {
         const char *const *words, *says;
     } slips[] = {
-        {(const char *const[]){"smalltown-nms", NULL}, "say init, join or run"},
+        {(const char *const[]){"smalltown-nms", NULL}, "say init, join, run or recover"},
         {WORDS("rnu"), "no such command: rnu"},
         {WORDS("run"), "--data is missing"},
+        {WORDS("run", "--data", "/m", "--yes"), "run does not know --yes"},
+        {WORDS("recover", "--data", "/m", "--address", "::1"), "does not know --address"},
         {WORDS("run", "--data"), "wants a value: --data"},
         {WORDS("run", "--data", ""), "wants a value: --data"},
         {WORDS("run", "--data", "/m", "--data", "/n"), "given twice: --data"},

@@ -420,6 +420,17 @@ log_phase(struct log_member *member, uint64_t id, State__Phase from, State__Phas
 }
 
 enum st_code
+log_recover(struct log_member *member, uint64_t id, struct st_err *err)
+{
+    State__Recover recover = STATE__RECOVER__INIT;
+    recover.id = id;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_RECOVER;
+    command.recover = &recover;
+    return log_apply(member, &command, err);
+}
+
+enum st_code
 log_remove_master(struct log_member *member, uint64_t id, struct st_err *err)
 {
     State__RemoveMaster remove_master = STATE__REMOVE_MASTER__INIT;

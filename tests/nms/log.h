@@ -86,6 +86,7 @@ enum st_code log_join(struct log_member *member, const uint8_t secret_hash[32],
                       struct st_err *err);
 enum st_code log_phase(struct log_member *member, uint64_t id, State__Phase from,
                        State__Phase to, struct st_err *err);
+enum st_code log_recover(struct log_member *member, uint64_t id, struct st_err *err);
 enum st_code log_remove_master(struct log_member *member, uint64_t id,
                                struct st_err *err);
 enum st_code log_gone(struct log_member *member, uint64_t id, uint64_t crl_number,

@@ -99,6 +99,31 @@ a_node_becomes_a_master_step_by_step_and_its_key_is_kept_no_longer_than_needed(
 }
 
 static void
+who_is_left_is_the_only_master_and_nodes_keep_their_disks(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    assert_ok(log_adopt_master(member, nodes[0].id, 2, &err));
+    make_voter(member, 2);
+    assert_ok(log_adopt_master(member, nodes[1].id, 3, &err));
+    assert_code(log_recover(member, 7, &err), ST_NOT_FOUND);
+    assert_code(log_recover(member, 3, &err), ST_FAILED_PRECONDITION);
+    assert_phase(member, 2, STATE__PHASE__VOTER);
+    for (int times = 0; times < 2; times++)
+        assert_ok(log_recover(member, 1, &err));
+    assert_phase(member, 1, STATE__PHASE__VOTER);
+    assert_phase(member, 2, STATE__PHASE__LEAVING);
+    assert_phase(member, 3, STATE__PHASE__LEAVING);
+    const struct log_record *record = log_find(member, "member/3");
+    assert_null(memmem(record->value, record->len, "a key", 5));
+    for (int i = 0; i < 2; i++) {
+        AUTO(state_node_freep) State__Node *node = NULL;
+        assert_ok(state_node(member->state, nodes[i].id, &node, &err));
+        assert_int_equal(node->role, STATE__ROLE__WORKER);
+    }
+}
+
+static void
 who_asks_again_for_the_same_master_changes_nothing(void **state)
 {
     struct log_member *member = *state;
@@ -398,6 +423,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         MEMBER_TEST(
             a_node_becomes_a_master_step_by_step_and_its_key_is_kept_no_longer_than_needed),
+        MEMBER_TEST(who_is_left_is_the_only_master_and_nodes_keep_their_disks),
         MEMBER_TEST(who_asks_again_for_the_same_master_changes_nothing),
         MEMBER_TEST(N52_an_id_is_given_once_and_in_turn),
         MEMBER_TEST(N52_an_address_is_one_masters_only),

@@ -1,0 +1,28 @@
+/* recover.h - offline: one folder goes on alone, where the majority is lost for good. */
+#ifndef NMS_RECOVER_H
+#define NMS_RECOVER_H
+
+#include "nms/members.h"
+
+/* What a folder holds, to choose the newest of several by: term first, then last. */
+struct recover_view {
+    uint64_t id;         /* whose it is */
+    uint64_t term, last; /* of the log's last entry */
+    int64_t changed_at;  /* when the newest applied change was proposed; 0: unknown */
+    char cluster[NAME_MAX_LEN + 1];
+    struct members members;
+    size_t nodes;
+};
+
+/* Changes nothing.  ST_NOT_FOUND where dir holds no records; ST_UNAVAILABLE where a
+ * master runs in it; ST_DATA_LOSS. */
+enum st_code recover_look(const char *dir, struct recover_view *out, struct st_err *err);
+
+/* This member is the only voter, all others are leaving, and their certificates are
+ * revoked once it runs; nodes among them are workers.  May be repeated where it was cut
+ * off. ST_FAILED_PRECONDITION where another one answers on its port 7834, or where this
+ * one never had a vote. */
+enum st_code recover_alone(const char *dir, const struct recover_view *view,
+                           struct st_err *err);
+
+#endif

@@ -1,0 +1,146 @@
+/* recover: a folder goes on alone, but not where another master is there. */
+#include "nms/init.h"
+#include "nms/nms.h"
+#include "nms/recover.h"
+#include "nms/self.h"
+#include "tests/cmocka.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static char folder[32];
+
+/* Of this process alone. */
+static struct st_address
+address_of(unsigned n)
+{
+    const unsigned pid = (unsigned)getpid();
+    return (struct st_address){
+        .bytes = {127, (uint8_t)(81 + n), (uint8_t)(pid >> 8), (uint8_t)pid},
+        .len = 4,
+    };
+}
+
+static int
+set_up(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    struct cert masters;
+    strcpy(folder, "/tmp/st-reco-XXXXXX");
+    if (!mkdtemp(folder))
+        return 1;
+    const struct init_config config = {
+        .dir = folder, .name = "town", .address = address_of(1)};
+    assert_ok(init_cluster(&config, &masters, &err));
+    return 0;
+}
+
+static int
+tear_down(void **state)
+{
+    (void)state;
+    char command[64];
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    return system(command);
+}
+
+/* As if there had been a second one. */
+static void
+add_second(struct recover_view *view)
+{
+    view->members.at[view->members.count++] =
+        (struct member){.id = 2, .address = address_of(2)};
+}
+
+static int
+listen_on(const struct st_address *address, uint16_t port)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(port)};
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memcpy(&name.sin_addr, address->bytes, sizeof(name.sin_addr));
+    assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    return fd;
+}
+
+static void
+what_a_folder_holds_is_seen_and_stays(void **state)
+{
+    (void)state;
+    struct recover_view first, second;
+    struct st_err err = {0};
+    assert_ok(recover_look(folder, &first, &err));
+    assert_int_equal(first.id, 1);
+    assert_string_equal(first.cluster, "town");
+    assert_int_equal(first.nodes, 0);
+    assert_int_equal(first.members.count, 1);
+    assert_true(first.last > 1 && first.term > 0);
+    assert_in_range(first.changed_at, (uint64_t)nms_now() - 60, (uint64_t)nms_now());
+    assert_ok(recover_look(folder, &second, &err));
+    assert_int_equal(second.last, first.last);
+    assert_int_equal(second.term, first.term);
+}
+
+static void
+N43_nobody_goes_on_alone_while_another_master_answers(void **state)
+{
+    (void)state;
+    const struct st_address other = address_of(2);
+    struct recover_view view, after;
+    struct st_err err = {0};
+    assert_ok(recover_look(folder, &view, &err));
+    add_second(&view);
+    const int fd = listen_on(&other, PORT_CONSENSUS);
+    assert_code(recover_alone(folder, &view, &err), ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "master 2 answers at 127.83."));
+    assert_ok(recover_look(folder, &after, &err));
+    assert_int_equal(after.last, view.last);
+    close(fd);
+    assert_ok(recover_alone(folder, &view, &err));
+    assert_ok(recover_look(folder, &after, &err));
+    assert_true(after.last > view.last && after.term > view.term);
+}
+
+static void
+a_folder_without_a_vote_is_not_gone_on_with(void **state)
+{
+    (void)state;
+    struct recover_view view;
+    struct st_err err = {0};
+    assert_ok(recover_look(folder, &view, &err));
+    view.members.at[0].phase = STATE__PHASE__CATCHING_UP;
+    assert_code(recover_alone(folder, &view, &err), ST_FAILED_PRECONDITION);
+    view.members.count = 0;
+    assert_code(recover_alone(folder, &view, &err), ST_FAILED_PRECONDITION);
+}
+
+static void
+a_folder_that_is_none_is_said_to_be_none(void **state)
+{
+    (void)state;
+    struct recover_view view;
+    struct st_err err = {0};
+    char path[64];
+    snprintf(path, sizeof(path), "%s/store.mdb", folder);
+    assert_int_equal(unlink(path), 0);
+    assert_code(recover_look(folder, &view, &err), ST_NOT_FOUND);
+    assert_code(recover_look("/nowhere", &view, &err), ST_NOT_FOUND);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(what_a_folder_holds_is_seen_and_stays),
+        TEST(N43_nobody_goes_on_alone_while_another_master_answers),
+        TEST(a_folder_without_a_vote_is_not_gone_on_with),
+        TEST(a_folder_that_is_none_is_said_to_be_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
