@@ -100,21 +100,27 @@ class Side:
         try:
             for count in clients:
                 self.load(count, 1)
-                before = self.processor()
+                before, slept = self.processor(), self.waits()
                 result = self.load(count, seconds)
                 result["cpu_us"] = (self.processor() - before) * 1e6 / result["writes"]
+                result["waits"] = (self.waits() - slept) / result["writes"]
                 result["rate"] = result["writes"] / result["seconds"]
                 self.rounds.setdefault(count, []).append(result)
                 print(f"  {self.name:9} {count:3} clients {result['rate']:8.0f} writes/s   "
                       f"p50 {result['p50_us'] / 1000:7.2f} ms   "
                       f"p99 {result['p99_us'] / 1000:7.2f} ms   "
-                      f"{result['cpu_us']:5.0f} us of processor a write", flush=True)
+                      f"{result['cpu_us']:5.0f} us of processor and {result['waits']:3.0f} waits "
+                      f"a write", flush=True)
         finally:
             self.system.stop()
 
     def processor(self):
         """Seconds that all members have used."""
         return sum(map(measure.processor, self.system.pids()))
+
+    def waits(self):
+        """How often any thread of any member went to sleep."""
+        return sum(map(measure.waits, self.system.pids()))
 
     def memory(self, writes):
         """Resident bytes of the largest member after so many writes since its start."""
@@ -153,6 +159,7 @@ def run(arguments):
           f" the first one talks to the leader.\n"
           f"One write of etcd: a Put of {arguments.bytes} bytes.  One of smalltown: an enrolment is"
           f" made or removed,\nwith its random secret, its record and that of its request.")
+    print(f"One flush of this disk takes {measure.flush(folder.path) * 1e6:.0f} us.")
     for number in range(arguments.rounds):
         print(f"round {number + 1}:")
         # The order changes: neither is always first.

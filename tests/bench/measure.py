@@ -1,6 +1,7 @@
 """What the kernel says of a process, and numbers as a person reads them."""
 
 import os
+import time
 
 MIB = 1 << 20
 
@@ -27,6 +28,35 @@ def processor(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
         fields = stat.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def waits(pid):
+    """How often its threads have gone to sleep for something since the program began."""
+    count = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/status", encoding="ascii",
+                  errors="replace") as status:
+            count += sum(int(line.split()[1]) for line in status
+                         if line.startswith("voluntary_ctxt_switches"))
+    return count
+
+
+def flush(folder, times=300):
+    """Seconds that 4 KiB into a file that is long enough take until they are on disk."""
+    path = os.path.join(folder, "flush")
+    page = os.urandom(4096)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(file, page * times)
+        os.fsync(file)
+        began = time.monotonic()
+        for number in range(times):
+            os.pwrite(file, page, number * len(page))
+            os.fdatasync(file)
+        return (time.monotonic() - began) / times
+    finally:
+        os.close(file)
+        os.unlink(path)
 
 
 def mib(size):
