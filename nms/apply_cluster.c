@@ -26,6 +26,8 @@ apply_found(struct applying *applying, const State__Found *found, struct st_err 
 {
     char key[STATE_KEY_MAX];
     enum st_code code = found_check(applying, found, err);
+    if (!code && *found->policy)
+        code = apply_first_policy(applying, found->policy, err);
     if (code)
         return code;
     applying_put(applying, "cluster", NULL, &found->cluster->base);

@@ -41,14 +41,42 @@ forget_oldest(struct applying *applying, uint64_t version)
         applying_delete(applying, key);
 }
 
+static enum st_code
+take(struct applying *applying, const char *text, const ProtobufCBinaryData *by,
+     struct st_err *err)
+{
+    struct state *state = applying->state;
+    struct policy *parsed;
+    char key[STATE_KEY_MAX];
+    enum st_code code = parse(text, &parsed, err);
+    if (code)
+        return code;
+    State__Policy policy = STATE__POLICY__INIT;
+    policy.version = state->policy_version + 1;
+    policy.text = (char *)text;
+    policy.changed_at = applying->now;
+    policy.changed_by = *by;
+    key_of_policy(policy.version, key);
+    applying_put(applying, key, NULL, &policy.base);
+    forget_oldest(applying, policy.version);
+    policy_free(state->policy);
+    state->policy = parsed;
+    state->policy_version = policy.version;
+    return ST_OK;
+}
+
+enum st_code
+apply_first_policy(struct applying *applying, const char *text, struct st_err *err)
+{
+    static uint8_t nobody[SHA256_LEN];
+    return take(applying, text, &(ProtobufCBinaryData){SHA256_LEN, nobody}, err);
+}
+
 enum st_code
 apply_set_policy(struct applying *applying, const State__SetPolicy *set_policy,
                  struct st_err *err)
 {
-    struct state *state = applying->state;
-    AUTO(policy_freep) struct policy *parsed = NULL;
-    char key[STATE_KEY_MAX];
-    enum st_code code;
+    const struct state *state = applying->state;
     must_know(set_policy);
     if (set_policy->by.len != SHA256_LEN)
         return st_fail(err, ST_INVALID_ARGUMENT, "a policy of nobody");
@@ -56,20 +84,7 @@ apply_set_policy(struct applying *applying, const State__SetPolicy *set_policy,
         return st_fail_for(err, ST_ABORTED, ST_REASON_EXISTS,
                            "the policy is version %" PRIu64 " by now, not %" PRIu64,
                            state->policy_version, set_policy->expected_version);
-    if ((code = parse(set_policy->text, &parsed, err)))
-        return code;
-    State__Policy policy = STATE__POLICY__INIT;
-    policy.version = state->policy_version + 1;
-    policy.text = set_policy->text;
-    policy.changed_at = applying->now;
-    policy.changed_by = set_policy->by;
-    key_of_policy(policy.version, key);
-    applying_put(applying, key, NULL, &policy.base);
-    forget_oldest(applying, policy.version);
-    policy_free(state->policy);
-    state->policy = TAKE(parsed);
-    state->policy_version = policy.version;
-    return ST_OK;
+    return take(applying, set_policy->text, &set_policy->by, err);
 }
 
 /* The same one again is fine. */

@@ -7,7 +7,9 @@ const char arguments_usage[] =
     "smalltown-nms " ST_VERSION ", the master of a Smalltown cluster\n"
     "\n"
     "  smalltown-nms init --data DIR --name NAME --address IP [--admin-cert FILE]...\n"
-    "      makes a new cluster in DIR and writes DIR/masters.pem\n"
+    "      [--policy FILE]\n"
+    "      makes a new cluster in DIR and writes DIR/masters.pem; FILE is its first\n"
+    "      policy (docs/policy.md)\n"
     "  smalltown-nms join --data DIR --address IP --ticket FILE\n"
     "      makes this host another master of a cluster, by a ticket that\n"
     "      `stctl master invite` wrote\n"
@@ -55,6 +57,8 @@ place_of_init(struct arguments *arguments, const char *option)
     struct init_config *init = &arguments->init;
     if (strcmp(option, "--name") == 0)
         return &init->name;
+    if (strcmp(option, "--policy") == 0)
+        return &init->policy;
     if (strcmp(option, "--admin-cert") == 0 && init->admin_count < INIT_ADMINS_MAX) {
         struct init_admin *admin = &init->admins[init->admin_count++];
         admin->role = STATE__ADMIN_ROLE__ADMIN;

@@ -30,6 +30,7 @@ AUTO_DEFINE(struct replica *, replica_closep, replica_close)
 /* All that a cluster is made of. */
 struct making {
     uint8_t admins[INIT_ADMINS_MAX][SHA256_LEN];
+    char *policy; /* as it is kept; NULL: the built-in one */
     struct secret masters_seed;
     struct cert masters_cert;
     struct ca ca;
@@ -39,6 +40,7 @@ struct making {
 static void
 making_wipe(struct making *making)
 {
+    free(making->policy);
     explicit_bzero(making, sizeof(*making));
 }
 
@@ -59,11 +61,26 @@ admin_read(const char *file, uint8_t out[SHA256_LEN], struct st_err *err)
 }
 
 static enum st_code
+policy_read(const char *file, char **out, struct st_err *err)
+{
+    AUTO(st_freep) uint8_t *text = NULL;
+    AUTO(policy_freep) struct policy *parsed = NULL;
+    size_t len;
+    enum st_code code = file_read(file, POLICY_TEXT_MAX, &text, &len, err);
+    if (code)
+        return code;
+    code = policy_parse(text, len, &parsed, out, err);
+    return code ? st_wrap(err, "%s", file) : ST_OK;
+}
+
+static enum st_code
 config_check(const struct init_config *config, struct making *making, struct st_err *err)
 {
     enum st_code code = name_check("a cluster", config->name, err);
     for (size_t i = 0; !code && i < config->admin_count; i++)
         code = admin_read(config->admins[i].file, making->admins[i], err);
+    if (!code && config->policy)
+        code = policy_read(config->policy, &making->policy, err);
     return code;
 }
 
@@ -185,6 +202,8 @@ found(const struct init_config *config, const struct making *making,
     first.member = &member;
     first.admins = admin_list;
     first.n_admins = config->admin_count;
+    if (making->policy)
+        first.policy = making->policy;
     State__Command command = STATE__COMMAND__INIT;
     bytes_of(&command.request_id, id.bytes, id.len);
     command.time = cluster.founded_at;

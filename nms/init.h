@@ -17,7 +17,8 @@ struct init_admin {
 
 struct init_config {
     const char *dir;
-    const char *name; /* of the cluster */
+    const char *name;   /* of the cluster */
+    const char *policy; /* file with the first policy; NULL: the built-in one */
     struct st_address address;
     struct init_admin admins[INIT_ADMINS_MAX];
     size_t admin_count;

@@ -9,7 +9,7 @@
 const char policy_default[] =
     "{\"adopt\":{\"automatic\":[]},"
     "\"ek\":{\"listed\":[],\"require\":\"none\"},"
-    "\"pcrs\":{\"require_measured_boot\":false,\"require_set\":false,\"sets\":[]},"
+    "\"pcrs\":{\"require_measured_boot\":true,\"require_set\":false,\"sets\":[]},"
     "\"schema\":1}";
 
 static bool

@@ -24,8 +24,8 @@ enum {
     POLICY_TEXT_MAX = 60 * 1024, /* it fits into one command */
 };
 
-/* In force until an administrator sets another one, as version 0: no certificate is
- * asked for, no PCR is looked at. */
+/* In force until another one is set, as version 0: no certificate is asked for, but a
+ * firmware that measures what it boots. */
 extern const char policy_default[];
 
 enum policy_ek {

@@ -262,6 +262,19 @@ values_read(const struct place *place, json_t *object, struct policy_set *out,
     return ST_OK;
 }
 
+/* Without Secure Boot PCR 7 is the same for every image that is let in. */
+static bool
+binds_only_secure_boot(const struct policy_set *set)
+{
+    enum {
+        SECURE_BOOT = 7
+    };
+    for (int i = 0; i < TPM_PCR_COUNT; i++)
+        if (i != SECURE_BOOT && set->values[i].count > 0)
+            return false;
+    return set->values[SECURE_BOOT].count > 0;
+}
+
 static enum st_code
 set_read(const struct place *place, json_t *object, struct policy_set *out,
          struct st_err *err)
@@ -280,7 +293,12 @@ set_read(const struct place *place, json_t *object, struct policy_set *out,
         return code;
     if (out->nodes.count == 0)
         return wrong(&nodes, err, "must name a node, or *");
-    return values_read(&values, json_object_get(object, "values"), out, err);
+    if ((code = values_read(&values, json_object_get(object, "values"), out, err)))
+        return code;
+    if (REFUSES(0x11b, binds_only_secure_boot(out)))
+        return wrong(&values, err,
+                     "must name more than PCR 7, which says nothing of the image");
+    return ST_OK;
 }
 
 static enum st_code

@@ -140,6 +140,9 @@ enum st_code apply_recover(struct applying *applying, const State__Recover *reco
                            struct st_err *err);
 enum st_code apply_member_gone(struct applying *applying,
                                const State__MemberGone *member_gone, struct st_err *err);
+/* Version 1 of a new cluster.  ST_INVALID_ARGUMENT for what is no policy. */
+enum st_code apply_first_policy(struct applying *applying, const char *text,
+                                struct st_err *err);
 enum st_code apply_set_policy(struct applying *applying,
                               const State__SetPolicy *set_policy, struct st_err *err);
 enum st_code apply_add_ek_ca(struct applying *applying, const State__AddEkCa *add_ek_ca,

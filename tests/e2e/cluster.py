@@ -189,12 +189,13 @@ class Admin:
 class Master(Program):
     """smalltown-nms with a data folder and an address of its own."""
 
-    def __init__(self, folder, *admins, name="town", address=None):
+    def __init__(self, folder, *admins, name="town", address=None, policy=None):
         super().__init__(folder / f"{name}.log")
         self.folder, self.name = folder, name
         self.address = address or fresh_address()
         self.data = folder / f"{name}-data"
         words = [word for admin in admins for word in ("--admin-cert", admin.cert)]
+        words += ["--policy", policy] if policy else []
         done = subprocess.run([NMS, "init", "--data", self.data, "--name", name, "--address",
                                self.address, *words], env=ENVIRONMENT, capture_output=True,
                               text=True, timeout=60, check=False)
@@ -249,7 +250,8 @@ active_pcr_banks = sha256
 
 
 class Swtpm(Program):
-    """A TPM 2.0, and the firmware that measures into it at each power-on."""
+    """A TPM 2.0, and the firmware that measures into it at each power-on (image None: one that
+    does not)."""
 
     def __init__(self, folder, vendor=None, name="tpm"):
         super().__init__(folder / f"{name}.log")
@@ -272,6 +274,8 @@ class Swtpm(Program):
                     f"type=unixio,path={self.socket}", "--ctrl",
                     f"type=unixio,path={self.socket}.ctrl", "--flags", "not-need-init,startup-clear"])
         until(lambda: listens(self.socket), 30, "swtpm listens", 0.005)
+        if image is None:
+            return self
         # PCR 0-7 as firmware leaves them, 11 as a unified kernel image does.
         banks = [f"{pcr}:sha256={hashlib.sha256(f'{image} {pcr}'.encode()).hexdigest()}"
                  for pcr in (*range(8), 9, 11)]

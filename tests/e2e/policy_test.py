@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import subprocess
 import unittest
 
 import cluster
@@ -55,6 +56,51 @@ class PolicyTest(cluster.ClusterTest):
 
     def unlocks(self, node):
         cluster.until(node.unlocked, 60, node.log)
+
+
+class Unmeasured(PolicyTest):
+    """A machine whose firmware leaves PCR 0 to 7 as they were reset, in a new cluster."""
+
+    def enrols_in_a_cluster_of_its_own(self, policy=None):
+        admin = cluster.Admin(self.folder, f"of-{self.name}")
+        town = cluster.Master(self.folder, admin, name=f"t-{self.name}", policy=policy).start()
+        self.addCleanup(town.terminate)
+        admin.use(town)
+        node = cluster.Node(self.folder, self.vendor, self.name)
+        self.addCleanup(node.tpm.kill)
+        self.addCleanup(node.kill)
+        node.tpm.power_cycle(None)
+        admin.enrolment(self.name, node.config)
+        node.start()
+        cluster.until(lambda: "identity" in node.boot_files(), 60, node.log)
+        return admin, node
+
+    def test_N11_the_policy_that_is_built_in_does_not_adopt_it(self):
+        admin, node = self.enrols_in_a_cluster_of_its_own()
+        done = admin.run("node", "adopt", *admin.nodes())
+        self.assertEqual(done.returncode, 6, done.stderr)
+        self.assertIn("nothing measured this boot", done.stderr)
+
+    def test_N11_the_policy_of_a_test_platform_does(self):
+        platform = os.path.join(cluster.SOURCE, "tools", "test-platform.json")
+        admin, node = self.enrols_in_a_cluster_of_its_own(platform)
+        first = json.loads(admin.call("policy", "show", "-o", "json"))
+        self.assertEqual((first["version"], first["policy"]["pcrs"]), (1, NO_PCRS))
+        admin.call("node", "adopt", *admin.nodes())
+        self.unlocks(node)
+
+    def test_N57_a_cluster_does_not_begin_with_a_policy_that_is_none(self):
+        data, bad = self.folder / "not-made", self.folder / "bad.json"
+        with open(bad, "w", encoding="utf-8") as file:
+            file.write('{"schema": 1, "ek": {"require": "all", "listed": []}}')
+        for policy, says in ((bad, "bad.json: pcrs: is missing"), ("/none.json", "/none.json")):
+            done = subprocess.run([cluster.NMS, "init", "--data", data, "--name", "not-made",
+                                   "--address", "127.0.0.1", "--policy", policy],
+                                  env=cluster.ENVIRONMENT, capture_output=True, text=True,
+                                  timeout=60, check=False)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn(says, done.stderr)
+            self.assertFalse(os.path.exists(data))
 
 
 class Evidence(PolicyTest):

@@ -28,6 +28,7 @@ static void
 enrol(struct door *door, char *id, const struct fuzz_piece *ak)
 {
     uint8_t key[UNLOCK_KEY_LEN] = {1}, secret[32], hash[SHA256_LEN];
+    const struct tpm_pcrs measured = {{{1}}};
     const uint8_t address[] = {192, 0, 2, 9};
     State__Node node = STATE__NODE__INIT;
     State__Enrol enrol = STATE__ENROL__INIT;
@@ -41,6 +42,7 @@ enrol(struct door *door, char *id, const struct fuzz_piece *ak)
     node.address = lend(address, sizeof(address));
     node.ak_public = lend(ak->bytes, ak->len);
     node.ek_pubkey = lend("an EK", 5);
+    node.pcrs = lend(measured.digest, sizeof(measured.digest));
     node.secret_hash = lend(hash, sizeof(hash));
     enrol.node = &node;
     command.change_case = STATE__COMMAND__CHANGE_ENROL;

@@ -23,10 +23,12 @@ a_good_command_line_is_understood(void **state)
     struct arguments arguments;
     struct st_err err = {0};
     assert_ok(read_words(WORDS("init", "--data", "/m", "--name", "town", "--address",
-                               "::1", "--admin-cert", "a.pem", "--admin-cert", "b.pem"),
+                               "::1", "--admin-cert", "a.pem", "--policy", "p.json",
+                               "--admin-cert", "b.pem"),
                          &arguments, &err));
     assert_int_equal(arguments.command, COMMAND_INIT);
     assert_string_equal(arguments.init.name, "town");
+    assert_string_equal(arguments.init.policy, "p.json");
     assert_int_equal(arguments.init.address.len, 16);
     assert_int_equal(arguments.init.admin_count, 2);
     assert_string_equal(arguments.init.admins[1].file, "b.pem");

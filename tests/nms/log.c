@@ -244,6 +244,8 @@ log_node_make(unsigned seed, const uint8_t secret_hash[32], struct log_node *out
     bytes_of(&node->global_unlock_key, out->key, sizeof(out->key));
     bytes_of(&node->ak_public, out->ak, sizeof(out->ak));
     bytes_of(&node->ek_pubkey, out->ek, sizeof(out->ek));
+    memset(&out->pcrs, (int)(seed % 251) + 1, sizeof(out->pcrs));
+    bytes_of(&node->pcrs, (uint8_t *)out->pcrs.digest, sizeof(out->pcrs.digest));
     bytes_of(&node->secret_hash, out->secret_hash, sizeof(out->secret_hash));
     memcpy(out->address, &seed, sizeof(out->address));
     bytes_of(&node->address, out->address, sizeof(out->address));

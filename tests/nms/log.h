@@ -53,6 +53,7 @@ void log_digest(struct state *state, uint8_t out[SHA256_LEN]);
 struct log_node {
     char id[NODE_ID_LEN + 1];
     uint8_t key[32], ek[40], ak[40], cert[40], secret_hash[32], address[4];
+    struct tpm_pcrs pcrs;
     State__Node message;
 };
 void log_node_make(unsigned seed, const uint8_t secret_hash[32], struct log_node *out);

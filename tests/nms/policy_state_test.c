@@ -268,7 +268,8 @@ N12_a_node_is_not_adopted_against_the_policy(void **state)
     log_node_make(1, secret_a, &node);
     with_pcr_4(&node, &pcrs, 8);
     assert_ok(log_enrol(member, &node, LOG_START, &err));
-    log_node_make(2, secret_a, &old); /* of 0.1, without PCRs */
+    log_node_make(2, secret_a, &old);
+    old.message.pcrs.len = 0; /* of 0.1 */
     assert_ok(log_enrol(member, &old, LOG_START, &err));
     assert_ok(set(member, strict, 0, &err));
     assert_code(log_adopt(member, node.id, &err), ST_FAILED_PRECONDITION);

@@ -14,6 +14,7 @@
 
 #define EK_NONE "{\"require\":\"none\",\"listed\":[]}"
 #define PCRS_NONE "{\"sets\":[],\"require_set\":false,\"require_measured_boot\":false}"
+#define PCRS_DEFAULT "{\"sets\":[],\"require_set\":false,\"require_measured_boot\":true}"
 #define ADOPT_NONE "{\"automatic\":[]}"
 #define DOCUMENT(ek, pcrs, adopt)                                                        \
     "{\"schema\":1,\"ek\":" ek ",\"pcrs\":" pcrs ",\"adopt\":" adopt "}"
@@ -37,15 +38,18 @@ parsed(const char *text)
 #define PARSED(text) AUTO(policy_freep) struct policy *policy = parsed(text)
 
 static void
-the_default_asks_for_nothing(void **state)
+N11_the_default_asks_for_a_firmware_that_measures_and_for_nothing_else(void **state)
 {
     (void)state;
-    const struct tpm_pcrs zeroes = {0};
+    struct tpm_pcrs pcrs = {0};
     State__Node node = STATE__NODE__INIT;
     node.node_id = (char *)NODE;
     PARSED(policy_default);
+    assert_code(policy_judge_boot(policy, NODE, &pcrs, NULL), ST_PERMISSION_DENIED);
+    pcrs.digest[0][0] = 1;
+    assert_code(policy_judge_boot(policy, NODE, &pcrs, NULL), ST_OK);
+    node.pcrs = (ProtobufCBinaryData){sizeof(pcrs.digest), (uint8_t *)pcrs.digest};
     assert_code(policy_judge_node(policy, &node, NULL), ST_OK);
-    assert_code(policy_judge_boot(policy, NODE, &zeroes, NULL), ST_OK);
     assert_false(policy_adopts(policy, "rack1"));
     assert_false(policy_adopts(policy, ""));
 }
@@ -59,7 +63,7 @@ a_document_is_kept_in_one_form(void **state)
     AUTO(policy_freep) struct policy *again = NULL;
     AUTO(st_freep) char *text_again = NULL;
     struct st_err err = {0};
-    static const char given[] = " {\n \"schema\" : 1, \"pcrs\":" PCRS_NONE
+    static const char given[] = " {\n \"schema\" : 1, \"pcrs\":" PCRS_DEFAULT
                                 ",\"ek\":" EK_NONE ", \"adopt\":" ADOPT_NONE "}\n";
     assert_ok(policy_parse(given, strlen(given), &policy, &text, &err));
     assert_string_equal(text, policy_default);
@@ -77,6 +81,8 @@ static const struct wrong {
     {"{\"schema\":1}", "ek: is missing"},
     {WITH_EK(EK_NONE) "x", "line 1"},
     {WITH_EK(EK_NONE) WITH_EK(EK_NONE), "line 1"},
+    {WITH_VALUES("{\"7\":[\"" A "\"]}"),
+     "pcrs.sets[0].values: must name more than PCR 7"},
     {"{\"schema\":2,\"ek\":" EK_NONE ",\"pcrs\":" PCRS_NONE ",\"adopt\":" ADOPT_NONE "}",
      "schema: must be 1"},
     {"{\"schema\":\"1\",\"ek\":" EK_NONE ",\"pcrs\":" PCRS_NONE ",\"adopt\":" ADOPT_NONE
@@ -414,7 +420,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_default_asks_for_nothing),
+        cmocka_unit_test(
+            N11_the_default_asks_for_a_firmware_that_measures_and_for_nothing_else),
         cmocka_unit_test(a_document_is_kept_in_one_form),
         cmocka_unit_test(the_examples_of_the_manual_are_read),
         cmocka_unit_test(N57_a_document_that_is_not_as_it_should_be_is_refused),
