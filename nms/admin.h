@@ -59,6 +59,9 @@ bool admin_leaves_itself(struct nms *nms, uint64_t id);
 /* await_member(AWAIT_GONE) for a call; takes pending. */
 void admin_await_gone(struct admin_pending *pending, uint64_t id, nms_done done);
 
+/* For an answer; lends all of the window. */
+void admin_window_fill(Api__Window *out, const State__Window *window);
+
 /* The handlers of the methods, admin_*.c. */
 void admin_handle_add_node(struct rpc_call *call, enum rpc_event what,
                            const ProtobufCMessage *message);
@@ -94,6 +97,16 @@ void admin_handle_remove_ek_ca(struct rpc_call *call, enum rpc_event what,
                                const ProtobufCMessage *message);
 void admin_handle_get_node_pcrs(struct rpc_call *call, enum rpc_event what,
                                 const ProtobufCMessage *message);
+void admin_handle_open_window(struct rpc_call *call, enum rpc_event what,
+                              const ProtobufCMessage *message);
+void admin_handle_close_window(struct rpc_call *call, enum rpc_event what,
+                               const ProtobufCMessage *message);
+void admin_handle_approve_boot(struct rpc_call *call, enum rpc_event what,
+                               const ProtobufCMessage *message);
+void admin_handle_list_captured_sets(struct rpc_call *call, enum rpc_event what,
+                                     const ProtobufCMessage *message);
+void admin_handle_remove_captured_set(struct rpc_call *call, enum rpc_event what,
+                                      const ProtobufCMessage *message);
 void admin_handle_status(struct rpc_call *call, enum rpc_event what,
                          const ProtobufCMessage *message);
 

@@ -9,6 +9,8 @@ admin_handle_status(struct rpc_call *call, enum rpc_event what,
     struct replica_status replica;
     struct state_counts counts;
     struct st_err err = {0};
+    AUTO(state_window_freep) State__Window *window = NULL;
+    Api__Window open;
     const Api__GetStatusRequest *request = (const Api__GetStatusRequest *)message;
     uint8_t digest[SHA256_LEN];
     if (what != RPC_MESSAGE)
@@ -36,6 +38,10 @@ admin_handle_status(struct rpc_call *call, enum rpc_event what,
     if (request->with_digest) {
         status.state_digest.data = digest;
         status.state_digest.len = sizeof(digest);
+    }
+    if (!state_window(nms->state, nms_now(), &window, NULL)) {
+        admin_window_fill(&open, window);
+        status.window = &open;
     }
     rpc_call_reply(call, &status.base);
 }
