@@ -414,6 +414,10 @@ N12_what_was_let_in_says_nothing_of_other_PCRs(void **state)
                              SETS(SET("s1", PCR(4) "," PCR(7) "," PCR(11)), "false"),
                              POLICY_SCHEMA, 1, &err));
     assert_false(may_boot(member->state, &node, 8));
+    boot_of(8, &pcrs);
+    memset(pcrs.digest[7], 0, SHA256_LEN);
+    assert_code(state_judge_boot(member->state, node.id, &pcrs, NULL),
+                ST_PERMISSION_DENIED);
     /* One of the two will do. */
     assert_ok(log_set_policy(member, SETS(SET("s1", PCR(11)), "false"), POLICY_SCHEMA, 2,
                              &err));
