@@ -14,20 +14,22 @@ admin_window_fill(Api__Window *out, const State__Window *window)
 }
 
 static void
-opened(void *arg, const struct st_err *outcome)
+opened(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     AUTO(state_window_freep) State__Window *window = NULL;
     Api__OpenWindowResponse response = API__OPEN_WINDOW_RESPONSE__INIT;
     Api__Window message;
-    struct st_err err = *outcome;
-    admin_say(pending, "open-window", &err);
-    if (err.code || state_window(pending->nms->state, nms_now(), &window, &err)) {
-        rpc_call_finish(pending->call, &err);
+    admin_say(pending, "open-window", err);
+    if (err->code) {
+        rpc_call_finish(pending->call, err);
         return;
     }
-    admin_window_fill(&message, window);
-    response.window = &message;
+    /* One of a second may be over before it is on the disks. */
+    if (!state_window(pending->nms->state, nms_now(), &window, NULL)) {
+        admin_window_fill(&message, window);
+        response.window = &message;
+    }
     rpc_call_reply(pending->call, &response.base);
 }
 

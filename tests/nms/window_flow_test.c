@@ -50,8 +50,11 @@ open_window(struct rpc_channel *admins, uint64_t seconds, char **node_ids, size_
                                   &api__open_window_response__descriptor, &answer, err);
     if (code)
         return code;
-    assert_int_equal(answer->window->closes_at - answer->window->opened_at, seconds);
-    assert_int_equal(answer->window->n_node_ids, count);
+    assert_true(answer->window || seconds == 1);
+    if (answer->window) {
+        assert_int_equal(answer->window->closes_at - answer->window->opened_at, seconds);
+        assert_int_equal(answer->window->n_node_ids, count);
+    }
     town_answer_free(answer);
     return ST_OK;
 }
