@@ -46,6 +46,8 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_remove_ek_ca(applying, command->remove_ek_ca, err);
     case STATE__COMMAND__CHANGE_RECOVER:
         return apply_recover(applying, command->recover, err);
+    case STATE__COMMAND__CHANGE_RENEW_AUTHORITY:
+        return apply_renew_authority(applying, command->renew_authority, err);
     case STATE__COMMAND__CHANGE__NOT_SET:
     case _STATE__COMMAND__CHANGE__CASE_IS_INT_SIZE:
         break;

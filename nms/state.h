@@ -142,6 +142,9 @@ enum st_code state_each_policy(struct state *state,
 /* policy_judge_boot() by the one in force. */
 enum st_code state_judge_boot(struct state *state, const char *node_id,
                               const struct tpm_pcrs *pcrs, struct st_err *err);
+/* policy_vouches_for_boot() by the one in force. */
+bool state_vouches_for_boot(struct state *state, const char *node_id,
+                            const struct tpm_pcrs *pcrs);
 /* What speaks for the EK of this node, by its certificate and the CAs that this master
  * knows.  Another master may have added or removed one that it has not heard of: a
  * command takes both with it, and the machine answers ST_ABORTED with ST_REASON_CHANGED

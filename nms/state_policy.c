@@ -141,6 +141,14 @@ state_judge_boot(struct state *state, const char *node_id, const struct tpm_pcrs
     return policy_judge_boot(state->policy, node_id, pcrs, err);
 }
 
+bool
+state_vouches_for_boot(struct state *state, const char *node_id,
+                       const struct tpm_pcrs *pcrs)
+{
+    READING(state);
+    return policy_vouches_for_boot(state->policy, node_id, pcrs);
+}
+
 void
 state_note_ek_cas(struct state *state)
 {

@@ -7,6 +7,7 @@
  * Whether a node exists is not for strangers: an unknown id is judged against a key that
  * nobody holds, and is refused with the same words after the same work.
  */
+#include "nms/approve.h"
 #include "nms/members.h"
 #include "nms/nms.h"
 #include "nms/pcrs.h"
@@ -58,16 +59,18 @@ struct releasing {
     uint8_t ak[TPM_PUBLIC_MAX]; /* the AK that the quote was judged by */
     struct state_boot boot;     /* what was quoted */
     struct st_err judgement;    /* code 0: a good proof */
+    struct approving approving;
 };
 
+/* approved: of a key that was sent, whether the boot was approved too (approve.h). */
 static void
-say(const char *node, const char *peer, const struct st_err *err)
+say(const char *node, const char *peer, const char *approved, const struct st_err *err)
 {
     if (err->code)
         event("unlock", "node=%s peer=%s decision=%s reason=\"%s\"", node, peer,
               st_code_name(err->code), err->text);
     else
-        event("unlock", "node=%s peer=%s decision=OK", node, peer);
+        event("unlock", "node=%s peer=%s decision=OK approved=%s", node, peer, approved);
 }
 
 static enum st_code
@@ -149,11 +152,40 @@ key_send(struct releasing *releasing, const State__Node *node)
                                                     : API__NODE__STATE__WORKER;
     unlock.master_ips = ips;
     unlock.n_master_ips = members_ips(releasing->nms->state, masters, ips);
+    approve_put(&releasing->approving, &unlock);
 
     Api__TPM2UnlockFlowResponse response = API__TPM2_UNLOCK_FLOW_RESPONSE__INIT;
     response.stage_case = API__TPM2_UNLOCK_FLOW_RESPONSE__STAGE_UNLOCK_RESPONSE;
     response.unlock_response = &unlock;
     rpc_call_send(releasing->call, &response.base);
+}
+
+/* Before the barrier, on the server's threads: signing takes its time. */
+static void
+approve_ahead(struct releasing *releasing)
+{
+    struct approving *approving = &releasing->approving;
+    const struct tpm_pcrs *pcrs = &releasing->boot.pcrs;
+    if (approve_may(releasing->nms, releasing->node, pcrs, &approving->why))
+        approve_make(releasing->nms, releasing->node, pcrs, approving);
+}
+
+/* After it: by what the policy and the authority are now.  What was signed for nothing
+ * is forgotten, what was not signed yet is signed here. */
+static void
+approve(struct releasing *releasing)
+{
+    struct approving *approving = &releasing->approving;
+    const struct tpm_pcrs *pcrs = &releasing->boot.pcrs;
+    approving->has_authority =
+        approve_authority(releasing->nms, approving->authority, NULL);
+    if (!approve_may(releasing->nms, releasing->node, pcrs, &approving->why))
+        approving->count = 0;
+    else if (!approving->has_authority || !approving->count ||
+             memcmp(approving->made[0].point, approving->authority, TPM_AUTHORITY_LEN))
+        approve_make(releasing->nms, releasing->node, pcrs, approving);
+    else
+        approving->why = "yes";
 }
 
 /* After the barrier: a refusal is right only where nothing was changed by another master
@@ -202,6 +234,7 @@ release(struct releasing *releasing, struct st_err *err)
     enum st_code code = boot_judge(releasing, err);
     if (code)
         return code;
+    approve(releasing);
     key_send(releasing, node);
     state_node_seen(releasing->nms->state, releasing->node, nms_now());
     return ST_OK;
@@ -216,7 +249,7 @@ barrier_passed(void *arg, const struct st_err *barrier)
         !(releasing->judgement.code ? refuse_again(releasing, &err)
                                     : release(releasing, &err)))
         err.code = ST_OK;
-    say(releasing->node, rpc_call_peer(releasing->call), &err);
+    say(releasing->node, rpc_call_peer(releasing->call), releasing->approving.why, &err);
     stranger_finish(releasing->call, &err);
     rpc_call_release(releasing->call);
     free(releasing);
@@ -237,6 +270,8 @@ step_request(struct rpc_call *call, const Api__TPM2UnlockRequest *request,
     releasing->judgement.code = code;
     releasing->nms = nms;
     releasing->call = rpc_call_hold(call);
+    if (!code)
+        approve_ahead(releasing);
     unlocking->stage = AWAIT_BARRIER;
     if (REFUSES(0x46e, !code))
         rpc_call_vouch(call);
@@ -249,7 +284,7 @@ refuse(struct rpc_call *call, const char *node, const struct st_err *err)
 {
     struct unlocking *unlocking = rpc_call_state(call);
     unlocking->stage = ENDED;
-    say(node, rpc_call_peer(call), err);
+    say(node, rpc_call_peer(call), "no", err);
     stranger_finish(call, err);
 }
 

@@ -122,6 +122,25 @@ assert_stays_shut(const struct tpm_sealed *sealed, const struct tpm_approval *ap
 }
 
 static void
+another_tpm_says_that_it_is_another(void **state)
+{
+    (void)state;
+    struct swtpm *other = swtpm_make(NULL);
+    struct tpm *tpm = NULL;
+    struct st_err err = {0};
+    struct secret back = {0};
+    const struct tpm_sealed sealed = seal();
+    const struct tpm_approval approval = approve(&key, &authority);
+    assert_ok(tpm_open(swtpm_tcti(other), &tpm, &err));
+    assert_code(tpm_unseal(tpm, &sealed, &back, &err), ST_FAILED_PRECONDITION);
+    assert_code(tpm_unseal_approved(tpm, &sealed, &approval, &back, &err),
+                ST_FAILED_PRECONDITION);
+    assert_int_equal(back.len, 0);
+    tpm_close(tpm);
+    swtpm_free(other);
+}
+
+static void
 without_any_approval_it_opens_by_the_pcrs_of_then(void **state)
 {
     (void)state;
@@ -359,6 +378,7 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
     const struct CMUnitTest tests[] = {
+        TEST(another_tpm_says_that_it_is_another),
         TEST(without_any_approval_it_opens_by_the_pcrs_of_then),
         TEST(another_image_opens_it_once_it_is_approved_and_a_third_does_not),
         TEST(each_pcr_of_an_approval_counts_and_no_other),
