@@ -32,7 +32,7 @@ approve_may(struct nms *nms, const char *node_id, const struct tpm_pcrs *pcrs,
             const char **out_why)
 {
     *out_why = "not-measured";
-    if (REFUSES(0x4804, !is_measured(nms, pcrs)))
+    if (REFUSES(0x4803, !is_measured(nms, pcrs)))
         return false;
     *out_why = "no-set";
     return !REFUSES(0x1201, !state_vouches_for_boot(nms->state, node_id, pcrs));
