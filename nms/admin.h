@@ -8,6 +8,7 @@
 #define NMS_ADMIN_H
 
 #include "nms/nms.h"
+#include "tpm/approval.h"
 
 #include <stddef.h>
 
@@ -31,7 +32,8 @@ struct admin_pending {
     char name[NAME_MAX_LEN + 1];  /* of the node, enrolment, master, for the log */
     char who[2 * SHA256_LEN + 1]; /* fingerprint of the administrator */
     uint8_t fingerprint[SHA256_LEN];
-    struct secret secret; /* of a new enrolment */
+    struct secret secret; /* of a new enrolment, authority */
+    uint8_t authority[TPM_AUTHORITY_LEN];
     uint8_t secret_hash[SHA256_LEN];
     uint32_t uses;
     int64_t expires_at;
@@ -97,6 +99,8 @@ void admin_handle_remove_ek_ca(struct rpc_call *call, enum rpc_event what,
                                const ProtobufCMessage *message);
 void admin_handle_get_node_pcrs(struct rpc_call *call, enum rpc_event what,
                                 const ProtobufCMessage *message);
+void admin_handle_renew_authority(struct rpc_call *call, enum rpc_event what,
+                                  const ProtobufCMessage *message);
 void admin_handle_open_window(struct rpc_call *call, enum rpc_event what,
                               const ProtobufCMessage *message);
 void admin_handle_close_window(struct rpc_call *call, enum rpc_event what,

@@ -46,6 +46,8 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_remove_ek_ca(applying, command->remove_ek_ca, err);
     case STATE__COMMAND__CHANGE_RECOVER:
         return apply_recover(applying, command->recover, err);
+    case STATE__COMMAND__CHANGE_RENEW_AUTHORITY:
+        return apply_renew_authority(applying, command->renew_authority, err);
     case STATE__COMMAND__CHANGE_OPEN_WINDOW:
         return apply_open_window(applying, command->open_window, err);
     case STATE__COMMAND__CHANGE_CLOSE_WINDOW:

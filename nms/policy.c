@@ -143,6 +143,19 @@ judge_sets(const struct policy *policy, const char *node_id, const struct tpm_pc
     return ST_OK;
 }
 
+bool
+policy_vouches_for_boot(const struct policy *policy, const char *node_id,
+                        const struct tpm_pcrs *pcrs)
+{
+    for (size_t i = 0; i < policy->set_count; i++) {
+        const struct policy_set *set = &policy->sets[i];
+        if (is_for(set, node_id) && differing(set, pcrs) == 0 &&
+            !REFUSES(0x1202, !set->values[4].count && !set->values[7].count))
+            return true;
+    }
+    return false;
+}
+
 enum st_code
 policy_judge_measured(const struct policy *policy, const struct tpm_pcrs *pcrs,
                       struct st_err *err)

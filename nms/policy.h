@@ -86,6 +86,11 @@ enum st_code policy_judge_boot(const struct policy *policy, const char *node_id,
 /* The first half of that: whether anybody measured, where the policy wants to know. */
 enum st_code policy_judge_measured(const struct policy *policy,
                                    const struct tpm_pcrs *pcrs, struct st_err *err);
+/* A set that is for the node holds this boot, and says what was started (PCR 4) or who
+ * may start something (PCR 7): a stranger's image could not be in it.  (PCR 11 alone is
+ * extended by the image itself.) */
+bool policy_vouches_for_boot(const struct policy *policy, const char *node_id,
+                             const struct tpm_pcrs *pcrs);
 /* Both, the second by what it booted when it enrolled: whether it may be adopted. */
 enum st_code policy_judge_node(const struct policy *policy, const State__Node *node,
                                struct st_err *err);

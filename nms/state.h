@@ -168,6 +168,10 @@ enum st_code state_judge_boot(struct state *state, const char *node_id,
 enum st_code state_judge_boot_by(struct state *state, const struct policy *policy,
                                  const char *node_id, const struct tpm_pcrs *pcrs,
                                  struct st_err *err);
+/* policy_vouches_for_boot() by the one in force; or what was let in beside it vouches,
+ * which names PCR 4 or 7, too, and is measured. */
+bool state_vouches_for_boot(struct state *state, const char *node_id,
+                            const struct tpm_pcrs *pcrs);
 /* The window that is open at `now`; ST_NOT_FOUND. */
 enum st_code state_window(struct state *state, int64_t now, State__Window **out,
                           struct st_err *err);

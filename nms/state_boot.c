@@ -80,9 +80,10 @@ captured_of_ref(const struct state *state, const State__CapturedRef *ref)
     return NULL;
 }
 
+/* By something that names one of `naming`. */
 static bool
 was_let_in(const struct state *state, const struct policy *policy,
-           const State__Node *node, const struct tpm_pcrs *pcrs)
+           const State__Node *node, const struct tpm_pcrs *pcrs, unsigned naming)
 {
     bool fits = false;
     for (size_t i = 0; i < node->n_captured && !fits; i++) {
@@ -91,7 +92,8 @@ was_let_in(const struct state *state, const struct policy *policy,
         if (!record)
             continue;
         captured_unpack(record, &captured);
-        fits = policy_fits(policy, node->node_id, &captured, pcrs);
+        fits =
+            policy_fits(policy, node->node_id, &captured, pcrs) && captured.pcrs & naming;
         record_free_unpacked(record);
     }
     return fits;
@@ -104,7 +106,7 @@ boot_judge(const struct state *state, const struct policy *policy,
     struct st_err why = {0};
     enum st_code code = policy_judge_boot(policy, node->node_id, pcrs, &why);
     if (!code || (!policy_judge_measured(policy, pcrs, NULL) &&
-                  was_let_in(state, policy, node, pcrs)))
+                  was_let_in(state, policy, node, pcrs, ~0u)))
         return ST_OK;
     if (err)
         *err = why;
@@ -155,6 +157,32 @@ state_judge_boot_by(struct state *state, const struct policy *policy, const char
 {
     READING(state);
     return judge_by(state, policy, node_id, pcrs, err);
+}
+
+/* As policy_vouches_for_boot() asks it of a set; an approval is for ever, so what nobody
+ * measured gets none. */
+static bool
+captured_vouches(const struct state *state, const State__Node *node,
+                 const struct tpm_pcrs *pcrs)
+{
+    const unsigned all = REFUSES(0x121c, true) ? 1u << 4 | 1u << 7 : ~0u;
+    return !REFUSES(0x11d, !policy_is_measured(pcrs)) &&
+           was_let_in(state, state->policy, node, pcrs, all);
+}
+
+bool
+state_vouches_for_boot(struct state *state, const char *node_id,
+                       const struct tpm_pcrs *pcrs)
+{
+    READING(state);
+    if (policy_vouches_for_boot(state->policy, node_id, pcrs))
+        return true;
+    State__Node *node = node_of(state, node_id);
+    if (!node)
+        return false;
+    const bool vouches = captured_vouches(state, node, pcrs);
+    record_free_unpacked(node);
+    return vouches;
 }
 
 /* Open at `now`, which is the clock of whoever asks. */

@@ -114,6 +114,9 @@ void applying_delete(struct applying *applying, const char *key);
 enum st_code record_check(const char *key, const void *value, size_t len,
                           uint8_t out_alias[RECORD_ALIAS_LEN], struct st_err *err);
 
+/* Whole; or none, where one may be missing. */
+bool is_seal_authority(const State__SealAuthority *authority);
+
 /* The enrolment of this secret, found in time that does not depend on it; NULL. */
 struct record *enrolment_of_secret(const struct state *state,
                                    const ProtobufCBinaryData *secret_hash);
@@ -135,6 +138,9 @@ enum st_code member_leave(struct applying *applying, State__Member *member,
 /* Each checks, and where nothing is to be said against it, changes. */
 enum st_code apply_found(struct applying *applying, const State__Found *found,
                          struct st_err *err);
+enum st_code apply_renew_authority(struct applying *applying,
+                                   const State__RenewAuthority *renew_authority,
+                                   struct st_err *err);
 enum st_code apply_enrol(struct applying *applying, const State__Enrol *enrol,
                          struct st_err *err);
 enum st_code apply_adopt(struct applying *applying, const State__Adopt *adopt,

@@ -4,6 +4,7 @@
 #include "nms/state_internal.h"
 #include "proto/cert.h"
 #include "proto/secret.h"
+#include "tpm/approval.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -116,6 +117,13 @@ record_free_unpacked(void *message)
     protobuf_c_message_free_unpacked(message, &state_allocator);
 }
 
+bool
+is_seal_authority(const State__SealAuthority *authority)
+{
+    return !authority || (authority->point.len == TPM_AUTHORITY_LEN &&
+                          authority->key.len == TPM_AUTHORITY_KEY_LEN);
+}
+
 static bool
 is_cluster(const char *key, const void *message, uint8_t *alias)
 {
@@ -123,6 +131,8 @@ is_cluster(const char *key, const void *message, uint8_t *alias)
     const State__Cluster *cluster = message;
     return strcmp(key, "cluster") == 0 && cluster->masters_seed.len == ED25519_SEED_LEN &&
            cluster->masters_cert.len > 0 && cluster->crl.len <= CRL_MAX_LEN &&
+           is_seal_authority(cluster->seal_authority) &&
+           is_seal_authority(cluster->seal_authority_before) &&
            !name_check("", cluster->name, NULL);
 }
 

@@ -8,6 +8,7 @@
  * Whether a node exists is not for strangers: an unknown id is judged against a key that
  * nobody holds, and is refused with the same words after the same work.
  */
+#include "nms/approve.h"
 #include "nms/boot.h"
 #include "nms/members.h"
 #include "nms/nms.h"
@@ -58,16 +59,18 @@ struct releasing {
     struct boot_proof proof; /* by which AK the quote was judged, and what it said */
     bool settled;            /* the boot was let in by a window, or may as well not be */
     struct st_err judgement; /* code 0: a good proof */
+    struct approving approving;
 };
 
+/* approved: of a key that was sent, whether the boot was approved too (approve.h). */
 static void
-say(const char *node, const char *peer, const struct st_err *err)
+say(const char *node, const char *peer, const char *approved, const struct st_err *err)
 {
     if (err->code)
         event("unlock", "node=%s peer=%s decision=%s reason=\"%s\"", node, peer,
               st_code_name(err->code), err->text);
     else
-        event("unlock", "node=%s peer=%s decision=OK", node, peer);
+        event("unlock", "node=%s peer=%s decision=OK approved=%s", node, peer, approved);
 }
 
 static enum st_code
@@ -149,11 +152,40 @@ key_send(struct releasing *releasing, const State__Node *node)
                                                     : API__NODE__STATE__WORKER;
     unlock.master_ips = ips;
     unlock.n_master_ips = members_ips(releasing->nms->state, masters, ips);
+    approve_put(&releasing->approving, &unlock);
 
     Api__TPM2UnlockFlowResponse response = API__TPM2_UNLOCK_FLOW_RESPONSE__INIT;
     response.stage_case = API__TPM2_UNLOCK_FLOW_RESPONSE__STAGE_UNLOCK_RESPONSE;
     response.unlock_response = &unlock;
     rpc_call_send(releasing->call, &response.base);
+}
+
+/* Before the barrier, on the server's threads: signing takes its time. */
+static void
+approve_ahead(struct releasing *releasing)
+{
+    struct approving *approving = &releasing->approving;
+    const struct boot_proof *proof = &releasing->proof;
+    if (approve_may(releasing->nms, proof->node, &proof->pcrs, &approving->why))
+        approve_make(releasing->nms, proof->node, &proof->pcrs, approving);
+}
+
+/* After it: by what the policy and the authority are now.  What was signed for nothing
+ * is forgotten, what was not signed yet is signed here. */
+static void
+approve(struct releasing *releasing)
+{
+    struct approving *approving = &releasing->approving;
+    const struct boot_proof *proof = &releasing->proof;
+    approving->has_authority =
+        approve_authority(releasing->nms, approving->authority, NULL);
+    if (!approve_may(releasing->nms, proof->node, &proof->pcrs, &approving->why))
+        approving->count = 0;
+    else if (!approving->has_authority || !approving->count ||
+             memcmp(approving->made[0].point, approving->authority, TPM_AUTHORITY_LEN))
+        approve_make(releasing->nms, proof->node, &proof->pcrs, approving);
+    else
+        approving->why = "yes";
 }
 
 /* After the barrier: a refusal is right only where nothing was changed by another master
@@ -195,7 +227,8 @@ record_check(struct releasing *releasing, State__Node **out, struct st_err *err)
 static void
 releasing_end(struct releasing *releasing, const struct st_err *err)
 {
-    say(releasing->proof.node, rpc_call_peer(releasing->call), err);
+    say(releasing->proof.node, rpc_call_peer(releasing->call), releasing->approving.why,
+        err);
     stranger_finish(releasing->call, err);
     rpc_call_release(releasing->call);
     free(releasing);
@@ -206,6 +239,7 @@ hand_over(struct releasing *releasing, const State__Node *node)
 {
     const struct st_err ok = {0};
     const struct state_boot boot = {.at = nms_now(), .pcrs = releasing->proof.pcrs};
+    approve(releasing);
     key_send(releasing, node);
     state_node_booted(releasing->nms->state, releasing->proof.node, &boot);
     state_node_seen(releasing->nms->state, releasing->proof.node, boot.at);
@@ -270,6 +304,8 @@ step_request(struct rpc_call *call, const Api__TPM2UnlockRequest *request,
     releasing->judgement.code = code;
     releasing->nms = nms;
     releasing->call = rpc_call_hold(call);
+    if (!code)
+        approve_ahead(releasing);
     unlocking->stage = AWAIT_BARRIER;
     if (REFUSES(0x46e, !code))
         rpc_call_vouch(call);
@@ -282,7 +318,7 @@ refuse(struct rpc_call *call, const char *node, const struct st_err *err)
 {
     struct unlocking *unlocking = rpc_call_state(call);
     unlocking->stage = ENDED;
-    say(node, rpc_call_peer(call), err);
+    say(node, rpc_call_peer(call), "no", err);
     stranger_finish(call, err);
 }
 

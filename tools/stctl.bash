@@ -37,7 +37,7 @@ _stctl()
     if [[ $cur == -* ]]; then
         _stctl_options "$noun $verb"
     elif [[ -z $noun ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node policy master status' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node policy authority master status' -- "$cur")
     elif [[ -z $verb ]]; then
         case $noun in
             context) mapfile -t COMPREPLY < <(compgen -W 'add update use list remove' -- "$cur") ;;
@@ -47,6 +47,7 @@ _stctl()
                 mapfile -t COMPREPLY < <(
                     compgen -W 'show set edit test history capture window captured ca' -- "$cur")
                 ;;
+            authority) mapfile -t COMPREPLY < <(compgen -W 'renew' -- "$cur") ;;
             master) mapfile -t COMPREPLY < <(compgen -W 'invite list remove' -- "$cur") ;;
         esac
     elif [[ -z $argument ]]; then

@@ -129,6 +129,14 @@ const struct verb stctl_verbs[] = {
     {"policy", "ca remove", "SHA256", 0, "Trusts a CA no longer",
      "Its SHA-256 as `stctl policy ca list` shows it.  Nodes that it certified stay.\n",
      stctl_policy_ca_remove},
+    {"authority", "renew", NULL, 0, "Makes a new key that approves of other boots",
+     "After an update a node's own half opens because the cluster signed the new "
+     "values.\n"
+     "Say it once in a cluster that was made with 0.1, when all masters are of this\n"
+     "release, and whenever somebody may have got at the keys of a master.  The key "
+     "before\n"
+     "counts until the next time: let every node unlock in between.\n",
+     stctl_authority_renew},
     {"master", "invite", "NAME", OPTION_BIT(OPTION_EXPIRES) | OPTION_BIT(OPTION_OUT),
      "Makes a ticket with which a host becomes a master",
      "For a host without a TPM, once.  The file (--out, by default ticket.pb here, "

@@ -78,8 +78,8 @@ extern const size_t stctl_verb_count;
 /* The words after the noun are this verb's name. */
 bool verb_is_named(const struct verb *verb, const struct invocation *in);
 
-/* keygen.c, context.c, context_update.c, enrolment.c, node.c, node_*.c, master.c,
- * policy.c, policy_*.c, window.c, captured.c, status.c */
+/* authority.c, keygen.c, context.c, context_update.c, enrolment.c, node.c, node_*.c,
+ * master.c, policy.c, policy_*.c, window.c, captured.c, status.c */
 enum st_code stctl_keygen(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_add(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_update(const struct invocation *in, struct st_err *err);
@@ -109,6 +109,7 @@ enum st_code stctl_policy_captured_remove(const struct invocation *in,
 enum st_code stctl_policy_ca_add(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_ca_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_ca_remove(const struct invocation *in, struct st_err *err);
+enum st_code stctl_authority_renew(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_invite(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_remove(const struct invocation *in, struct st_err *err);

@@ -428,6 +428,51 @@ N12_what_was_let_in_says_nothing_of_other_PCRs(void **state)
     assert_false(may_boot(member->state, &node, 7));
 }
 
+static bool
+is_vouched_for(struct log_member *member, const struct log_node *node, uint8_t byte)
+{
+    struct tpm_pcrs pcrs;
+    boot_of(byte, &pcrs);
+    return state_vouches_for_boot(member->state, node->id, &pcrs);
+}
+
+/* Its own half will open under that for ever: nms/approve.h. */
+static void
+N12_what_was_let_in_is_vouched_for_where_it_says_what_was_started(void **state)
+{
+    struct log_member *member = *state;
+    struct log_node node, other;
+    struct st_err err = {0};
+    settle(member, 1, &node);
+    settle(member, 2, &other);
+    assert_ok(open_window(member, HOUR, NULL, 0, &err));
+    assert_false(is_vouched_for(member, &node, 8));
+    assert_ok(capture(member, &node, 8, OPENED, &err));
+    assert_true(is_vouched_for(member, &node, 8));
+    assert_true(is_vouched_for(member, &node, 7));
+    assert_false(is_vouched_for(member, &node, 9));
+    assert_false(is_vouched_for(member, &other, 8));
+    /* PCR 11 alone is the image's own word. */
+    assert_ok(log_set_policy(member, SETS(SET("s1", PCR(11)), "false"), POLICY_SCHEMA, 1,
+                             &err));
+    assert_ok(capture(member, &other, 9, OPENED, &err));
+    assert_true(may_boot(member->state, &other, 9));
+    assert_false(is_vouched_for(member, &other, 9));
+}
+
+static void
+N11_a_boot_that_nobody_measured_is_not_vouched_for(void **state)
+{
+    struct log_member *member = *state;
+    struct log_node node;
+    struct st_err err = {0};
+    settle(member, 1, &node);
+    refuse(member, &node, 0, OPENED);
+    assert_ok(approve(member, &node, 0, &err));
+    assert_true(may_boot(member->state, &node, 0));
+    assert_false(is_vouched_for(member, &node, 0));
+}
+
 static void
 N12_what_was_removed_is_not_good_again_because_another_node_boots_it(void **state)
 {
@@ -598,6 +643,8 @@ main(void)
         MEMBER_TEST(N41_what_another_TPM_quoted_is_neither_let_in_nor_kept),
         MEMBER_TEST(ten_nodes_that_boot_the_same_make_one_set),
         MEMBER_TEST(N12_what_was_let_in_says_nothing_of_other_PCRs),
+        MEMBER_TEST(N12_what_was_let_in_is_vouched_for_where_it_says_what_was_started),
+        MEMBER_TEST(N11_a_boot_that_nobody_measured_is_not_vouched_for),
         MEMBER_TEST(N12_what_was_removed_is_not_good_again_because_another_node_boots_it),
         MEMBER_TEST(a_node_keeps_the_newest_that_were_let_in),
         MEMBER_TEST(N12_what_is_approved_is_what_was_shown),

@@ -60,10 +60,11 @@ class CommandLine(unittest.TestCase):
         lines = [line.split()[1:] for line in self.run_it("--help").stdout.splitlines()
                  if line.startswith("  stctl ")]
         return [tuple(words[:1 if words[0] in ("keygen", "status") else
-                            3 if words[1] in ("ca", "window", "captured") else 2]) for words in lines]
+                            3 if words[1] in ("ca", "window", "captured") else 2])
+                for words in lines]
 
     def test_there_is_help_at_each_level(self):
-        self.assertEqual(len(self.verbs()), 32)
+        self.assertEqual(len(self.verbs()), 33)
         for verb in self.verbs():
             done = self.run_it(*verb, "--help")
             self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -333,10 +334,21 @@ class FakeMaster:
 
     def GetStatus(self, request, context):
         self._heard(request, context)
-        return self.api.GetStatusResponse(window=self.window, cluster=self.name, version="0.1.0", member_id=1,
-                                          leader_id=self.leader, term=3, commit_index=9,
+        return self.api.GetStatusResponse(cluster=self.name, version="0.1.0", member_id=1,
+                                          window=self.window, leader_id=self.leader, term=3, commit_index=9,
                                           applied_index=9, members=1, nodes=3, waiting=1,
-                                          enrolments=1, role="admin")
+                                          enrolments=1, role="admin",
+                                          seal_authority=self.authority,
+                                          seal_authority_since=1700000000)
+
+    def RenewAuthority(self, request, context):
+        self._heard(request, context)
+        if request.expected != self.authority:
+            context.abort(grpc.StatusCode.ABORTED, "the authority was renewed a moment ago")
+        self.authority = bytes([len(self.asked)]) * 64
+        return self.api.RenewAuthorityResponse(authority=self.authority)
+
+    authority = b""
 
     leader = 1
 
@@ -864,6 +876,18 @@ class Answers(CommandLine):
         self.assertEqual(done.returncode, 5)
         self.assertIn("no leader", done.stdout)
         self.assertIn("no leader", done.stderr)
+
+    def test_an_authority_is_made_and_renewed(self):
+        self.master.authority = b""
+        self.assertRegex(self.succeeds("status"), r"(?m)^authority +none.*stctl authority renew")
+        self.assertIn("The cluster has an authority.", self.succeeds("authority", "renew"))
+        first = self.master.authority
+        self.assertEqual(len(first), 64)
+        self.assertRegex(self.succeeds("status"), r"(?m)^authority +since 2023-11-14T22:13:20Z$")
+        self.assertIn("the one before still counts", self.succeeds("authority", "renew"))
+        self.assertNotEqual(self.master.authority, first)
+        self.assertEqual(json.loads(self.succeeds("authority", "renew", "-o", "json")),
+                         {"first": False})
 
     def test_the_status_says_how_many_masters_may_fail(self):
         """Voters are 1 and 12, of which 12 is leaving and does not answer."""
