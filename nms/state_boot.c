@@ -283,17 +283,21 @@ state_refused(struct state *state, const char *node_id, State__Refused **out,
     return ST_OK;
 }
 
-/* By the distance of two clocks: one that was far ahead silences nobody for ever. */
+/* By the distance of two clocks: one that was far ahead silences nobody for ever.  What
+ * has become good since is out of date, and holds nothing up. */
 bool
 refusal_is_news(const struct state *state, const char *node_id,
                 const struct tpm_pcrs *pcrs, int64_t now)
 {
     State__Refused *refused = refused_of(state, node_id);
+    struct tpm_pcrs kept;
     if (!refused)
         return true;
-    const bool same = memcmp(refused->pcrs.data, pcrs->digest, sizeof(pcrs->digest)) == 0;
+    memcpy(kept.digest, refused->pcrs.data, sizeof(kept.digest));
+    const bool same = memcmp(kept.digest, pcrs->digest, sizeof(kept.digest)) == 0;
     const bool soon = now > refused->at - STATE_REFUSED_PAUSE_S &&
-                      now < refused->at + STATE_REFUSED_PAUSE_S;
+                      now < refused->at + STATE_REFUSED_PAUSE_S &&
+                      judge_by(state, state->policy, node_id, &kept, NULL) != ST_OK;
     record_free_unpacked(refused);
     return !REFUSES(0x1217, same) && !REFUSES(0x1218, soon);
 }

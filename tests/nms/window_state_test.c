@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define HEX_07 "0707070707070707070707070707070707070707070707070707070707070707"
+#define HEX_0B "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b"
 #define SETS(sets, measured)                                                             \
     "{\"schema\":1,\"ek\":{\"require\":\"none\",\"listed\":[]},\"pcrs\":{\"sets\":"      \
     "[" sets "],\"require_set\":true,\"require_measured_boot\":" measured "},"           \
@@ -545,6 +546,7 @@ N12_a_refusal_is_kept_once_and_another_one_not_at_once(void **state)
     struct log_node node;
     struct tpm_pcrs pcrs;
     int64_t now = OPENED;
+    struct st_err err = {0};
     settle(member, 1, &node);
     boot_of(8, &pcrs);
     assert_true(state_refusal_is_news(member->state, node.id, &pcrs, now));
@@ -552,7 +554,6 @@ N12_a_refusal_is_kept_once_and_another_one_not_at_once(void **state)
     assert_false(state_refusal_is_news(member->state, node.id, &pcrs, now + HOUR));
     {
         AUTO(state_refused_freep) State__Refused *refused = NULL;
-        struct st_err err = {0};
         refuse(member, &node, 8, now + HOUR);
         assert_ok(state_refused(member->state, node.id, &refused, &err));
         assert_true(refused->at == now);
@@ -570,6 +571,14 @@ N12_a_refusal_is_kept_once_and_another_one_not_at_once(void **state)
     /* What is accepted is no refusal. */
     refuse(member, &node, 7, now + HOUR);
     assert_int_equal(kept(member, &node), 11);
+    /* Nor is one that has become good since. */
+    assert_ok(log_set_policy(member,
+                             SETS("{\"name\":\"s1\",\"nodes\":[\"*\"],\"values\":{"
+                                  "\"4\":[\"" HEX_0B "\"]}}",
+                                  "false"),
+                             POLICY_SCHEMA, 1, &err));
+    refuse(member, &node, 12, now + 2 * STATE_REFUSED_PAUSE_S + 1);
+    assert_int_equal(kept(member, &node), 12);
 }
 
 static void
