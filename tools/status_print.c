@@ -85,14 +85,15 @@ enum st_code
 status_print_json(const struct status *status, struct st_err *err)
 {
     const Api__GetStatusResponse *best = status_answer(status->best);
-    return json_print(
-        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:I, s:b, s:o}", "context",
-                  status->connection.context.name, "cluster", best->cluster, "role",
-                  best->role, "members", (int)best->members, "nodes", (int)best->nodes,
-                  "waiting", (int)best->waiting, "enrolments", (int)best->enrolments,
-                  "window", window_json(best->window), "authority_since", (json_int_t)best->seal_authority_since, "leader",
-                  best->leader_id != 0, "masters", masters_json(status)),
-        err);
+    return json_print(json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:I, s:b, s:o}",
+                                "context", status->connection.context.name, "cluster",
+                                best->cluster, "role", best->role, "members",
+                                (int)best->members, "nodes", (int)best->nodes, "waiting",
+                                (int)best->waiting, "enrolments", (int)best->enrolments,
+                                "window", window_json(best->window), "authority_since",
+                                (json_int_t)best->seal_authority_since, "leader",
+                                best->leader_id != 0, "masters", masters_json(status)),
+                      err);
 }
 
 /* How many more of those that vote can go. */
