@@ -8,6 +8,7 @@
 #define NMS_ADMIN_H
 
 #include "nms/nms.h"
+#include "tpm/approval.h"
 
 #include <stddef.h>
 
@@ -31,7 +32,8 @@ struct admin_pending {
     char name[NAME_MAX_LEN + 1];  /* of the node, enrolment, master, for the log */
     char who[2 * SHA256_LEN + 1]; /* fingerprint of the administrator */
     uint8_t fingerprint[SHA256_LEN];
-    struct secret secret; /* of a new enrolment */
+    struct secret secret; /* of a new enrolment, authority */
+    uint8_t authority[TPM_AUTHORITY_LEN];
     uint8_t secret_hash[SHA256_LEN];
     uint32_t uses;
     int64_t expires_at;
@@ -58,6 +60,9 @@ enum st_code admin_leave_check(struct nms *nms, uint64_t id, struct st_err *err)
 bool admin_leaves_itself(struct nms *nms, uint64_t id);
 /* await_member(AWAIT_GONE) for a call; takes pending. */
 void admin_await_gone(struct admin_pending *pending, uint64_t id, nms_done done);
+
+/* For an answer; lends all of the window. */
+void admin_window_fill(Api__Window *out, const State__Window *window);
 
 /* The handlers of the methods, admin_*.c. */
 void admin_handle_add_node(struct rpc_call *call, enum rpc_event what,
@@ -94,6 +99,18 @@ void admin_handle_remove_ek_ca(struct rpc_call *call, enum rpc_event what,
                                const ProtobufCMessage *message);
 void admin_handle_get_node_pcrs(struct rpc_call *call, enum rpc_event what,
                                 const ProtobufCMessage *message);
+void admin_handle_renew_authority(struct rpc_call *call, enum rpc_event what,
+                                  const ProtobufCMessage *message);
+void admin_handle_open_window(struct rpc_call *call, enum rpc_event what,
+                              const ProtobufCMessage *message);
+void admin_handle_close_window(struct rpc_call *call, enum rpc_event what,
+                               const ProtobufCMessage *message);
+void admin_handle_approve_boot(struct rpc_call *call, enum rpc_event what,
+                               const ProtobufCMessage *message);
+void admin_handle_list_captured_sets(struct rpc_call *call, enum rpc_event what,
+                                     const ProtobufCMessage *message);
+void admin_handle_remove_captured_set(struct rpc_call *call, enum rpc_event what,
+                                      const ProtobufCMessage *message);
 void admin_handle_status(struct rpc_call *call, enum rpc_event what,
                          const ProtobufCMessage *message);
 

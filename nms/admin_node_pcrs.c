@@ -1,5 +1,7 @@
-/* GetNodePcrs: what a node booted when it enrolled, and since this master started. */
+/* GetNodePcrs: what a node booted when it enrolled, and since this master started; what
+ * was refused, and what was let in. */
 #include "nms/admin.h"
+#include "nms/captured.h"
 #include "proto/scope.h"
 
 #include <string.h>
@@ -18,28 +20,34 @@ pcrs_fill(struct wire_pcrs *out, const uint8_t *digests)
     return digests ? TPM_PCR_COUNT : 0;
 }
 
-static const uint8_t *
-boot_digests(const struct state_boot *boot)
-{
-    return boot->at ? boot->pcrs.digest[0] : NULL;
-}
-
 static void
 pcrs_send(struct admin_pending *pending, const State__Node *node)
 {
-    struct state_boot boots[BOOT_KINDS];
+    AUTO(captured_free) struct captured_list list = {0};
+    AUTO(state_refused_freep) State__Refused *last = NULL;
+    struct state *state = pending->nms->state;
+    struct state_boot boot;
+    struct st_err err = {0};
     struct wire_pcrs enrolled, accepted, refused;
     Api__GetNodePcrsResponse response = API__GET_NODE_PCRS_RESPONSE__INIT;
-    state_node_boots(pending->nms->state, node->node_id, boots);
+    if (state_each_captured(state, node->node_id, captured_add, &list, &err)) {
+        rpc_call_finish(pending->call, &err);
+        return;
+    }
+    response.captured = list.sets;
+    response.n_captured = list.count;
     response.enrolled = enrolled.items;
     response.n_enrolled = pcrs_fill(
         &enrolled, node->pcrs.len == sizeof(struct tpm_pcrs) ? node->pcrs.data : NULL);
+    state_node_boot(state, node->node_id, &boot);
     response.accepted = accepted.items;
-    response.n_accepted = pcrs_fill(&accepted, boot_digests(&boots[BOOT_ACCEPTED]));
-    response.accepted_at = boots[BOOT_ACCEPTED].at;
-    response.refused = refused.items;
-    response.n_refused = pcrs_fill(&refused, boot_digests(&boots[BOOT_REFUSED]));
-    response.refused_at = boots[BOOT_REFUSED].at;
+    response.n_accepted = pcrs_fill(&accepted, boot.at ? boot.pcrs.digest[0] : NULL);
+    response.accepted_at = boot.at;
+    if (!state_refused(state, node->node_id, &last, NULL)) {
+        response.refused = refused.items;
+        response.n_refused = pcrs_fill(&refused, last->pcrs.data);
+        response.refused_at = last->at;
+    }
     rpc_call_reply(pending->call, &response.base);
 }
 

@@ -22,8 +22,10 @@ get_barrier_passed(void *arg, const struct st_err *barrier)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     AUTO(state_policy_freep) State__Policy *policy = NULL;
+    AUTO(state_window_freep) State__Window *window = NULL;
     Api__GetPolicyResponse response = API__GET_POLICY_RESPONSE__INIT;
     Api__PolicyVersion version;
+    Api__Window open;
     struct st_err err = *barrier;
     if (err.code || state_policy(pending->nms->state, pending->version, &policy, &err)) {
         rpc_call_finish(pending->call, &err);
@@ -31,6 +33,10 @@ get_barrier_passed(void *arg, const struct st_err *barrier)
     }
     version_fill(&version, policy, true);
     response.policy = &version;
+    if (!state_window(pending->nms->state, nms_now(), &window, NULL)) {
+        admin_window_fill(&open, window);
+        response.window = &open;
+    }
     rpc_call_reply(pending->call, &response.base);
 }
 

@@ -16,30 +16,31 @@ policy_to_test(struct admin_pending *pending, struct policy **out, struct st_err
                 : policy_parse(in_force->text, strlen(in_force->text), out, NULL, err);
 }
 
-/* The last boot that this master saw of it, of whichever kind. */
+/* The last boot of it that is known, of whichever kind. */
 static bool
 last_boot(struct state *state, const char *node_id, struct tpm_pcrs *out)
 {
-    struct state_boot boots[BOOT_KINDS];
-    state_node_boots(state, node_id, boots);
-    const struct state_boot *last = &boots[BOOT_ACCEPTED];
-    if (boots[BOOT_REFUSED].at > last->at)
-        last = &boots[BOOT_REFUSED];
-    *out = last->pcrs;
-    return last->at != 0;
+    AUTO(state_refused_freep) State__Refused *refused = NULL;
+    struct state_boot boot;
+    state_node_boot(state, node_id, &boot);
+    *out = boot.pcrs;
+    if (state_refused(state, node_id, &refused, NULL) || refused->at <= boot.at)
+        return boot.at != 0;
+    memcpy(out->digest, refused->pcrs.data, sizeof(out->digest));
+    return true;
 }
 
-/* By the last boot that this master saw, else by that of its enrolment. */
+/* By the last boot that is known, else by that of its enrolment. */
 static enum st_code
-unlock_judge(const struct policy *policy, const State__Node *node, bool seen,
-             struct tpm_pcrs *pcrs, struct st_err *err)
+unlock_judge(struct state *state, const struct policy *policy, const State__Node *node,
+             bool seen, struct tpm_pcrs *pcrs, struct st_err *err)
 {
     if (!seen && node->pcrs.len == sizeof(*pcrs))
         memcpy(pcrs, node->pcrs.data, sizeof(*pcrs));
     else if (!seen && policy_looks_at_boots(policy, node->node_id))
         return st_fail(err, ST_PERMISSION_DENIED,
                        "what it boots is not known until it asks for its key");
-    return policy_judge_boot(policy, node->node_id, pcrs, err);
+    return state_judge_boot_by(state, policy, node->node_id, pcrs, err);
 }
 
 static void
@@ -60,7 +61,7 @@ verdict_send(struct admin_pending *pending, const struct policy *policy,
     if (policy_judge_node(policy, node, &adopt))
         response.adopt = adopt.text;
     response.seen = last_boot(state, node->node_id, &pcrs);
-    if (unlock_judge(policy, node, response.seen, &pcrs, &unlock))
+    if (unlock_judge(state, policy, node, response.seen, &pcrs, &unlock))
         response.unlock = unlock.text;
     rpc_call_reply(pending->call, &response.base);
 }

@@ -1,5 +1,6 @@
 /* GetStatus: answered from what this master knows, so also without a majority. */
 #include "nms/admin.h"
+#include "nms/approve.h"
 
 void
 admin_handle_status(struct rpc_call *call, enum rpc_event what,
@@ -9,8 +10,10 @@ admin_handle_status(struct rpc_call *call, enum rpc_event what,
     struct replica_status replica;
     struct state_counts counts;
     struct st_err err = {0};
+    AUTO(state_window_freep) State__Window *window = NULL;
+    Api__Window open;
     const Api__GetStatusRequest *request = (const Api__GetStatusRequest *)message;
-    uint8_t digest[SHA256_LEN];
+    uint8_t digest[SHA256_LEN], authority[TPM_AUTHORITY_LEN];
     if (what != RPC_MESSAGE)
         return;
     replica_status(nms->replica, &replica);
@@ -33,9 +36,17 @@ admin_handle_status(struct rpc_call *call, enum rpc_event what,
     status.enrolments = counts.enrolments;
     status.role =
         (char *)(admin_role_of(call) == STATE__ADMIN_ROLE__ADMIN ? "admin" : "viewer");
+    if (approve_authority(nms, authority, &status.seal_authority_since)) {
+        status.seal_authority.data = authority;
+        status.seal_authority.len = sizeof(authority);
+    }
     if (request->with_digest) {
         status.state_digest.data = digest;
         status.state_digest.len = sizeof(digest);
+    }
+    if (!state_window(nms->state, nms_now(), &window, NULL)) {
+        admin_window_fill(&open, window);
+        status.window = &open;
     }
     rpc_call_reply(call, &status.base);
 }

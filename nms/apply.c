@@ -46,6 +46,20 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_remove_ek_ca(applying, command->remove_ek_ca, err);
     case STATE__COMMAND__CHANGE_RECOVER:
         return apply_recover(applying, command->recover, err);
+    case STATE__COMMAND__CHANGE_RENEW_AUTHORITY:
+        return apply_renew_authority(applying, command->renew_authority, err);
+    case STATE__COMMAND__CHANGE_OPEN_WINDOW:
+        return apply_open_window(applying, command->open_window, err);
+    case STATE__COMMAND__CHANGE_CLOSE_WINDOW:
+        return apply_close_window(applying, err);
+    case STATE__COMMAND__CHANGE_CAPTURE_BOOT:
+        return apply_capture_boot(applying, command->capture_boot, err);
+    case STATE__COMMAND__CHANGE_REFUSE_BOOT:
+        return apply_refuse_boot(applying, command->refuse_boot, err);
+    case STATE__COMMAND__CHANGE_APPROVE_BOOT:
+        return apply_approve_boot(applying, command->approve_boot, err);
+    case STATE__COMMAND__CHANGE_REMOVE_CAPTURED:
+        return apply_remove_captured(applying, command->remove_captured, err);
     case STATE__COMMAND__CHANGE__NOT_SET:
     case _STATE__COMMAND__CHANGE__CASE_IS_INT_SIZE:
         break;

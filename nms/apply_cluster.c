@@ -1,5 +1,7 @@
 #include "nms/state_internal.h"
 
+#include <string.h>
+
 /* The command comes from our own proposer, but is checked like a record from disk: what
  * cannot be loaded again must not be written. */
 static enum st_code
@@ -12,6 +14,7 @@ found_check(const struct applying *applying, const State__Found *found,
     if (!found->cluster || !found->member ||
         found->cluster->masters_seed.len != ED25519_SEED_LEN ||
         found->cluster->masters_cert.len == 0 ||
+        !is_seal_authority(found->cluster->seal_authority) ||
         (found->member->address.len != 4 && found->member->address.len != 16) ||
         found->n_admins > STATE_ADMINS_MAX)
         return st_fail(err, ST_INVALID_ARGUMENT, "a cluster without all its parts");
@@ -38,4 +41,38 @@ apply_found(struct applying *applying, const State__Found *found, struct st_err 
         applying_put(applying, key, NULL, &found->admins[i]->base);
     }
     return ST_OK;
+}
+
+/* The one there is now, or none. */
+static bool
+is_expected(const State__Cluster *cluster, const ProtobufCBinaryData *expected)
+{
+    if (!cluster->seal_authority)
+        return expected->len == 0;
+    const ProtobufCBinaryData *point = &cluster->seal_authority->point;
+    return point->len == expected->len &&
+           !memcmp(point->data, expected->data, point->len);
+}
+
+enum st_code
+apply_renew_authority(struct applying *applying,
+                      const State__RenewAuthority *renew_authority, struct st_err *err)
+{
+    const struct record *record = records_find(&applying->state->records, "cluster");
+    if (!record || !renew_authority->authority ||
+        !is_seal_authority(renew_authority->authority))
+        return st_fail(err, ST_INVALID_ARGUMENT, "an authority without all its parts");
+    State__Cluster *old = record_unpack(record, &state__cluster__descriptor);
+    enum st_code code = ST_OK;
+    if (is_expected(old, &renew_authority->expected)) {
+        State__Cluster next = *old;
+        next.seal_authority = renew_authority->authority;
+        next.seal_authority_before = old->seal_authority;
+        applying_put(applying, "cluster", NULL, &next.base);
+    } else
+        code = st_fail_for(err, ST_ABORTED, ST_REASON_EXISTS,
+                           "the authority was renewed a moment ago: by somebody else, "
+                           "or by this very request; see `stctl status`");
+    record_free_unpacked(old);
+    return code;
 }

@@ -254,6 +254,15 @@ apply_adopt_master(struct applying *applying, const State__AdoptMaster *adopt_ma
     return code;
 }
 
+static void
+node_end(struct applying *applying, const char *key, const struct record *record)
+{
+    State__Node *node = record_unpack(record, &state__node__descriptor);
+    boots_forget(applying, node);
+    record_free_unpacked(node);
+    applying_delete(applying, key);
+}
+
 /* The record with its half of the disk key, and where it is a master, that too, at once.
  * Who did not hear the answer asks again while the master is leaving. */
 enum st_code
@@ -268,7 +277,7 @@ apply_remove_node(struct applying *applying, const State__RemoveNode *remove_nod
     if (code == ST_NOT_FOUND && leaving)
         code = ST_OK;
     else if (!code && (!member || !(code = member_leave(applying, member, err))))
-        applying_delete(applying, key);
+        node_end(applying, key, record);
     record_free_unpacked(member);
     return code;
 }

@@ -16,6 +16,7 @@
 #include "nms/self.h"
 #include "proto/file.h"
 #include "proto/scope.h"
+#include "tpm/approval.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,8 @@ struct making {
     uint8_t admins[INIT_ADMINS_MAX][SHA256_LEN];
     char *policy; /* as it is kept; NULL: the built-in one */
     struct secret masters_seed;
+    struct secret authority_key;
+    uint8_t authority[TPM_AUTHORITY_LEN];
     struct cert masters_cert;
     struct ca ca;
     struct self self;
@@ -94,6 +97,7 @@ keys_make(const struct init_config *config, struct making *making, struct st_err
     if ((code = key_generate(&making->masters_seed, public_key, err)) ||
         (code = cert_self_sign(&making->masters_seed, "smalltown-master",
                                &making->masters_cert, err)) ||
+        (code = tpm_authority_make(&making->authority_key, making->authority, err)) ||
         (code = ca_new(config->name, &making->ca, err)) ||
         (code = ca_crl_empty(&making->ca, 1, &making->self.crl, err)) ||
         (code = ca_issue_member(&making->ca, FIRST_MEMBER, 2, &making->self.cert,
@@ -186,6 +190,11 @@ found(const struct init_config *config, const struct making *making,
     bytes_of(&cluster.ca_cert, making->ca.cert.der, making->ca.cert.len);
     bytes_of(&cluster.ca_key, making->ca.key.bytes, making->ca.key.len);
     bytes_of(&cluster.crl, making->self.crl.der, making->self.crl.len);
+    State__SealAuthority authority = STATE__SEAL_AUTHORITY__INIT;
+    bytes_of(&authority.point, making->authority, sizeof(making->authority));
+    bytes_of(&authority.key, making->authority_key.bytes, making->authority_key.len);
+    authority.made_at = cluster.founded_at;
+    cluster.seal_authority = &authority;
     State__Member member = STATE__MEMBER__INIT;
     member.id = FIRST_MEMBER;
     bytes_of(&member.address, config->address.bytes, config->address.len);

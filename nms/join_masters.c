@@ -133,13 +133,27 @@ answer(const struct joining *joining, uint64_t id, struct st_err *err)
 static void propose(struct joining *joining);
 
 static void
+again(void *arg, const struct st_err *barrier)
+{
+    struct joining *joining = arg;
+    if (barrier->code) {
+        refuse(joining, barrier);
+        joining_free(joining);
+    } else {
+        propose(joining);
+    }
+}
+
+static void
 recorded(void *arg, const struct st_err *outcome)
 {
     AUTO(joining_freep) struct joining *joining = arg;
+    struct nms *nms = joining->nms;
     struct st_err err = *outcome;
     uint64_t id;
     if (err.code == ST_ABORTED && ++joining->tries < ISSUES_MAX)
-        propose(TAKE(joining)); /* another was given this id a moment ago */
+        /* Another was given this id a moment ago: hear of it. */
+        nms_barrier(nms, again, TAKE(joining));
     else if (err.code || secret_check(joining, &id, &err) || answer(joining, id, &err))
         refuse(joining, &err);
 }

@@ -70,8 +70,8 @@ policy_judge_evidence(const struct policy *policy, const State__Node *node,
 /* PCR 0 to 7 belong to the firmware, which extends each of them before it starts anything
  * (TCG PC Client Platform Firmware Profile, 3.3.4): as they left the reset they say that
  * nobody measured. */
-static bool
-is_unmeasured(const struct tpm_pcrs *pcrs)
+bool
+policy_is_measured(const struct tpm_pcrs *pcrs)
 {
     static const uint8_t zeroes[SHA256_LEN];
     uint8_t ones[SHA256_LEN];
@@ -79,8 +79,8 @@ is_unmeasured(const struct tpm_pcrs *pcrs)
     for (int i = 0; i < 8; i++)
         if (memcmp(pcrs->digest[i], zeroes, SHA256_LEN) != 0 &&
             memcmp(pcrs->digest[i], ones, SHA256_LEN) != 0)
-            return false;
-    return true;
+            return true;
+    return false;
 }
 
 static bool
@@ -143,13 +143,72 @@ judge_sets(const struct policy *policy, const char *node_id, const struct tpm_pc
     return ST_OK;
 }
 
+bool
+policy_vouches_for_boot(const struct policy *policy, const char *node_id,
+                        const struct tpm_pcrs *pcrs)
+{
+    for (size_t i = 0; i < policy->set_count; i++) {
+        const struct policy_set *set = &policy->sets[i];
+        if (is_for(set, node_id) && differing(set, pcrs) == 0 &&
+            !REFUSES(0x1202, !set->values[4].count && !set->values[7].count))
+            return true;
+    }
+    return false;
+}
+
+enum st_code
+policy_judge_measured(const struct policy *policy, const struct tpm_pcrs *pcrs,
+                      struct st_err *err)
+{
+    if (REFUSES(0x11a, policy->measured_boot_required && !policy_is_measured(pcrs)))
+        return refused(err, "PCR 0 to 7 were never extended: nothing measured this boot");
+    return ST_OK;
+}
+
 enum st_code
 policy_judge_boot(const struct policy *policy, const char *node_id,
                   const struct tpm_pcrs *pcrs, struct st_err *err)
 {
-    if (REFUSES(0x11a, policy->measured_boot_required && is_unmeasured(pcrs)))
-        return refused(err, "PCR 0 to 7 were never extended: nothing measured this boot");
-    return judge_sets(policy, node_id, pcrs, err);
+    enum st_code code = policy_judge_measured(policy, pcrs, err);
+    return code ? code : judge_sets(policy, node_id, pcrs, err);
+}
+
+/* Without a set: the boot loader and the image, as `stctl policy capture` takes them. */
+static unsigned
+named_pcrs(const struct policy *policy, const char *node_id)
+{
+    unsigned bits = 0;
+    for (size_t i = 0; i < policy->set_count; i++)
+        for (unsigned pcr = 0; pcr < TPM_PCR_COUNT; pcr++)
+            if (is_for(&policy->sets[i], node_id) &&
+                policy->sets[i].values[pcr].count > 0)
+                bits |= 1u << pcr;
+    return bits ? bits : 1u << 4 | 1u << 11;
+}
+
+void
+policy_capture(const struct policy *policy, const char *node_id,
+               const struct tpm_pcrs *pcrs, struct policy_captured *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->pcrs = named_pcrs(policy, node_id);
+    for (unsigned pcr = 0; pcr < TPM_PCR_COUNT; pcr++)
+        if (out->pcrs & 1u << pcr)
+            memcpy(out->values[pcr], pcrs->digest[pcr], SHA256_LEN);
+}
+
+bool
+policy_fits(const struct policy *policy, const char *node_id,
+            const struct policy_captured *captured, const struct tpm_pcrs *pcrs)
+{
+    const unsigned bits = named_pcrs(policy, node_id);
+    if (REFUSES(0x12f, bits & ~captured->pcrs))
+        return false;
+    for (unsigned pcr = 0; pcr < TPM_PCR_COUNT; pcr++)
+        if (REFUSES(0x1211, bits & 1u << pcr && memcmp(captured->values[pcr],
+                                                       pcrs->digest[pcr], SHA256_LEN)))
+            return false;
+    return true;
 }
 
 bool

@@ -83,8 +83,33 @@ enum st_code policy_judge_evidence(const struct policy *policy, const State__Nod
  * set: the one that fewest differ from. */
 enum st_code policy_judge_boot(const struct policy *policy, const char *node_id,
                                const struct tpm_pcrs *pcrs, struct st_err *err);
+/* The first half of that: whether anybody measured, where the policy wants to know. */
+enum st_code policy_judge_measured(const struct policy *policy,
+                                   const struct tpm_pcrs *pcrs, struct st_err *err);
+/* A set that is for the node holds this boot, and says what was started (PCR 4) or who
+ * may start something (PCR 7): a stranger's image could not be in it.  (PCR 11 alone is
+ * extended by the image itself.) */
+bool policy_vouches_for_boot(const struct policy *policy, const char *node_id,
+                             const struct tpm_pcrs *pcrs);
 /* Both, the second by what it booted when it enrolled: whether it may be adopted. */
 enum st_code policy_judge_node(const struct policy *policy, const State__Node *node,
                                struct st_err *err);
+
+/* ---- a boot that was let in beside the document: nms/state_boot.c ---- */
+
+struct policy_captured {
+    unsigned pcrs;                             /* which: one bit each */
+    uint8_t values[TPM_PCR_COUNT][SHA256_LEN]; /* of those; zeroes elsewhere */
+};
+/* Of a boot, each PCR that a set for this node names, whichever set; where there is no
+ * such set, 4 and 11. */
+void policy_capture(const struct policy *policy, const char *node_id,
+                    const struct tpm_pcrs *pcrs, struct policy_captured *out);
+/* A boot is good beside the sets where it has each value that policy_capture() would take
+ * of it now: what a policy names since then was let in by nobody. */
+bool policy_fits(const struct policy *policy, const char *node_id,
+                 const struct policy_captured *captured, const struct tpm_pcrs *pcrs);
+/* Something extended one of PCR 0 to 7. */
+bool policy_is_measured(const struct tpm_pcrs *pcrs);
 
 #endif

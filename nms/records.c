@@ -11,8 +11,7 @@ record_free(struct record *record)
 {
     if (!record)
         return;
-    for (int i = 0; i < BOOT_KINDS; i++)
-        free(record->boots[i]);
+    free(record->boot);
     explicit_bzero(record, malloc_usable_size(record));
     free(record);
 }
@@ -164,8 +163,8 @@ records_put(struct records *records, const char *key,
         return st_fail(err, ST_ALREADY_EXISTS, "%s and another record are alike", key);
     if (old) {
         record->seen = old->seen;
-        memcpy(record->boots, old->boots, sizeof(record->boots));
-        memset(old->boots, 0, sizeof(old->boots));
+        record->boot = old->boot;
+        old->boot = NULL;
         alias_forget(records, old);
         record_free(old);
         keys->at[place] = record;

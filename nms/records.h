@@ -18,19 +18,11 @@ enum {
     RECORD_ALIAS_LEN = 32
 };
 
-/* What a node had booted when this master last gave it its key, or refused it; never
- * stored. */
-enum record_boot {
-    BOOT_ACCEPTED,
-    BOOT_REFUSED,
-    BOOT_KINDS,
-};
-
 struct record {
     uint8_t alias[RECORD_ALIAS_LEN]; /* a node's EK hash, an enrolment's secret hash, a
                                       * request's id; zero for the others */
     int64_t seen;                    /* of a node: last unlock here; never stored */
-    struct state_boot *boots[BOOT_KINDS]; /* of a node; NULL, or malloc'ed */
+    struct state_boot *boot;         /* of a node, then; NULL, or malloc'ed */
     uint32_t key_len;
     uint32_t len;
     uint8_t bytes[]; /* the key, a NUL, then the packed value of len bytes */

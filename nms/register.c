@@ -8,6 +8,7 @@
  * A message that is not the expected one ends the stream; so does its end before
  * new_node_info.  The status OK is sent by the commit and by nothing else.
  */
+#include "nms/approve.h"
 #include "nms/digest.h"
 #include "nms/nms.h"
 #include "nms/pcrs.h"
@@ -99,6 +100,7 @@ challenge_send(struct rpc_call *call, struct enrolling *enrolling, struct st_err
 {
     SECRET nonce = {0};
     struct tpm_challenge challenge;
+    uint8_t authority[TPM_AUTHORITY_LEN];
     enum st_code code;
     if ((code = secret_random(&enrolling->credential, SHA256_LEN, err)) ||
         (code = secret_random(&nonce, NONCE_LEN, err)) ||
@@ -114,6 +116,10 @@ challenge_send(struct rpc_call *call, struct enrolling *enrolling, struct st_err
     attest.ak_challenge_secret.len = challenge.encrypted_secret_len;
     attest.quote_nonce.data = enrolling->nonce;
     attest.quote_nonce.len = NONCE_LEN;
+    if (approve_authority(rpc_call_context(call), authority, NULL)) {
+        attest.seal_authority.data = authority;
+        attest.seal_authority.len = sizeof(authority);
+    }
     Api__TPM2FlowResponse response = API__TPM2_FLOW_RESPONSE__INIT;
     response.stage_case = API__TPM2_FLOW_RESPONSE__STAGE_ATTEST_REQUEST;
     response.attest_request = &attest;

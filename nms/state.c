@@ -425,8 +425,7 @@ state_node_seen(struct state *state, const char *id, int64_t now)
 }
 
 void
-state_node_booted(struct state *state, const char *id, enum record_boot kind,
-                  const struct state_boot *boot)
+state_node_booted(struct state *state, const char *id, const struct state_boot *boot)
 {
     char key[STATE_KEY_MAX];
     key_of_node(id, key);
@@ -435,27 +434,26 @@ state_node_booted(struct state *state, const char *id, enum record_boot kind,
     if (!record)
         return;
     pthread_mutex_lock(&state->boots_lock);
-    if (!record->boots[kind])
-        record->boots[kind] = malloc(sizeof(*boot)); /* without memory it is not shown */
-    if (record->boots[kind])
-        *record->boots[kind] = *boot;
+    if (!record->boot)
+        record->boot = malloc(sizeof(*boot)); /* without memory it is not shown */
+    if (record->boot)
+        *record->boot = *boot;
     pthread_mutex_unlock(&state->boots_lock);
 }
 
 void
-state_node_boots(struct state *state, const char *id, struct state_boot out[BOOT_KINDS])
+state_node_boot(struct state *state, const char *id, struct state_boot *out)
 {
     char key[STATE_KEY_MAX];
     key_of_node(id, key);
-    memset(out, 0, BOOT_KINDS * sizeof(*out));
+    memset(out, 0, sizeof(*out));
     READING(state);
     const struct record *record = records_find(&state->records, key);
     if (!record)
         return;
     pthread_mutex_lock(&state->boots_lock);
-    for (int i = 0; i < BOOT_KINDS; i++)
-        if (record->boots[i])
-            out[i] = *record->boots[i];
+    if (record->boot)
+        *out = *record->boot;
     pthread_mutex_unlock(&state->boots_lock);
 }
 

@@ -36,6 +36,11 @@ enum {
     STATE_POLICIES_KEPT = 32,
     STATE_EK_CAS_MAX = 256,
     STATE_EVIDENCE_TRIES = 10,
+    STATE_WINDOW_MAX_S = 7 * 24 * 3600,
+    STATE_WINDOW_NODES_MAX = 1000, /* that are named; without names it is for all */
+    STATE_CAPTURED_PER_NODE = 4,   /* the oldest goes */
+    STATE_REFUSED_MAX = 1024,      /* the oldest goes */
+    STATE_REFUSED_PAUSE_S = 60,    /* for one node */
 };
 
 struct state;
@@ -117,15 +122,14 @@ enum st_code state_join_check(struct state *state, const ProtobufCBinaryData *se
 /* When the node was last given its key by this master; forgotten at restart. */
 void state_node_seen(struct state *state, const char *id, int64_t now);
 
-/* What it had booted then, or when it was last refused for it. */
+/* What it had booted then. */
 struct state_boot {
     int64_t at; /* 0: never */
     struct tpm_pcrs pcrs;
 };
-void state_node_booted(struct state *state, const char *id, enum record_boot kind,
+void state_node_booted(struct state *state, const char *id,
                        const struct state_boot *boot);
-void state_node_boots(struct state *state, const char *id,
-                      struct state_boot out[BOOT_KINDS]);
+void state_node_boot(struct state *state, const char *id, struct state_boot *out);
 
 /* ---- the policy, state_policy.c ---- */
 
@@ -139,9 +143,6 @@ enum st_code state_each_policy(struct state *state,
                                                     const State__Policy *policy,
                                                     struct st_err *err),
                                void *arg, struct st_err *err);
-/* policy_judge_boot() by the one in force. */
-enum st_code state_judge_boot(struct state *state, const char *node_id,
-                              const struct tpm_pcrs *pcrs, struct st_err *err);
 /* What speaks for the EK of this node, by its certificate and the CAs that this master
  * knows.  Another master may have added or removed one that it has not heard of: a
  * command takes both with it, and the machine answers ST_ABORTED with ST_REASON_CHANGED
@@ -158,6 +159,43 @@ enum st_code state_each_ek_ca(struct state *state,
                                                    struct st_err *err),
                               void *arg, struct st_err *err);
 
+/* ---- boots, state_boot.c ---- */
+
+/* policy_judge_boot() by the one in force, or by another; and what was let in beside it
+ * is good, too. */
+enum st_code state_judge_boot(struct state *state, const char *node_id,
+                              const struct tpm_pcrs *pcrs, struct st_err *err);
+enum st_code state_judge_boot_by(struct state *state, const struct policy *policy,
+                                 const char *node_id, const struct tpm_pcrs *pcrs,
+                                 struct st_err *err);
+/* policy_vouches_for_boot() by the one in force; or what was let in beside it vouches,
+ * which names PCR 4 or 7, too, and is measured. */
+bool state_vouches_for_boot(struct state *state, const char *node_id,
+                            const struct tpm_pcrs *pcrs);
+/* The window that is open at `now`; ST_NOT_FOUND. */
+enum st_code state_window(struct state *state, int64_t now, State__Window **out,
+                          struct st_err *err);
+/* What CaptureBoot would be told at `now` as far as this master knows; the machine checks
+ * again.  ST_NOT_FOUND without a window; ST_PERMISSION_DENIED where it is not for this
+ * node, not any more, or not for this boot. */
+enum st_code state_window_check(struct state *state, const char *node_id,
+                                const struct tpm_pcrs *pcrs, int64_t now,
+                                struct st_err *err);
+/* The last boot that was refused; ST_NOT_FOUND. */
+enum st_code state_refused(struct state *state, const char *node_id, State__Refused **out,
+                           struct st_err *err);
+/* RefuseBoot would change something: these PCRs are not what is kept, and what is kept is
+ * not of a moment ago. */
+bool state_refusal_is_news(struct state *state, const char *node_id,
+                           const struct tpm_pcrs *pcrs, int64_t now);
+/* Of one node, or where node_id is NULL all of them.  Each has a digest for a name. */
+enum st_code state_each_captured(struct state *state, const char *node_id,
+                                 enum st_code (*each)(void *arg,
+                                                      const uint8_t sha256[SHA256_LEN],
+                                                      const State__Captured *captured,
+                                                      struct st_err *err),
+                                 void *arg, struct st_err *err);
+
 /* SHA-256 over all records: equal on masters that applied the same commands. */
 enum st_code state_digest(struct state *state, uint8_t out[SHA256_LEN],
                           struct st_err *err);
@@ -167,10 +205,14 @@ void state_node_free(State__Node *node);
 void state_enrolment_free(State__Enrolment *enrolment);
 void state_member_free(State__Member *member);
 void state_policy_free(State__Policy *policy);
+void state_window_free(State__Window *window);
+void state_refused_free(State__Refused *refused);
 AUTO_DEFINE(State__Cluster *, state_cluster_freep, state_cluster_free)
 AUTO_DEFINE(State__Node *, state_node_freep, state_node_free)
 AUTO_DEFINE(State__Enrolment *, state_enrolment_freep, state_enrolment_free)
 AUTO_DEFINE(State__Member *, state_member_freep, state_member_free)
 AUTO_DEFINE(State__Policy *, state_policy_freep, state_policy_free)
+AUTO_DEFINE(State__Window *, state_window_freep, state_window_free)
+AUTO_DEFINE(State__Refused *, state_refused_freep, state_refused_free)
 
 #endif

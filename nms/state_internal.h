@@ -15,7 +15,7 @@ struct state {
     struct policy *policy; /* the one in force, read; never NULL */
     uint64_t policy_version;
     uint8_t ek_cas[SHA256_LEN]; /* over the names of all CAs; zeroes: there are none */
-    pthread_mutex_t boots_lock; /* guards record->boots, inside lock */
+    pthread_mutex_t boots_lock; /* guards record->boot, inside lock */
     /* Set before the first command, called by the replica's thread. */
     void (*members_changed)(void *arg);
     void *members_changed_arg;
@@ -40,6 +40,8 @@ void key_of_ticket(const char *name, char out[STATE_KEY_MAX]);
 void key_of_node(const char *id, char out[STATE_KEY_MAX]);
 void key_of_policy(uint64_t version, char out[STATE_KEY_MAX]);
 void key_of_ek_ca(const uint8_t sha256[SHA256_LEN], char out[STATE_KEY_MAX]);
+void key_of_captured(const uint8_t sha256[SHA256_LEN], char out[STATE_KEY_MAX]);
+void key_of_refused(const char *node_id, char out[STATE_KEY_MAX]);
 void key_of_request(uint64_t index, char out[STATE_KEY_MAX]);
 
 /* The lock for reading or writing, until the scope ends. */
@@ -69,6 +71,29 @@ enum st_code state_reset_policy(struct state *state, struct st_err *err);
 /* The CAs are others now. */
 void state_note_ek_cas(struct state *state);
 
+/* The node's, by the policy and what was let in beside it. */
+enum st_code boot_judge(const struct state *state, const struct policy *policy,
+                        const State__Node *node, const struct tpm_pcrs *pcrs,
+                        struct st_err *err);
+/* Whether a window lets this boot of this node in at `now`; out_window as in
+ * state_window(), NULL where nobody wants to know. */
+enum st_code window_judge(const struct state *state, const State__Node *node,
+                          const struct tpm_pcrs *pcrs, int64_t now,
+                          State__Window **out_window, struct st_err *err);
+enum st_code window_find(const struct state *state, int64_t now, State__Window **out,
+                         struct st_err *err);
+bool refusal_is_news(const struct state *state, const char *node_id,
+                     const struct tpm_pcrs *pcrs, int64_t now);
+/* What the node was let in with; NULL where that is no more.  Freed with
+ * record_free_unpacked(). */
+State__Captured *captured_of_ref(const struct state *state,
+                                 const State__CapturedRef *ref);
+/* The name of what was captured, and what of it is kept: the values one after another. */
+void captured_name(const struct policy_captured *captured, uint8_t out[SHA256_LEN]);
+size_t captured_pack(const struct policy_captured *captured,
+                     uint8_t out[TPM_PCR_COUNT * SHA256_LEN]);
+void captured_unpack(const State__Captured *record, struct policy_captured *out);
+
 /* Wipes what it frees, and ends the process where memory ends: masters that answered
  * differently because one had no memory would not be one cluster any more. */
 extern ProtobufCAllocator state_allocator;
@@ -88,6 +113,9 @@ void applying_delete(struct applying *applying, const char *key);
  * ST_DATA_LOSS. */
 enum st_code record_check(const char *key, const void *value, size_t len,
                           uint8_t out_alias[RECORD_ALIAS_LEN], struct st_err *err);
+
+/* Whole; or none, where one may be missing. */
+bool is_seal_authority(const State__SealAuthority *authority);
 
 /* The enrolment of this secret, found in time that does not depend on it; NULL. */
 struct record *enrolment_of_secret(const struct state *state,
@@ -110,6 +138,9 @@ enum st_code member_leave(struct applying *applying, State__Member *member,
 /* Each checks, and where nothing is to be said against it, changes. */
 enum st_code apply_found(struct applying *applying, const State__Found *found,
                          struct st_err *err);
+enum st_code apply_renew_authority(struct applying *applying,
+                                   const State__RenewAuthority *renew_authority,
+                                   struct st_err *err);
 enum st_code apply_enrol(struct applying *applying, const State__Enrol *enrol,
                          struct st_err *err);
 enum st_code apply_adopt(struct applying *applying, const State__Adopt *adopt,
@@ -150,6 +181,20 @@ enum st_code apply_add_ek_ca(struct applying *applying, const State__AddEkCa *ad
 enum st_code apply_remove_ek_ca(struct applying *applying,
                                 const State__RemoveEkCa *remove_ek_ca,
                                 struct st_err *err);
+enum st_code apply_open_window(struct applying *applying,
+                               const State__OpenWindow *open_window, struct st_err *err);
+enum st_code apply_close_window(struct applying *applying, struct st_err *err);
+enum st_code apply_capture_boot(struct applying *applying,
+                                const State__CaptureBoot *capture_boot,
+                                struct st_err *err);
+enum st_code apply_refuse_boot(struct applying *applying,
+                               const State__RefuseBoot *refuse_boot, struct st_err *err);
+enum st_code apply_approve_boot(struct applying *applying,
+                                const State__ApproveBoot *approve_boot,
+                                struct st_err *err);
+enum st_code apply_remove_captured(struct applying *applying,
+                                   const State__RemoveCaptured *remove_captured,
+                                   struct st_err *err);
 /* The whole of Command, with its request id. */
 void apply_command(struct applying *applying, const void *bytes, size_t len,
                    struct replica_result *result);
@@ -165,5 +210,7 @@ enum st_code join_judge(const struct state *state, const ProtobufCBinaryData *se
                         const ProtobufCBinaryData *public_key, int64_t now,
                         struct record **out_ticket, uint64_t *out_member,
                         struct st_err *err);
+/* The node goes: what was let in for it alone goes as well. */
+void boots_forget(struct applying *applying, const State__Node *node);
 
 #endif

@@ -133,14 +133,6 @@ state_each_ek_ca(struct state *state,
                       err);
 }
 
-enum st_code
-state_judge_boot(struct state *state, const char *node_id, const struct tpm_pcrs *pcrs,
-                 struct st_err *err)
-{
-    READING(state);
-    return policy_judge_boot(state->policy, node_id, pcrs, err);
-}
-
 void
 state_note_ek_cas(struct state *state)
 {

@@ -4,6 +4,7 @@
 #include "nms/state_internal.h"
 #include "proto/cert.h"
 #include "proto/secret.h"
+#include "tpm/approval.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -57,6 +58,20 @@ key_of_ek_ca(const uint8_t sha256[SHA256_LEN], char out[STATE_KEY_MAX])
 }
 
 void
+key_of_captured(const uint8_t sha256[SHA256_LEN], char out[STATE_KEY_MAX])
+{
+    char hex[SHA256_HEX_LEN + 1];
+    digest_hex(sha256, hex);
+    snprintf(out, STATE_KEY_MAX, "captured/%s", hex);
+}
+
+void
+key_of_refused(const char *node_id, char out[STATE_KEY_MAX])
+{
+    snprintf(out, STATE_KEY_MAX, "refused/%s", node_id);
+}
+
+void
 key_of_request(uint64_t index, char out[STATE_KEY_MAX])
 {
     snprintf(out, STATE_KEY_MAX, "request/%016" PRIx64, index);
@@ -102,6 +117,13 @@ record_free_unpacked(void *message)
     protobuf_c_message_free_unpacked(message, &state_allocator);
 }
 
+bool
+is_seal_authority(const State__SealAuthority *authority)
+{
+    return !authority || (authority->point.len == TPM_AUTHORITY_LEN &&
+                          authority->key.len == TPM_AUTHORITY_KEY_LEN);
+}
+
 static bool
 is_cluster(const char *key, const void *message, uint8_t *alias)
 {
@@ -109,6 +131,8 @@ is_cluster(const char *key, const void *message, uint8_t *alias)
     const State__Cluster *cluster = message;
     return strcmp(key, "cluster") == 0 && cluster->masters_seed.len == ED25519_SEED_LEN &&
            cluster->masters_cert.len > 0 && cluster->crl.len <= CRL_MAX_LEN &&
+           is_seal_authority(cluster->seal_authority) &&
+           is_seal_authority(cluster->seal_authority_before) &&
            !name_check("", cluster->name, NULL);
 }
 
@@ -203,6 +227,46 @@ is_ek_ca(const char *key, const void *message, uint8_t *alias)
 }
 
 static bool
+is_window(const char *key, const void *message, uint8_t *alias)
+{
+    (void)alias;
+    const State__Window *window = message;
+    return strcmp(key, "window") == 0 && window->opened_by.len == SHA256_LEN &&
+           window->n_node_ids <= STATE_WINDOW_NODES_MAX;
+}
+
+static bool
+is_captured(const char *key, const void *message, uint8_t *alias)
+{
+    (void)alias;
+    const State__Captured *record = message;
+    struct policy_captured captured;
+    uint8_t sha256[SHA256_LEN];
+    char own[STATE_KEY_MAX];
+    if (record->pcrs == 0 || record->pcrs >= 1u << TPM_PCR_COUNT || record->nodes == 0 ||
+        record->values.len !=
+            SHA256_LEN * (size_t)__builtin_popcount((unsigned)record->pcrs))
+        return false;
+    captured_unpack(record, &captured);
+    captured_name(&captured, sha256);
+    key_of_captured(sha256, own);
+    return strcmp(key, own) == 0;
+}
+
+static bool
+is_refused(const char *key, const void *message, uint8_t *alias)
+{
+    (void)alias;
+    const State__Refused *refused = message;
+    char own[STATE_KEY_MAX];
+    if (node_id_check(refused->node_id, NULL) ||
+        refused->pcrs.len != sizeof(struct tpm_pcrs))
+        return false;
+    key_of_refused(refused->node_id, own);
+    return strcmp(key, own) == 0;
+}
+
+static bool
 is_request(const char *key, const void *message, uint8_t *alias)
 {
     const State__Request *request = message;
@@ -226,6 +290,9 @@ static const struct record_kind {
     {"node/", &state__node__descriptor, is_node},
     {"policy/", &state__policy__descriptor, is_policy},
     {"ek-ca/", &state__ek_ca__descriptor, is_ek_ca},
+    {"window", &state__window__descriptor, is_window},
+    {"captured/", &state__captured__descriptor, is_captured},
+    {"refused/", &state__refused__descriptor, is_refused},
     {"request/", &state__request__descriptor, is_request},
 };
 

@@ -3,10 +3,13 @@
  *   OPEN --nonce--> AWAIT_REQUEST --unlock_request--> AWAIT_BARRIER --key or refused
  *                                 quote by the AK in the   the record again, as of now,
  *                                 record, over this nonce  also for a refusal; the policy
+ *                                                          (and the window: boot.h)
  *
  * Whether a node exists is not for strangers: an unknown id is judged against a key that
  * nobody holds, and is refused with the same words after the same work.
  */
+#include "nms/approve.h"
+#include "nms/boot.h"
 #include "nms/members.h"
 #include "nms/nms.h"
 #include "nms/pcrs.h"
@@ -53,21 +56,21 @@ static const uint8_t nobodys_ak[] = {
 struct releasing {
     struct nms *nms;
     struct rpc_call *call;
-    char node[NODE_ID_LEN + 1];
-    size_t ak_len;
-    uint8_t ak[TPM_PUBLIC_MAX]; /* the AK that the quote was judged by */
-    struct state_boot boot;     /* what was quoted */
-    struct st_err judgement;    /* code 0: a good proof */
+    struct boot_proof proof; /* by which AK the quote was judged, and what it said */
+    bool settled;            /* the boot was let in by a window, or may as well not be */
+    struct st_err judgement; /* code 0: a good proof */
+    struct approving approving;
 };
 
+/* approved: of a key that was sent, whether the boot was approved too (approve.h). */
 static void
-say(const char *node, const char *peer, const struct st_err *err)
+say(const char *node, const char *peer, const char *approved, const struct st_err *err)
 {
     if (err->code)
         event("unlock", "node=%s peer=%s decision=%s reason=\"%s\"", node, peer,
               st_code_name(err->code), err->text);
     else
-        event("unlock", "node=%s peer=%s decision=OK", node, peer);
+        event("unlock", "node=%s peer=%s decision=OK approved=%s", node, peer, approved);
 }
 
 static enum st_code
@@ -92,7 +95,7 @@ nonce_send(struct rpc_call *call, struct st_err *err)
 
 /* The AK that must have signed; for an id that is not a node's, nobody's. */
 static bool
-ak_find(struct nms *nms, const char *node_id, struct releasing *out)
+ak_find(struct nms *nms, const char *node_id, struct boot_proof *out)
 {
     AUTO(state_node_freep) State__Node *node = NULL;
     memcpy(out->ak, nobodys_ak, sizeof(nobodys_ak));
@@ -111,7 +114,7 @@ proof_check(struct nms *nms, const struct unlocking *unlocking,
             const Api__TPM2UnlockRequest *request, struct releasing *out,
             struct st_err *err)
 {
-    struct tpm_pcrs *pcrs = &out->boot.pcrs;
+    struct boot_proof *proof = &out->proof;
     struct tpm_clock clock;
     const struct tpm_quote_evidence evidence = {
         .quote = request->quote.data,
@@ -122,12 +125,12 @@ proof_check(struct nms *nms, const struct unlocking *unlocking,
     enum st_code code;
     if ((code = node_id_check(request->node_id, err)))
         return code;
-    strcpy(out->node, request->node_id);
-    if ((code = pcrs_unpack(request->n_pcrs, request->pcrs, pcrs, err)))
+    strcpy(proof->node, request->node_id);
+    if ((code = pcrs_unpack(request->n_pcrs, request->pcrs, &proof->pcrs, err)))
         return code;
-    const bool known = ak_find(nms, request->node_id, out);
-    code = tpm_quote_check(out->ak, out->ak_len, &evidence, unlocking->nonce, pcrs,
-                           &clock, err);
+    const bool known = ak_find(nms, request->node_id, proof);
+    code = tpm_quote_check(proof->ak, proof->ak_len, &evidence, unlocking->nonce,
+                           &proof->pcrs, &clock, err);
     if (code == ST_INVALID_ARGUMENT)
         return code;
     if (REFUSES(0x42a, !known))
@@ -149,6 +152,7 @@ key_send(struct releasing *releasing, const State__Node *node)
                                                     : API__NODE__STATE__WORKER;
     unlock.master_ips = ips;
     unlock.n_master_ips = members_ips(releasing->nms->state, masters, ips);
+    approve_put(&releasing->approving, &unlock);
 
     Api__TPM2UnlockFlowResponse response = API__TPM2_UNLOCK_FLOW_RESPONSE__INIT;
     response.stage_case = API__TPM2_UNLOCK_FLOW_RESPONSE__STAGE_UNLOCK_RESPONSE;
@@ -156,55 +160,121 @@ key_send(struct releasing *releasing, const State__Node *node)
     rpc_call_send(releasing->call, &response.base);
 }
 
+/* Before the barrier, on the server's threads: signing takes its time. */
+static void
+approve_ahead(struct releasing *releasing)
+{
+    struct approving *approving = &releasing->approving;
+    const struct boot_proof *proof = &releasing->proof;
+    if (approve_may(releasing->nms, proof->node, &proof->pcrs, &approving->why))
+        approve_make(releasing->nms, proof->node, &proof->pcrs, approving);
+}
+
+/* After it: by what the policy and the authority are now.  What was signed for nothing
+ * is forgotten, what was not signed yet is signed here. */
+static void
+approve(struct releasing *releasing)
+{
+    struct approving *approving = &releasing->approving;
+    const struct boot_proof *proof = &releasing->proof;
+    approving->has_authority =
+        approve_authority(releasing->nms, approving->authority, NULL);
+    if (!approve_may(releasing->nms, proof->node, &proof->pcrs, &approving->why))
+        approving->count = 0;
+    else if (!approving->has_authority || !approving->count ||
+             memcmp(approving->made[0].point, approving->authority, TPM_AUTHORITY_LEN))
+        approve_make(releasing->nms, proof->node, &proof->pcrs, approving);
+    else
+        approving->why = "yes";
+}
+
 /* After the barrier: a refusal is right only where nothing was changed by another master
  * that this one had not heard of. */
 static enum st_code
 refuse_again(const struct releasing *releasing, struct st_err *err)
 {
-    struct releasing now = {0};
-    (void)ak_find(releasing->nms, releasing->node, &now);
-    if (now.ak_len != releasing->ak_len || memcmp(now.ak, releasing->ak, now.ak_len) != 0)
+    const struct boot_proof *proof = &releasing->proof;
+    struct boot_proof now = {0};
+    (void)ak_find(releasing->nms, proof->node, &now);
+    if (now.ak_len != proof->ak_len || memcmp(now.ak, proof->ak, now.ak_len) != 0)
         return st_fail(err, ST_UNAVAILABLE,
                        "the node was enrolled or removed a moment ago: it may ask again");
     *err = releasing->judgement;
     return err->code;
 }
 
-/* By the policy as it is now.  What is refused is kept for the operator's eyes. */
-static enum st_code
-boot_judge(const struct releasing *releasing, struct st_err *err)
-{
-    struct state *state = releasing->nms->state;
-    struct state_boot boot = releasing->boot;
-    boot.at = nms_now();
-    enum st_code code = state_judge_boot(state, releasing->node, &boot.pcrs, err);
-    state_node_booted(state, releasing->node, code ? BOOT_REFUSED : BOOT_ACCEPTED, &boot);
-    return REFUSES(0x12e, code) ? code : ST_OK;
-}
-
 /* After the barrier: the record as it is now, which need not be the one that the quote
  * was judged by. */
 static enum st_code
-release(struct releasing *releasing, struct st_err *err)
+record_check(struct releasing *releasing, State__Node **out, struct st_err *err)
 {
     AUTO(state_node_freep) State__Node *node = NULL;
-    if (state_node(releasing->nms->state, releasing->node, &node, NULL))
+    const struct boot_proof *proof = &releasing->proof;
+    if (state_node(releasing->nms->state, proof->node, &node, NULL))
         return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
                            "the node was removed a moment ago");
-    if (REFUSES(0x41b,
-                node->ak_public.len != releasing->ak_len ||
-                    memcmp(node->ak_public.data, releasing->ak, releasing->ak_len) != 0))
+    if (REFUSES(0x41b, node->ak_public.len != proof->ak_len ||
+                           memcmp(node->ak_public.data, proof->ak, proof->ak_len) != 0))
         return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
                            "the node was enrolled anew a moment ago, by another TPM");
     if (REFUSES(0x40b, node->role == STATE__ROLE__REGISTERED))
         return st_fail_for(err, ST_FAILED_PRECONDITION, ST_REASON_NOT_ADOPTED,
                            "the node is enrolled, but not adopted");
-    enum st_code code = boot_judge(releasing, err);
-    if (code)
-        return code;
-    key_send(releasing, node);
-    state_node_seen(releasing->nms->state, releasing->node, nms_now());
+    *out = TAKE(node);
     return ST_OK;
+}
+
+static void
+releasing_end(struct releasing *releasing, const struct st_err *err)
+{
+    say(releasing->proof.node, rpc_call_peer(releasing->call), releasing->approving.why,
+        err);
+    stranger_finish(releasing->call, err);
+    rpc_call_release(releasing->call);
+    free(releasing);
+}
+
+static void
+hand_over(struct releasing *releasing, const State__Node *node)
+{
+    const struct st_err ok = {0};
+    const struct state_boot boot = {.at = nms_now(), .pcrs = releasing->proof.pcrs};
+    approve(releasing);
+    key_send(releasing, node);
+    state_node_booted(releasing->nms->state, releasing->proof.node, &boot);
+    state_node_seen(releasing->nms->state, releasing->proof.node, boot.at);
+    releasing_end(releasing, &ok);
+}
+
+static void release(struct releasing *releasing);
+
+/* Code 0: it was let in, as the records say by now. */
+static void
+boot_settled(void *arg, const struct st_err *err)
+{
+    struct releasing *releasing = arg;
+    releasing->settled = true;
+    if (err->code)
+        releasing_end(releasing, err);
+    else
+        release(releasing);
+}
+
+static void
+release(struct releasing *releasing)
+{
+    AUTO(state_node_freep) State__Node *node = NULL;
+    const struct boot_proof *proof = &releasing->proof;
+    struct st_err err = {0};
+    if (record_check(releasing, &node, &err))
+        releasing_end(releasing, &err);
+    else if (!REFUSES(0x12e, state_judge_boot(releasing->nms->state, proof->node,
+                                              &proof->pcrs, &err)))
+        hand_over(releasing, node);
+    else if (releasing->settled)
+        releasing_end(releasing, &err);
+    else
+        boot_refused(releasing->nms, proof, &err, boot_settled, releasing);
 }
 
 static void
@@ -212,14 +282,11 @@ barrier_passed(void *arg, const struct st_err *barrier)
 {
     struct releasing *releasing = arg;
     struct st_err err = *barrier;
-    if (!REFUSES(0x43a, err.code) &&
-        !(releasing->judgement.code ? refuse_again(releasing, &err)
-                                    : release(releasing, &err)))
-        err.code = ST_OK;
-    say(releasing->node, rpc_call_peer(releasing->call), &err);
-    stranger_finish(releasing->call, &err);
-    rpc_call_release(releasing->call);
-    free(releasing);
+    if (REFUSES(0x43a, err.code) ||
+        (releasing->judgement.code && refuse_again(releasing, &err)))
+        releasing_end(releasing, &err);
+    else
+        release(releasing);
 }
 
 static enum st_code
@@ -237,6 +304,8 @@ step_request(struct rpc_call *call, const Api__TPM2UnlockRequest *request,
     releasing->judgement.code = code;
     releasing->nms = nms;
     releasing->call = rpc_call_hold(call);
+    if (!code)
+        approve_ahead(releasing);
     unlocking->stage = AWAIT_BARRIER;
     if (REFUSES(0x46e, !code))
         rpc_call_vouch(call);
@@ -249,7 +318,7 @@ refuse(struct rpc_call *call, const char *node, const struct st_err *err)
 {
     struct unlocking *unlocking = rpc_call_state(call);
     unlocking->stage = ENDED;
-    say(node, rpc_call_peer(call), err);
+    say(node, rpc_call_peer(call), "no", err);
     stranger_finish(call, err);
 }
 
@@ -273,7 +342,7 @@ on_message(struct rpc_call *call, const Api__TPM2UnlockFlowRequeset *request)
         return;
     }
     if (step_request(call, request->unlock_request, releasing, &err))
-        refuse(call, *releasing->node ? releasing->node : "?", &err);
+        refuse(call, *releasing->proof.node ? releasing->proof.node : "?", &err);
     else
         releasing = NULL; /* the barrier's */
 }

@@ -17,7 +17,10 @@
  *  10 write enrolment.pb with the node id and without the secret
  *        before 10 a start comes back to 7; after it, it unlocks like any node
  *  11 erase `pending` (a start that still finds it erases it)
- *  12 open the volume, cap PCR 12
+ *  12 open the volume
+ *  13 seal the local half anew, under the authority of the cluster (half.h; where it does
+ *     not come to that, the next unlock does it)
+ *  14 cap PCR 12
  *
  * A refusal at 7 leaves everything as it is, the secret too.
  */
@@ -50,13 +53,6 @@ keys_wipe(struct keys *keys)
 }
 #define KEYS AUTO(keys_wipe) struct keys
 
-static void
-passed(const struct node *node, enum enrol_step step)
-{
-    if (node->passed)
-        node->passed(step);
-}
-
 static enum st_code
 measure(const struct node *node, struct tpm *tpm, struct st_err *err)
 {
@@ -68,7 +64,7 @@ measure(const struct node *node, struct tpm *tpm, struct st_err *err)
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "a disk key was released in this boot: reboot, then this machine "
                        "enrols");
-    passed(node, ENROL_MEASURED);
+    node_passed(node, ENROL_MEASURED);
     return ST_OK;
 }
 
@@ -102,10 +98,10 @@ keys_seal(const struct node *node, struct tpm *tpm, const struct keys *keys,
     pending.len = PENDING_LEN;
     if ((code = half_seal(node, tpm, ESP_PENDING, &pending, err)))
         return code;
-    passed(node, ENROL_PENDING_SEALED);
+    node_passed(node, ENROL_PENDING_SEALED);
     if ((code = half_seal(node, tpm, ESP_SEALED, &keys->local_half, err)))
         return code;
-    passed(node, ENROL_HALF_SEALED);
+    node_passed(node, ENROL_HALF_SEALED);
     return ST_OK;
 }
 
@@ -149,7 +145,7 @@ keys_get(const struct node *node, bool resume, struct keys *out, struct st_err *
     warn_of_nothing_measured(tpm);
     if ((code = keys_make(out, err)))
         return code;
-    passed(node, ENROL_KEYS_MADE);
+    node_passed(node, ENROL_KEYS_MADE);
     return keys_seal(node, tpm, out, err);
 }
 
@@ -171,23 +167,24 @@ volume_prepare(const struct node *node, const struct disk_found *found,
         return disk_check_key(node->volume, &keys->disk_key, err);
     if ((code = disk_begin_format(node->volume, node_id, err)))
         return code;
-    passed(node, ENROL_FORMAT_BEGUN);
+    node_passed(node, ENROL_FORMAT_BEGUN);
     if ((code = disk_format(node->volume, &keys->disk_key, node_id, err)))
         return code;
-    passed(node, ENROL_FORMATTED);
+    node_passed(node, ENROL_FORMATTED);
     event("format", "volume=%s node=%s", node->volume, node_id);
     return ST_OK;
 }
 
 /* Step 7. */
 static enum st_code
-ask(const struct node *node, const struct keys *keys, struct st_err *err)
+ask(const struct node *node, const struct keys *keys, struct approvals *out_said,
+    struct st_err *err)
 {
     struct retry retry = {.first_ms = node->retry_first_ms, .max_ms = node->retry_max_ms};
     for (;;) {
         struct st_err failure = {0};
         enum st_code code =
-            register_node(node, &keys->identity, &keys->global_half, &failure);
+            register_node(node, &keys->identity, &keys->global_half, out_said, &failure);
         if (!REFUSES(0x34a, code))
             return ST_OK;
         talk_explain(node, true, &failure);
@@ -204,36 +201,38 @@ commit(struct node *node, const struct keys *keys, struct st_err *err)
     enum st_code code;
     if ((code = identity_write(node->esp, &keys->disk_key, &keys->identity, err)))
         return code;
-    passed(node, ENROL_IDENTITY_WRITTEN);
+    node_passed(node, ENROL_IDENTITY_WRITTEN);
     if (node->volume &&
         (code = disk_set_enrolled(node->volume, keys->identity.node_id, err)))
         return code;
-    passed(node, ENROL_VOLUME_ENROLLED);
+    node_passed(node, ENROL_VOLUME_ENROLLED);
     secret_wipe(&enrolled.secret);
     strcpy(enrolled.node_id, keys->identity.node_id);
     if ((code = config_write(esp_path(node->esp, ESP_CONFIG), &enrolled, err)))
         return code;
     node->config = enrolled;
-    passed(node, ENROL_CONFIG_WRITTEN);
+    node_passed(node, ENROL_CONFIG_WRITTEN);
     if ((code = esp_erase(node->esp, ESP_PENDING, err)))
         return code;
-    passed(node, ENROL_PENDING_ERASED);
+    node_passed(node, ENROL_PENDING_ERASED);
     return ST_OK;
 }
 
-/* Step 12. */
+/* Steps 12 to 14. */
 static enum st_code
-finish(const struct node *node, const struct keys *keys, bool *out_mapped,
-       struct st_err *err)
+finish(const struct node *node, const struct keys *keys, const struct approvals *said,
+       bool *out_mapped, struct st_err *err)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
     enum st_code code;
     if (node->volume && (code = disk_map(node->volume, &keys->disk_key, out_mapped, err)))
         return code;
-    if ((code = tpm_open(node->tcti, &tpm, err)) ||
-        (code = measure_cap(tpm, &node->config.masters, err)))
+    if ((code = tpm_open(node->tcti, &tpm, err)))
         return code;
-    passed(node, ENROL_CAPPED);
+    half_follow(node, tpm, &keys->local_half, said);
+    if ((code = measure_cap(tpm, &node->config.masters, err)))
+        return code;
+    node_passed(node, ENROL_CAPPED);
     return ST_OK;
 }
 
@@ -260,6 +259,7 @@ enrol_run(struct node *node, const struct facts *facts, bool resume, struct iden
           struct st_err *err)
 {
     KEYS keys = {0};
+    struct approvals said = {0};
     bool mapped = false;
     enum st_code code;
     if ((code = keys_get_patiently(node, resume, &keys, err)) ||
@@ -267,10 +267,11 @@ enrol_run(struct node *node, const struct facts *facts, bool resume, struct iden
         return code;
     event("enrol", "node=%s decision=%s", keys.identity.node_id,
           resume ? "resume" : "begin");
-    if ((code = ask(node, &keys, err)))
+    if ((code = ask(node, &keys, &said, err)))
         return code;
-    passed(node, ENROL_COMMITTED);
-    if ((code = commit(node, &keys, err)) || (code = finish(node, &keys, &mapped, err)))
+    node_passed(node, ENROL_COMMITTED);
+    if ((code = commit(node, &keys, err)) ||
+        (code = finish(node, &keys, &said, &mapped, err)))
         return st_wrap(err, "the master has committed this node, but");
     event("enrol", "node=%s decision=ok volume=%s", keys.identity.node_id,
           !node->volume ? "none"

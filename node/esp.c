@@ -17,10 +17,9 @@
 #define VERSION " v1\n"
 
 static const char *const names[] = {
-    [ESP_CONFIG] = "enrolment.pb",
-    [ESP_SEALED] = "sealed",
-    [ESP_PENDING] = "pending",
-    [ESP_IDENTITY] = "identity",
+    [ESP_CONFIG] = "enrolment.pb", [ESP_SEALED] = "sealed",
+    [ESP_PENDING] = "pending",     [ESP_IDENTITY] = "identity",
+    [ESP_APPROVALS] = "approvals",
 };
 
 enum {

@@ -4,8 +4,9 @@
  *     sealed        the local half, sealed            enrol.h, unlock.h
  *     pending       the rest of a half-done enrolment, sealed the same way
  *     identity      id key and id_cert, encrypted     identity.h
+ *     approvals     under what else `sealed` opens    approvals.h
  *
- * The last three are framed alike, so that a damaged one is known before it is used:
+ * All but the first are framed alike, so that a damaged one is known before it is used:
  *
  *     "smalltown " name " v1\n" | content | SHA-256 of all before (32)
  *
@@ -24,7 +25,8 @@ enum esp_file {
     ESP_CONFIG,
     ESP_SEALED,
     ESP_PENDING,
-    ESP_IDENTITY
+    ESP_IDENTITY,
+    ESP_APPROVALS
 };
 
 enum {
@@ -46,7 +48,7 @@ esp_closep(struct esp **esp)
 /* Lent as long as esp. */
 const char *esp_path(const struct esp *esp, enum esp_file file);
 
-/* One of the framed three, replaced as one step. */
+/* One of the framed ones, replaced as one step. */
 enum st_code esp_write(const struct esp *esp, enum esp_file file, const void *content,
                        size_t len, struct st_err *err);
 /* ST_NOT_FOUND; ST_DATA_LOSS where it is not what esp_write() wrote, to the byte. */

@@ -1,46 +1,245 @@
 #include "node/half.h"
 
 #include "node/measure.h"
+#include "proto/event.h"
+#include "proto/mutant.h"
 
 #include <string.h>
+
+static uint32_t
+mask_of(const struct node *node)
+{
+    return measure_mask(measure_secure_boot(node->efivars));
+}
 
 enum st_code
 half_seal(const struct node *node, struct tpm *tpm, enum esp_file file,
           const struct secret *secret, struct st_err *err)
 {
     struct tpm_sealed sealed;
-    uint32_t mask = measure_mask(measure_secure_boot(node->efivars));
-    enum st_code code = tpm_seal(tpm, secret, mask, &sealed, err);
+    enum st_code code = tpm_seal(tpm, secret, mask_of(node), &sealed, err);
     if (code)
         return code;
     return esp_write(node->esp, file, sealed.bytes, sealed.len, err);
+}
+
+static enum st_code
+read_sealed(const struct node *node, enum esp_file file, struct tpm_sealed *out,
+            struct st_err *err)
+{
+    uint8_t content[ESP_CONTENT_MAX];
+    size_t len;
+    enum st_code code = esp_read(node->esp, file, content, &len, err);
+    if (code)
+        return code;
+    if (len > sizeof(out->bytes))
+        return st_fail(err, ST_DATA_LOSS, "%s is too long", esp_path(node->esp, file));
+    memcpy(out->bytes, content, len);
+    out->len = len;
+    return ST_OK;
+}
+
+static enum st_code
+check_len(const struct node *node, enum esp_file file, const struct secret *secret,
+          size_t len, struct st_err *err)
+{
+    if (secret->len != len)
+        return st_fail(err, ST_DATA_LOSS, "%s holds %zu bytes, not %zu",
+                       esp_path(node->esp, file), secret->len, len);
+    return ST_OK;
+}
+
+static enum st_code
+explain(const struct node *node, enum esp_file file, enum st_code code,
+        struct st_err *err)
+{
+    const char *path = esp_path(node->esp, file);
+    if (code == ST_PERMISSION_DENIED)
+        return st_wrap(err,
+                       "the TPM keeps %s to itself: firmware, boot loader, kernel or "
+                       "masters are not those of the enrolment, nor approved since",
+                       path);
+    return st_wrap(err, "unseal %s", path);
 }
 
 enum st_code
 half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t len,
             struct secret *out, struct st_err *err)
 {
-    const char *path = esp_path(node->esp, file);
-    uint8_t content[ESP_CONTENT_MAX];
     struct tpm_sealed sealed;
     SECRET secret = {0};
-    enum st_code code = esp_read(node->esp, file, content, &sealed.len, err);
-    if (code)
+    enum st_code code;
+    if ((code = read_sealed(node, file, &sealed, err)))
         return code;
-    if (sealed.len > sizeof(sealed.bytes))
-        return st_fail(err, ST_DATA_LOSS, "%s is too long", path);
-    memcpy(sealed.bytes, content, sealed.len);
-    code = tpm_unseal(tpm, &sealed, &secret, err);
-    if (code == ST_PERMISSION_DENIED)
-        return st_wrap(err,
-                       "the TPM keeps %s to itself: firmware, boot loader, kernel or "
-                       "masters are not those of the enrolment",
-                       path);
-    if (code)
-        return st_wrap(err, "unseal %s", path);
-    if (secret.len != len)
-        return st_fail(err, ST_DATA_LOSS, "%s holds %zu bytes, not %zu", path, secret.len,
-                       len);
+    if ((code = tpm_unseal(tpm, &sealed, &secret, err)))
+        return explain(node, file, code, err);
+    if ((code = check_len(node, file, &secret, len, err)))
+        return code;
     *out = secret;
     return ST_OK;
+}
+
+/* Found out now, and not at the update that needs it. */
+static void
+warn_of_refused(const struct node *node, const struct st_err *err)
+{
+    event("warning", "reason=\"what the masters approved does not open %s: %s\"",
+          esp_path(node->esp, ESP_SEALED), err->text);
+}
+
+/* ST_PERMISSION_DENIED where none of them opens it. */
+static enum st_code
+open_by_kept(const struct node *node, struct tpm *tpm, const struct tpm_sealed *sealed,
+             struct secret *out, struct st_err *err)
+{
+    struct approvals kept = {0};
+    enum st_code code = approvals_read(node->esp, &kept, err);
+    if (code) {
+        event("warning", "reason=\"%s\"", err->text);
+        return ST_PERMISSION_DENIED;
+    }
+    code = ST_PERMISSION_DENIED;
+    for (size_t i = 0; i < kept.count && code == ST_PERMISSION_DENIED; i++)
+        code = tpm_unseal_approved(tpm, sealed, &kept.at[i], out, err);
+    return code;
+}
+
+static enum st_code
+open_any(const struct node *node, struct tpm *tpm, const struct tpm_sealed *sealed,
+         const struct approvals *said, struct secret *out, struct st_err *err)
+{
+    struct tpm_authority under;
+    struct st_err why = {0};
+    enum st_code code = tpm_sealed_authority(sealed, &under, &why);
+    const struct tpm_approval *by = code ? NULL : approvals_by(said, &under);
+    if (by && !(code = tpm_unseal_approved(tpm, sealed, by, out, &why)))
+        return ST_OK;
+    if (by)
+        warn_of_refused(node, &why);
+    if ((code = tpm_unseal(tpm, sealed, out, err)) != ST_PERMISSION_DENIED)
+        return code;
+    code = open_by_kept(node, tpm, sealed, out, &why);
+    if (code && code != ST_PERMISSION_DENIED && err)
+        *err = why;
+    return code;
+}
+
+enum st_code
+half_open(const struct node *node, struct tpm *tpm, const struct approvals *said,
+          struct secret *out, struct st_err *err)
+{
+    struct tpm_sealed sealed;
+    SECRET secret = {0};
+    enum st_code code;
+    if ((code = read_sealed(node, ESP_SEALED, &sealed, err)))
+        return code;
+    if ((code = open_any(node, tpm, &sealed, said, &secret, err)))
+        return explain(node, ESP_SEALED, code, err);
+    if ((code = check_len(node, ESP_SEALED, &secret, UNLOCK_KEY_LEN, err)))
+        return code;
+    *out = secret;
+    return ST_OK;
+}
+
+/* What `back` came out as is the half. */
+static enum st_code
+check_same(const struct secret *back, const struct secret *half, struct st_err *err)
+{
+    if (!secret_equal(back, half))
+        return st_fail(err, ST_DATA_LOSS, "the TPM gave back something else");
+    return ST_OK;
+}
+
+/* It has to open in every way that there is before it may take the other one's place. */
+static enum st_code
+try_sealed(struct tpm *tpm, const struct tpm_sealed *sealed, const struct secret *half,
+           const struct tpm_authority *under, const struct approvals *said,
+           struct st_err *err)
+{
+    SECRET by_pcrs = {0}, by_approval = {0};
+    const struct tpm_approval *by = approvals_by(said, under);
+    enum st_code code;
+    if ((code = tpm_unseal(tpm, sealed, &by_pcrs, err)) ||
+        (code = check_same(&by_pcrs, half, err)))
+        return code;
+    if (!by)
+        return ST_OK;
+    code = tpm_unseal_approved(tpm, sealed, by, &by_approval, err);
+    return code ? code : check_same(&by_approval, half, err);
+}
+
+static enum st_code
+seal_anew(const struct node *node, struct tpm *tpm, const struct secret *half,
+          const struct tpm_authority *under, const struct approvals *said,
+          struct st_err *err)
+{
+    struct tpm_sealed sealed;
+    enum st_code code = tpm_seal_under(tpm, half, mask_of(node), under, &sealed, err);
+    if (code)
+        return code;
+    if (REFUSES(0x4801, (code = try_sealed(tpm, &sealed, half, under, said, err))))
+        return code;
+    return esp_write(node->esp, ESP_SEALED, sealed.bytes, sealed.len, err);
+}
+
+static enum st_code
+follow_authority(const struct node *node, struct tpm *tpm, const struct secret *half,
+                 const struct tpm_authority *wanted, const struct approvals *said,
+                 struct st_err *err)
+{
+    struct tpm_sealed sealed;
+    struct tpm_authority under;
+    enum st_code code = read_sealed(node, ESP_SEALED, &sealed, err);
+    if (code)
+        return code;
+    code = tpm_sealed_authority(&sealed, &under, err);
+    if (code && code != ST_NOT_FOUND)
+        return code;
+    if (!code && !memcmp(&under, wanted, sizeof(under)))
+        return ST_OK;
+    if ((code = seal_anew(node, tpm, half, wanted, said, err)))
+        return code;
+    event("seal", "node=%s reason=\"%s\"", node->config.node_id,
+          "it opens also after what the cluster approves from now on");
+    return ST_OK;
+}
+
+/* Once it has opened what is sealed by now. */
+static enum st_code
+keep_approval(const struct node *node, struct tpm *tpm, const struct secret *half,
+              const struct tpm_authority *under, const struct approvals *said,
+              struct st_err *err)
+{
+    struct tpm_sealed sealed;
+    SECRET back = {0};
+    enum st_code code;
+    const struct tpm_approval *by = approvals_by(said, under);
+    if (!by || approvals_first_is(node->esp, by))
+        return ST_OK;
+    if ((code = read_sealed(node, ESP_SEALED, &sealed, err)))
+        return code;
+    if (REFUSES(0x4802, (code = tpm_unseal_approved(tpm, &sealed, by, &back, err)) ||
+                            (code = check_same(&back, half, err))))
+        return code;
+    return approvals_keep(node->esp, by, err);
+}
+
+void
+half_follow(const struct node *node, struct tpm *tpm, const struct secret *half,
+            const struct approvals *said)
+{
+    struct tpm_authority wanted;
+    struct st_err err = {0};
+    enum st_code code = ST_OK;
+    if (said->has_authority)
+        code = tpm_authority_for(said->authority, node->config.node_id, &wanted, &err);
+    if (said->has_authority && !code)
+        code = follow_authority(node, tpm, half, &wanted, said, &err);
+    node_passed(node, HALF_SEALED_ANEW);
+    if (said->has_authority && !code)
+        code = keep_approval(node, tpm, half, &wanted, said, &err);
+    node_passed(node, HALF_APPROVAL_KEPT);
+    if (code)
+        event("warning", "reason=\"%s stays as it was: %s\"",
+              esp_path(node->esp, ESP_SEALED), err.text);
 }

@@ -1,5 +1,3 @@
-#include <wolfssl/options.h>
-
 #include "node/measure.h"
 
 #include "proto/file.h"
@@ -9,60 +7,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <wolfssl/wolfcrypt/hash.h>
 
-#define CONFIG_LABEL "smalltown enrolment config v1"
-#define CAP_LABEL "smalltown cap v1"
 #define SECURE_BOOT "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
-
-/* Of two parts; no part is long. */
-static void
-sha256(const void *a, size_t a_len, const void *b, size_t b_len, uint8_t out[SHA256_LEN])
-{
-    wc_Sha256 sha;
-    int failed = wc_InitSha256(&sha) || wc_Sha256Update(&sha, a, (word32)a_len) ||
-                 wc_Sha256Update(&sha, b, (word32)b_len) || wc_Sha256Final(&sha, out);
-    if (failed)
-        abort(); /* in software, without memory: nothing there can fail */
-    wc_Sha256Free(&sha);
-}
-
-void
-measure_config_digest(const struct cert *masters, uint8_t out[SHA256_LEN])
-{
-    sha256(CONFIG_LABEL, strlen(CONFIG_LABEL), masters->der, masters->len, out);
-}
-
-/* TPM2_PCR_Extend, Part 3, 22.2 */
-static void
-extend(uint8_t pcr[SHA256_LEN], const uint8_t digest[SHA256_LEN])
-{
-    uint8_t next[SHA256_LEN];
-    sha256(pcr, SHA256_LEN, digest, SHA256_LEN, next);
-    memcpy(pcr, next, SHA256_LEN);
-}
-
-static void
-cap_digest(uint8_t out[SHA256_LEN])
-{
-    sha256(CAP_LABEL, strlen(CAP_LABEL), "", 0, out);
-}
-
-enum measure_state
-measure_judge(const uint8_t pcr12[SHA256_LEN], const uint8_t config[SHA256_LEN])
-{
-    uint8_t expected[SHA256_LEN] = {0}, cap[SHA256_LEN];
-    if (!memcmp(pcr12, expected, SHA256_LEN))
-        return MEASURE_FRESH;
-    extend(expected, config);
-    if (!memcmp(pcr12, expected, SHA256_LEN))
-        return MEASURE_DONE;
-    cap_digest(cap);
-    extend(expected, cap);
-    if (!memcmp(pcr12, expected, SHA256_LEN))
-        return MEASURE_CAPPED;
-    return MEASURE_OTHER;
-}
 
 static enum st_code
 read_state(struct tpm *tpm, const uint8_t config[SHA256_LEN], enum measure_state *out,
@@ -115,7 +61,7 @@ measure_cap(struct tpm *tpm, const struct cert *masters, struct st_err *err)
     enum st_code code = read_state(tpm, config, &state, err);
     if (code || state == MEASURE_CAPPED)
         return code;
-    cap_digest(cap);
+    measure_cap_digest(cap);
     if ((code = tpm_pcr_extend(tpm, MEASURE_PCR, cap, err)))
         return st_wrap(err, "cap PCR %d", MEASURE_PCR);
     if ((code = read_state(tpm, config, &state, err)))

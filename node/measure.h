@@ -1,37 +1,18 @@
-/* measure.h - PCR 12: which enrolment this boot is about, and whether its key is spent.
+/* measure.h - measures the config into PCR 12, and caps it: tpm/measure.h.
  *
- *     zeros --config--> E(zeros, config) --cap--> E(E(zeros, config), cap)
- *
- * E is TPM2_PCR_Extend; config is SHA-256("smalltown enrolment config v1" ||
- * masters_cert), cap is SHA-256("smalltown cap v1").  PCR 12 itself remembers how far
- * this boot is, so a daemon that is started twice measures once.  The sealed half wants
- * the middle value: with another masters_cert, and after the cap, it does not come out,
- * and a quote says so.
+ * PCR 12 itself remembers how far this boot is, so a daemon that is started twice
+ * measures once.  The sealed half wants the middle value: with another masters_cert, and
+ * after the cap, it does not come out, and a quote says so.
  */
 #ifndef NODE_MEASURE_H
 #define NODE_MEASURE_H
 
 #include "proto/cert.h"
 #include "tpm/device.h"
+#include "tpm/measure.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-enum {
-    MEASURE_PCR = 12
-};
-
-enum measure_state {
-    MEASURE_FRESH,  /* nothing measured in this boot */
-    MEASURE_DONE,   /* this config */
-    MEASURE_CAPPED, /* this config, and a key was released: no second in this boot */
-    MEASURE_OTHER   /* something else */
-};
-
-/* Pure. */
-void measure_config_digest(const struct cert *masters, uint8_t out[SHA256_LEN]);
-enum measure_state measure_judge(const uint8_t pcr12[SHA256_LEN],
-                                 const uint8_t config[SHA256_LEN]);
 
 /* Measures the config unless this boot did: out is MEASURE_DONE, or MEASURE_CAPPED where
  * nothing is left to do.  ST_FAILED_PRECONDITION for MEASURE_OTHER. */

@@ -18,7 +18,8 @@
 #include "node/keeper.h"
 #include "tpm/device.h"
 
-/* The order in which an enrolment becomes durable, see enrol.c. */
+/* The order in which an enrolment becomes durable, see enrol.c; and an unlock, which has
+ * the two of the half alone. */
 enum enrol_step {
     ENROL_MEASURED = 1,
     ENROL_KEYS_MADE,
@@ -31,6 +32,8 @@ enum enrol_step {
     ENROL_VOLUME_ENROLLED,
     ENROL_CONFIG_WRITTEN,
     ENROL_PENDING_ERASED,
+    HALF_SEALED_ANEW, /* half_follow() */
+    HALF_APPROVAL_KEPT,
     ENROL_CAPPED
 };
 
@@ -51,6 +54,13 @@ struct node {
     struct node_config config;
     bool rpc_begun;
 };
+
+static inline void
+node_passed(const struct node *node, enum enrol_step step)
+{
+    if (node->passed)
+        node->passed(step);
+}
 
 /* The rest of a node is the caller's to fill in: TCTI, address, volume, esp, config. */
 #define NODE_DEFAULTS                                                                    \

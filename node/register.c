@@ -1,7 +1,8 @@
 /* NewTPM2NodeRegister, the node's end:
  *
  *   1 -> register: AK, EK, certificate of the EK if the TPM has one
- *   2 <- attest_request: a challenge for this AK in the TPM of this EK, and a nonce
+ *   2 <- attest_request: a challenge for this AK in the TPM of this EK, and a nonce; who
+ *        will approve of other boots
  *   3 -> attest_response: its solution; a quote over the nonce; the PCRs
  *   4 -> new_node_info: the config with its secret, who this node is, the global half
  *   5 <- status: OK means committed
@@ -44,6 +45,7 @@ send_register(struct talk *talk, const struct tpm_ak *ak, const struct tpm_own_e
 struct attest {
     struct tpm_challenge challenge;
     uint8_t nonce[NONCE_LEN];
+    struct approvals said;
 };
 
 static enum st_code
@@ -68,6 +70,7 @@ take_attest(const Api__TPM2FlowResponse *flow, struct attest *out, struct st_err
     out->challenge.encrypted_secret_len = secret->len;
     memcpy(out->nonce, request->quote_nonce.data,
            request->quote_nonce.len < NONCE_LEN ? request->quote_nonce.len : NONCE_LEN);
+    approvals_take_authority(&request->seal_authority, &out->said);
     return ST_OK;
 }
 
@@ -168,7 +171,8 @@ prepare(const struct node *node, struct tpm *tpm, struct tpm_ak *ak,
 
 enum st_code
 register_node(const struct node *node, const struct identity *identity,
-              const struct secret *global_half, struct st_err *err)
+              const struct secret *global_half, struct approvals *out_said,
+              struct st_err *err)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
     TALK talk = {0};
@@ -182,7 +186,9 @@ register_node(const struct node *node, const struct identity *identity,
         (code = send_register(&talk, &ak, &ek, err)) ||
         (code = receive_attest(&talk, &attest, err)) ||
         (code = prove(node, tpm, &ek, &attest, &talk, err)) ||
-        (code = send_info(node, identity, global_half, attest.nonce, &talk, err)))
+        (code = send_info(node, identity, global_half, attest.nonce, &talk, err)) ||
+        (code = rpc_stream_finish(talk.stream, err)))
         return code;
-    return rpc_stream_finish(talk.stream, err);
+    *out_said = attest.said;
+    return ST_OK;
 }

@@ -3,12 +3,14 @@
  *   1 measure the config into PCR 12 (once per boot)
  *   2 <- unlock_init: a nonce; the master speaks first
  *   3 -> unlock_request: node id, a quote over the nonce, the PCRs
- *   4 <- unlock_response: the global half, where the masters are; status OK
+ *   4 <- unlock_response: the global half, where the masters are, what else the local
+ *        half may open under; status OK
  *   5 unseal the local half; disk key = local half XOR global half
  *   6 decrypt `identity`, open the volume
- *   7 cap PCR 12: nothing later in this boot can ask again
+ *   7 seal the local half under the cluster's authority, keep its approval (half.h)
+ *   8 cap PCR 12: nothing later in this boot can ask again
  *
- * From 4 on the key is out: whatever fails then, save the TPM's connection, ends in 7.
+ * From 4 on the key is out: whatever fails then, save the TPM's connection, ends in 8.
  */
 #include "node/unlock.h"
 
@@ -70,9 +72,14 @@ send_quote(const struct node *node, struct tpm *tpm, const uint8_t nonce[NONCE_L
     return talk_send(talk, &flow.base, err);
 }
 
+void
+unlock_answer_wipe(struct unlock_answer *answer)
+{
+    explicit_bzero(answer, sizeof(*answer));
+}
+
 static enum st_code
-receive_half(struct talk *talk, struct secret *out_half, struct node_config *out_masters,
-             struct st_err *err)
+receive_answer(struct talk *talk, struct unlock_answer *out, struct st_err *err)
 {
     TALK_MESSAGE *message = NULL;
     enum st_code code =
@@ -88,18 +95,18 @@ receive_half(struct talk *talk, struct secret *out_half, struct node_config *out
         return st_fail(err, ST_INTERNAL, "the master sent a key of %zu bytes",
                        response->global_unlock_key.len);
     /* Addresses that cannot be used cost nothing: the old ones stay. */
-    out_masters->address_count = 0;
-    (void)!config_addresses(response->master_ips, response->n_master_ips, out_masters,
+    (void)!config_addresses(response->master_ips, response->n_master_ips, &out->masters,
                             NULL);
-    return secret_set(out_half, response->global_unlock_key.data, UNLOCK_KEY_LEN, err);
+    approvals_take(response, &out->said);
+    return secret_set(&out->half, response->global_unlock_key.data, UNLOCK_KEY_LEN, err);
 }
 
 enum st_code
-unlock_ask(const struct node *node, struct tpm *tpm, struct secret *out_half,
-           struct node_config *out_masters, struct st_err *err)
+unlock_ask(const struct node *node, struct tpm *tpm, struct unlock_answer *out,
+           struct st_err *err)
 {
     TALK talk = {0};
-    SECRET half = {0};
+    UNLOCK_ANSWER answer = {0};
     uint8_t nonce[NONCE_LEN];
     struct tpm_ak ak;
     enum st_code code;
@@ -108,30 +115,30 @@ unlock_ask(const struct node *node, struct tpm *tpm, struct secret *out_half,
         (code = talk_open(node, PATH, &talk, err)) ||
         (code = receive_nonce(&talk, nonce, err)) ||
         (code = send_quote(node, tpm, nonce, &talk, err)) ||
-        (code = receive_half(&talk, &half, out_masters, err)) ||
+        (code = receive_answer(&talk, &answer, err)) ||
         (code = rpc_stream_finish(talk.stream, err)))
         return code;
-    *out_half = half;
+    *out = answer;
     return ST_OK;
 }
 
 static enum st_code
-open_all(struct node *node, struct tpm *tpm, const struct secret *global_half,
+open_all(struct node *node, struct tpm *tpm, const struct unlock_answer *answer,
          struct identity *out, bool *out_mapped, struct st_err *err)
 {
     const char *node_id = node->config.node_id;
     SECRET local_half = {0}, disk_key = {0};
     IDENTITY identity = {0};
-    enum st_code code =
-        half_unseal(node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &local_half, err);
+    enum st_code code = half_open(node, tpm, &answer->said, &local_half, err);
     if (code)
         return code;
-    secret_xor(&local_half, global_half, &disk_key);
+    secret_xor(&local_half, &answer->half, &disk_key);
     if ((code = identity_read(node->esp, &disk_key, node_id, &identity, err)))
         return code;
     if (node->volume && ((code = disk_map(node->volume, &disk_key, out_mapped, err)) ||
                          (code = disk_set_enrolled(node->volume, node_id, err))))
         return code;
+    half_follow(node, tpm, &local_half, &answer->said);
     *out = identity;
     return ST_OK;
 }
@@ -173,12 +180,12 @@ enum outcome {
 };
 
 static enum outcome
-use_half(struct node *node, struct tpm *tpm, const struct secret *global_half,
-         const struct node_config *masters, struct identity *out, struct st_err *err)
+use_answer(struct node *node, struct tpm *tpm, const struct unlock_answer *answer,
+           struct identity *out, struct st_err *err)
 {
     struct st_err uncapped = {0};
     bool mapped = false;
-    enum st_code code = open_all(node, tpm, global_half, out, &mapped, err);
+    enum st_code code = open_all(node, tpm, answer, out, &mapped, err);
     if (code == ST_UNAVAILABLE)
         return AGAIN;
     if (measure_cap(tpm, &node->config.masters, &uncapped)) {
@@ -188,7 +195,7 @@ use_half(struct node *node, struct tpm *tpm, const struct secret *global_half,
     }
     if (code)
         return NEVER;
-    follow_masters(node, masters);
+    follow_masters(node, &answer->masters);
     event("unlock", "node=%s decision=ok volume=%s", node->config.node_id,
           !node->volume ? "none"
           : mapped      ? "/dev/mapper/" DISK_MAPPING
@@ -200,8 +207,7 @@ static enum outcome
 attempt(struct node *node, struct identity *out, bool *out_known, struct st_err *err)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
-    SECRET global_half = {0};
-    struct node_config masters = {0};
+    UNLOCK_ANSWER answer = {0};
     enum measure_state state;
     enum st_code code;
     if ((code = tpm_open(node->tcti, &tpm, err)) ||
@@ -216,10 +222,10 @@ attempt(struct node *node, struct identity *out, bool *out_known, struct st_err 
                       "once: reboot");
         return NEVER;
     }
-    if (unlock_ask(node, tpm, &global_half, &masters, err))
+    if (unlock_ask(node, tpm, &answer, err))
         return AGAIN;
     *out_known = true;
-    return use_half(node, tpm, &global_half, &masters, out, err);
+    return use_answer(node, tpm, &answer, out, err);
 }
 
 enum st_code

@@ -41,9 +41,8 @@ node_evidence(Api__Node__Evidence evidence)
     return (unsigned)evidence < 5 ? evidences[evidence] : "unknown";
 }
 
-/* The answer owns the nodes. */
-static enum st_code
-list_nodes(struct connection *connection, ProtobufCMessage **out, struct st_err *err)
+enum st_code
+node_list(struct connection *connection, ProtobufCMessage **out, struct st_err *err)
 {
     const Api__ListNodesRequest request = API__LIST_NODES_REQUEST__INIT;
     return connect_call(connection, "ListNodes", &request.base,
@@ -99,7 +98,7 @@ stctl_node_list(const struct invocation *in, struct st_err *err)
     if (!code)
         code = connect_open(in, &connection, err);
     if (!code)
-        code = list_nodes(&connection, &answer, err);
+        code = node_list(&connection, &answer, err);
     if (code)
         return code;
     const Api__ListNodesResponse *list = (const void *)answer;
@@ -119,11 +118,11 @@ stctl_node_list(const struct invocation *in, struct st_err *err)
     return ST_OK;
 }
 
-/* The one node whose id begins with what was typed; lent by the list. */
-static enum st_code
-find_node(const struct connection *connection, const Api__ListNodesResponse *list,
+enum st_code
+node_find(const struct connection *connection, const ProtobufCMessage *answer,
           const char *typed, const Api__Node **out, struct st_err *err)
 {
+    const Api__ListNodesResponse *list = (const void *)answer;
     char prefix[NODE_ID_LEN + 1];
     const Api__Node *found = NULL;
     size_t count = 0;
@@ -155,9 +154,9 @@ node_resolve(const struct invocation *in, struct connection *connection,
     if (!code)
         code = connect_open(in, connection, err);
     if (!code)
-        code = list_nodes(connection, out_answer, err);
+        code = node_list(connection, out_answer, err);
     if (!code)
-        code = find_node(connection, (const void *)*out_answer, in->argument, out, err);
+        code = node_find(connection, *out_answer, in->argument, out, err);
     return code;
 }
 

@@ -10,10 +10,17 @@ enum st_code node_resolve(const struct invocation *in, struct connection *connec
                           ProtobufCMessage **out_answer, const Api__Node **out,
                           struct st_err *err);
 
+/* In two steps, for more than one.  The answer owns the nodes. */
+enum st_code node_list(struct connection *connection, ProtobufCMessage **out,
+                       struct st_err *err);
+enum st_code node_find(const struct connection *connection,
+                       const ProtobufCMessage *answer, const char *typed,
+                       const Api__Node **out, struct st_err *err);
+
 /* "chain", "certificate", "none", "listed", "unknown". */
 const char *node_evidence(Api__Node__Evidence evidence);
 
-/* The node's PCRs, the newest that any master of the context knows;
+/* The node's PCRs; accepted are the newest that any master of the context knows.
  * connect_answer_free(). */
 enum st_code node_pcrs_get(struct connection *connection, const char *node_id,
                            ProtobufCMessage **out, struct st_err *err);
@@ -34,8 +41,28 @@ enum st_code node_boot_refused(const Api__GetNodePcrsResponse *pcrs,
 
 enum {
     NODE_PCRS = 16,
-    NODE_PCR_HEX = 65, /* of one, with its NUL */
+    NODE_PCR_HEX = 65,   /* of one, with its NUL */
+    NODE_PCR_SHORT = 16, /* digits of it for people */
 };
 void node_pcr_hex(const ProtobufCBinaryData *pcr, char out[NODE_PCR_HEX]);
+
+/* What a boot differs in from each set that is for the node, those of windows and
+ * approvals too: node_diff.c. */
+struct node_diff {
+    size_t sets;     /* that are for it */
+    json_t *differs; /* one object for each PCR of a set that the boot has not */
+    json_t *fits;    /* names of the sets that it is in */
+};
+enum st_code node_diff(struct connection *connection, const char *node_id,
+                       const Api__GetNodePcrsResponse *pcrs, const struct node_boot *boot,
+                       struct node_diff *out, struct st_err *err);
+void node_diff_print(const struct node_diff *diff, const struct node_boot *boot,
+                     FILE *file);
+void node_diff_free(struct node_diff *diff);
+/* "captured-" and the beginning of its digest. */
+enum {
+    NODE_SET_MAX = 32
+};
+void node_set_name(const Api__CapturedSet *set, char out[NODE_SET_MAX]);
 
 #endif

@@ -1,14 +1,8 @@
-/* stctl node pcrs: what a node booted, and what of it the policy does not expect. */
+/* stctl node pcrs: what a node booted. */
 #include "tools/node.h"
-#include "tools/policy.h"
 #include "tools/table.h"
-#include "tools/text.h"
 
 #include <string.h>
-
-enum {
-    SHORT_HEX = 16, /* digits for people */
-};
 
 void
 node_pcr_hex(const ProtobufCBinaryData *pcr, char out[NODE_PCR_HEX])
@@ -46,20 +40,16 @@ pcrs_check(const Api__GetNodePcrsResponse *pcrs, struct st_err *err)
         (b) = kept_;                                                                     \
     } while (0)
 
-/* Of each kind the newer one goes to `into`; what is left is `from`'s to free. */
+/* Each master knows what it accepted itself.  What is not `into`'s any more is `from`'s
+ * to free. */
 static void
 take_newer(Api__GetNodePcrsResponse *into, Api__GetNodePcrsResponse *from)
 {
-    if (from->n_accepted > 0 && from->accepted_at > into->accepted_at) {
-        SWAP(into->n_accepted, from->n_accepted);
-        SWAP(into->accepted, from->accepted);
-        SWAP(into->accepted_at, from->accepted_at);
-    }
-    if (from->n_refused > 0 && from->refused_at > into->refused_at) {
-        SWAP(into->n_refused, from->n_refused);
-        SWAP(into->refused, from->refused);
-        SWAP(into->refused_at, from->refused_at);
-    }
+    if (from->n_accepted == 0 || from->accepted_at <= into->accepted_at)
+        return;
+    SWAP(into->n_accepted, from->n_accepted);
+    SWAP(into->accepted, from->accepted);
+    SWAP(into->accepted_at, from->accepted_at);
 }
 
 enum st_code
@@ -90,9 +80,7 @@ node_boot_refused(const Api__GetNodePcrsResponse *pcrs, struct node_boot *out,
                   struct st_err *err)
 {
     if (pcrs->n_refused == 0)
-        return st_fail(err, ST_NOT_FOUND,
-                       "the master that answered refused no boot of "
-                       "this node since it started");
+        return st_fail(err, ST_NOT_FOUND, "no boot of this node was refused");
     *out = (struct node_boot){pcrs->refused, "refused", pcrs->refused_at};
     return ST_OK;
 }
@@ -151,7 +139,7 @@ short_hex(size_t count, const ProtobufCBinaryData *pcrs, size_t i, char out[NODE
     strcpy(out, "-");
     if (i < count)
         node_pcr_hex(&pcrs[i], out);
-    out[SHORT_HEX] = 0;
+    out[NODE_PCR_SHORT] = 0;
 }
 
 static void
@@ -172,110 +160,24 @@ print_table(const Api__GetNodePcrsResponse *pcrs)
     table_print(table, stdout, table_width(stdout));
 }
 
-static bool
-has_text(const json_t *array, const char *text)
-{
-    const json_t *item;
-    size_t i;
-    json_array_foreach(array, i, item)
-    {
-        const char *own = json_string_value(item);
-        if (own && !strcmp(own, text))
-            return true;
-    }
-    return false;
-}
-
-/* One object for each PCR of this set that the boot has not. */
-static void
-diff_set(json_t *out, json_t *set, const struct node_boot *boot)
-{
-    json_t *values = json_object_get(set, "values");
-    for (unsigned pcr = 0; pcr < NODE_PCRS; pcr++) {
-        char number[4], hex[NODE_PCR_HEX];
-        snprintf(number, sizeof(number), "%u", pcr);
-        json_t *expected = json_object_get(values, number);
-        node_pcr_hex(&boot->pcrs[pcr], hex);
-        if (expected && !has_text(expected, hex))
-            json_array_append_new(out,
-                                  json_pack("{s:O, s:i, s:s, s:O}", "set",
-                                            json_object_get(set, "name"), "pcr", (int)pcr,
-                                            "booted", hex, "expected", expected));
-    }
-}
-
-/* Of every set for this node; out_sets is how many those are. */
-static json_t *
-diff_policy(json_t *document, const char *node_id, const struct node_boot *boot,
-            size_t *out_sets)
-{
-    json_t *sets = json_object_get(json_object_get(document, "pcrs"), "sets");
-    json_t *out = json_array(), *set;
-    size_t i;
-    *out_sets = 0;
-    json_array_foreach(sets, i, set)
-    {
-        const json_t *nodes = json_object_get(set, "nodes");
-        if (!has_text(nodes, "*") && !has_text(nodes, node_id))
-            continue;
-        ++*out_sets;
-        diff_set(out, set, boot);
-    }
-    return out;
-}
-
-static void
-print_diff(const json_t *diff)
-{
-    AUTO(table_freep)
-    struct table *table =
-        table_new(4, (const char *[]){"PCR", "BOOTED", "EXPECTED", "SET"});
-    const json_t *row;
-    size_t i;
-    json_array_foreach(diff, i, row)
-    {
-        const json_t *expected = json_object_get(row, "expected");
-        const char *first = json_string_value(json_array_get(expected, 0));
-        const char *set = json_string_value(json_object_get(row, "set"));
-        char number[24], booted[SHORT_HEX + 1], wanted[SHORT_HEX + 24];
-        snprintf(number, sizeof(number), "%d",
-                 (int)json_integer_value(json_object_get(row, "pcr")));
-        snprintf(booted, sizeof(booted), "%s",
-                 json_string_value(json_object_get(row, "booted")));
-        snprintf(wanted, sizeof(wanted), "%.16s", first ? first : "-");
-        if (json_array_size(expected) > 1)
-            snprintf(wanted + strlen(wanted), sizeof(wanted) - strlen(wanted), " +%zu",
-                     json_array_size(expected) - 1);
-        table_row(table, (const char *[]){number, booted, wanted, set ? set : "-"});
-    }
-    table_print(table, stdout, table_width(stdout));
-}
-
 static enum st_code
-diff(const struct invocation *in, struct connection *connection, const char *node_id,
-     const struct node_boot *boot, struct st_err *err)
+print_diff(const struct invocation *in, struct connection *connection,
+           const char *node_id, const Api__GetNodePcrsResponse *pcrs, struct st_err *err)
 {
-    AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
-    AUTO(json_freep) json_t *document = NULL;
-    const Api__PolicyVersion *policy;
-    size_t sets;
-    enum st_code code = policy_get(connection, 0, &answer, &policy, err);
+    AUTO(node_diff_free) struct node_diff diff = {0};
+    struct node_boot boot;
+    enum st_code code = node_boot_newest(pcrs, &boot, err);
     if (!code)
-        code = policy_document(policy, &document, err);
+        code = node_diff(connection, node_id, pcrs, &boot, &diff, err);
     if (code)
         return code;
-    AUTO(json_freep) json_t *found = diff_policy(document, node_id, boot, &sets);
     if (in->json)
-        return json_print(json_pack("{s:s, s:s, s:o, s:i, s:O}", "node_id", node_id,
-                                    "boot", boot->what, "at", json_time(boot->at), "sets",
-                                    (int)sets, "differs", found),
+        return json_print(json_pack("{s:s, s:s, s:o, s:i, s:O, s:O}", "node_id", node_id,
+                                    "boot", boot.what, "at", json_time(boot.at), "sets",
+                                    (int)diff.sets, "differs", diff.differs, "fits",
+                                    diff.fits),
                           err);
-    if (sets == 0)
-        printf("no set of the policy is for this node\n");
-    else if (json_array_size(found) == 0)
-        printf("nothing differs (%s)\n", boot->what);
-    else
-        print_diff(found);
+    node_diff_print(&diff, &boot, stdout);
     return ST_OK;
 }
 
@@ -285,17 +187,14 @@ stctl_node_pcrs(const struct invocation *in, struct st_err *err)
     CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *nodes = NULL, *answer = NULL;
     const Api__Node *node;
-    struct node_boot boot;
     enum st_code code = node_resolve(in, &connection, &nodes, &node, err);
     if (!code)
         code = node_pcrs_get(&connection, node->node_id, &answer, err);
     if (code)
         return code;
     const Api__GetNodePcrsResponse *pcrs = (const void *)answer;
-    if (in->options[OPTION_DIFF]) {
-        code = node_boot_newest(pcrs, &boot, err);
-        return code ? code : diff(in, &connection, node->node_id, &boot, err);
-    }
+    if (in->options[OPTION_DIFF])
+        return print_diff(in, &connection, node->node_id, pcrs, err);
     if (in->json)
         return print_json(node->node_id, pcrs, err);
     print_table(pcrs);

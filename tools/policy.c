@@ -4,6 +4,7 @@
 #include "tools/node.h"
 #include "tools/table.h"
 #include "tools/text.h"
+#include "tools/window.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -76,6 +77,18 @@ hex_or_null(const ProtobufCBinaryData *bytes)
     return json_string(hex);
 }
 
+/* The document goes to stdout alone, for a file. */
+static enum st_code
+print_policy(const Api__GetPolicyResponse *answer, json_t *document, struct st_err *err)
+{
+    char text[WINDOW_TEXT_MAX];
+    enum st_code code = json_print(document, err);
+    window_text(answer->window, text);
+    if (!code && *text)
+        fprintf(stderr, "window %s\n", text);
+    return code;
+}
+
 enum st_code
 stctl_policy_show(const struct invocation *in, struct st_err *err)
 {
@@ -93,12 +106,14 @@ stctl_policy_show(const struct invocation *in, struct st_err *err)
         code = policy_document(policy, &document, err);
     if (code)
         return code;
+    const Api__GetPolicyResponse *response = (const void *)answer;
     if (!in->json)
-        return json_print(document, err);
-    return json_print(json_pack("{s:I, s:o, s:o, s:o}", "version",
+        return print_policy(response, document, err);
+    return json_print(json_pack("{s:I, s:o, s:o, s:o, s:o}", "version",
                                 (json_int_t)policy->version, "changed_at",
                                 json_time(policy->changed_at), "changed_by",
-                                hex_or_null(&policy->changed_by), "policy", document),
+                                hex_or_null(&policy->changed_by), "window",
+                                window_json(response->window), "policy", document),
                       err);
 }
 

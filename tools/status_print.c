@@ -1,6 +1,7 @@
 #include "tools/status.h"
 #include "tools/table.h"
 #include "tools/text.h"
+#include "tools/window.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -84,13 +85,15 @@ enum st_code
 status_print_json(const struct status *status, struct st_err *err)
 {
     const Api__GetStatusResponse *best = status_answer(status->best);
-    return json_print(
-        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:o}", "context",
-                  status->connection.context.name, "cluster", best->cluster, "role",
-                  best->role, "members", (int)best->members, "nodes", (int)best->nodes,
-                  "waiting", (int)best->waiting, "enrolments", (int)best->enrolments,
-                  "leader", best->leader_id != 0, "masters", masters_json(status)),
-        err);
+    return json_print(json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:I, s:b, s:o}",
+                                "context", status->connection.context.name, "cluster",
+                                best->cluster, "role", best->role, "members",
+                                (int)best->members, "nodes", (int)best->nodes, "waiting",
+                                (int)best->waiting, "enrolments", (int)best->enrolments,
+                                "window", window_json(best->window), "authority_since",
+                                (json_int_t)best->seal_authority_since, "leader",
+                                best->leader_id != 0, "masters", masters_json(status)),
+                      err);
 }
 
 /* How many more of those that vote can go. */
@@ -139,6 +142,17 @@ print_table(const struct status *status)
     table_print(table, stdout, table_width(stdout));
 }
 
+static void
+print_authority(const Api__GetStatusResponse *best)
+{
+    char since[TEXT_TIME_MAX];
+    text_time(best->seal_authority_since, since);
+    if (best->seal_authority.len > 0)
+        printf("authority   since %s\n", since);
+    else
+        printf("authority   none, updates shut nodes out: `stctl authority renew`\n");
+}
+
 /* What the table shows and a person may not know what to do about. */
 static void
 print_advice(const struct status *status)
@@ -164,11 +178,16 @@ void
 status_print(const struct status *status)
 {
     const Api__GetStatusResponse *best = status_answer(status->best);
+    char window[WINDOW_TEXT_MAX];
     AUTO(st_freep) char *cluster = text_printable(best->cluster);
     AUTO(st_freep) char *role = text_printable(best->role);
     printf("cluster     %s\nyour role   %s\nnodes       %u, %u of them not adopted\n"
            "enrolments  %u can be used\n",
            cluster, role, best->nodes, best->waiting, best->enrolments);
+    window_text(best->window, window);
+    if (*window)
+        printf("window      %s\n", window);
+    print_authority(best);
     print_masters(status);
     print_table(status);
     print_advice(status);

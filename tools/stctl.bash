@@ -10,23 +10,24 @@ _stctl()
         --state) mapfile -t COMPREPLY < <(compgen -W 'registered worker master' -- "$cur"); return ;;
         --cert | --file | --key | --masters-cert | --out) _filedir; return ;;
         --context) _stctl_names context; return ;;
-        --address | --at | --expect | --expires | --fingerprint | --name | --pcrs | --timeout | \
-            --uses) return ;;
+        --nodes) _stctl_names node; return ;;
+        --address | --at | --expect | --expires | --fingerprint | --for | --name | --pcrs | \
+            --timeout | --uses) return ;;
     esac
     local i noun='' verb='' argument=''
     for ((i = 1; i < cword; i++)); do
         case ${words[i]} in
             -o | --output | --role | --state | --cert | --key | --masters-cert | --out | \
                 --context | --address | --at | --expect | --expires | --file | --fingerprint | \
-                --name | --pcrs | --timeout | --uses) ((i++)) ;;
+                --for | --name | --nodes | --pcrs | --timeout | --uses) ((i++)) ;;
             -*) ;;
             *)
                 if [[ -z $noun ]]; then
                     noun=${words[i]}
                 elif [[ -z $verb ]]; then
                     verb=${words[i]}
-                elif [[ "$noun $verb" == 'policy ca' ]]; then
-                    verb="ca ${words[i]}"
+                elif [[ "$noun $verb" =~ ^policy\ (ca|window|captured)$ ]]; then
+                    verb+=" ${words[i]}"
                 else
                     argument=${words[i]}
                 fi
@@ -36,25 +37,29 @@ _stctl()
     if [[ $cur == -* ]]; then
         _stctl_options "$noun $verb"
     elif [[ -z $noun ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node policy master status' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node policy authority master status' -- "$cur")
     elif [[ -z $verb ]]; then
         case $noun in
             context) mapfile -t COMPREPLY < <(compgen -W 'add update use list remove' -- "$cur") ;;
             enrolment) mapfile -t COMPREPLY < <(compgen -W 'create list revoke' -- "$cur") ;;
-            node) mapfile -t COMPREPLY < <(compgen -W 'list show adopt pcrs remove' -- "$cur") ;;
+            node) mapfile -t COMPREPLY < <(compgen -W 'list show adopt pcrs approve remove' -- "$cur") ;;
             policy)
                 mapfile -t COMPREPLY < <(
-                    compgen -W 'show set edit test history capture ca' -- "$cur")
+                    compgen -W 'show set edit test history capture window captured ca' -- "$cur")
                 ;;
+            authority) mapfile -t COMPREPLY < <(compgen -W 'renew' -- "$cur") ;;
             master) mapfile -t COMPREPLY < <(compgen -W 'invite list remove' -- "$cur") ;;
         esac
     elif [[ -z $argument ]]; then
         case "$noun $verb" in
             'context use' | 'context remove') _stctl_names context ;;
             'enrolment revoke') _stctl_names enrolment ;;
-            'node show' | 'node adopt' | 'node pcrs' | 'node remove' | 'policy test' | \
-                'policy capture') _stctl_names node ;;
+            'node show' | 'node adopt' | 'node pcrs' | 'node approve' | 'node remove' | \
+                'policy test' | 'policy capture') _stctl_names node ;;
             'policy ca') mapfile -t COMPREPLY < <(compgen -W 'add list remove' -- "$cur") ;;
+            'policy window') mapfile -t COMPREPLY < <(compgen -W 'open close' -- "$cur") ;;
+            'policy captured') mapfile -t COMPREPLY < <(compgen -W 'list remove' -- "$cur") ;;
+            'policy captured remove') _stctl_names captured ;;
             'policy set' | 'policy ca add') _filedir ;;
             'master remove') _stctl_names master ;;
         esac
@@ -72,11 +77,13 @@ _stctl_options()
         'node list') options+=' --state' ;;
         'node adopt') options+=' --role' ;;
         'node pcrs') options+=' --diff' ;;
+        'node approve') options+=' --yes' ;;
         'node remove' | 'master remove') options+=' --yes --force' ;;
         'policy show') options+=' --at' ;;
         'policy set') options+=' --expect' ;;
         'policy test') options+=' --file' ;;
         'policy capture') options+=' --name --pcrs --all --refused' ;;
+        'policy window open') options+=' --for --nodes' ;;
         'master invite') options+=' --expires --out' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
@@ -89,10 +96,12 @@ _stctl_names()
     case $1 in
         context) column=substr\(\$0,6\) ;;
         enrolment) column=\$3 ;;
-        node | master) column=\$1 ;;
+        node | master | captured) column=\$1 ;;
     esac
-    local names
-    names=$(stctl "$1" list --timeout 1s 2>/dev/null |
+    local names noun=$1
+    [[ $noun != captured ]] || noun='policy captured'
+    # shellcheck disable=SC2086 # it may be two words
+    names=$(stctl $noun list --timeout 1s 2>/dev/null |
         awk "NR > 1 { split($column, name, \" \"); print name[1] }")
     mapfile -t COMPREPLY < <(compgen -W "$names" -- "$cur")
 }

@@ -67,10 +67,15 @@ const struct verb stctl_verbs[] = {
      stctl_node_remove},
     {"node", "pcrs", "ID", OPTION_BIT(OPTION_DIFF),
      "Tells what a node booted, as its TPM measured it",
-     "When it enrolled, and when the master that answers last gave it its key or "
-     "refused\n"
-     "it; with -o json in full.  --diff compares the newest of them with the policy.\n",
+     "When it enrolled, when a master last gave it its key, and what was refused last;\n"
+     "with -o json in full.  --diff compares the newest of them with the policy.\n",
      stctl_node_pcrs},
+    {"node", "approve", "ID", OPTION_BIT(OPTION_YES),
+     "Lets a node boot what was refused last",
+     "Shows what differs, and asks.  The boot is good for this node from then on, "
+     "beside\n"
+     "the policy's sets: `stctl policy captured list`.\n",
+     stctl_node_approve},
     {"policy", "show", NULL, OPTION_BIT(OPTION_AT),
      "Prints what is demanded of a machine",
      "As JSON that `stctl policy set` takes; what each word means is in "
@@ -95,11 +100,25 @@ const struct verb stctl_verbs[] = {
      OPTION_BIT(OPTION_NAME) | OPTION_BIT(OPTION_PCRS) | OPTION_BIT(OPTION_ALL) |
          OPTION_BIT(OPTION_REFUSED),
      "Makes a set of the PCRs that a node booted with",
-     "Of the last boot that was accepted (or, with --refused, refused) by the master "
-     "that\n"
-     "answers, else of its enrolment.  The set is for this node, with --all for every "
+     "Of the last boot that was accepted (or, with --refused, refused), else of its\n"
+     "enrolment.  The set is for this node, with --all for every "
      "one.\n",
      stctl_policy_capture},
+    {"policy", "window open", NULL, OPTION_BIT(OPTION_FOR) | OPTION_BIT(OPTION_NODES),
+     "Lets boots change for some time",
+     "For an update: what the policy refuses is accepted once of each node, and is good\n"
+     "for that node from then on.  Never a boot that nobody measured.  It closes by "
+     "itself.\n",
+     stctl_policy_window_open},
+    {"policy", "window close", NULL, 0, "Closes the window before its time",
+     "What came through it stays good.\n", stctl_policy_window_close},
+    {"policy", "captured list", NULL, 0,
+     "Lists the boots that windows and approvals let in",
+     "Beside the policy's own sets; with -o json in full, with the nodes of each.\n",
+     stctl_policy_captured_list},
+    {"policy", "captured remove", "SET", 0, "Makes such a boot bad again",
+     "For every node; SET is its name or the beginning of its digest.\n",
+     stctl_policy_captured_remove},
     {"policy", "ca add", "FILE", 0, "Trusts a CA to certify EKs",
      "FILE is a certificate in PEM or DER, or a folder of them.  It is trusted as it "
      "is,\n"
@@ -110,6 +129,14 @@ const struct verb stctl_verbs[] = {
     {"policy", "ca remove", "SHA256", 0, "Trusts a CA no longer",
      "Its SHA-256 as `stctl policy ca list` shows it.  Nodes that it certified stay.\n",
      stctl_policy_ca_remove},
+    {"authority", "renew", NULL, 0, "Makes a new key that approves of other boots",
+     "After an update a node's own half opens because the cluster signed the new "
+     "values.\n"
+     "Say it once in a cluster that was made with 0.1, when all masters are of this\n"
+     "release, and whenever somebody may have got at the keys of a master.  The key "
+     "before\n"
+     "counts until the next time: let every node unlock in between.\n",
+     stctl_authority_renew},
     {"master", "invite", "NAME", OPTION_BIT(OPTION_EXPIRES) | OPTION_BIT(OPTION_OUT),
      "Makes a ticket with which a host becomes a master",
      "For a host without a TPM, once.  The file (--out, by default ticket.pb here, "

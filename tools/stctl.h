@@ -32,10 +32,12 @@ enum stctl_option {
     OPTION_EXPIRES,
     OPTION_FILE,
     OPTION_FINGERPRINT,
+    OPTION_FOR,
     OPTION_FORCE,
     OPTION_KEY,
     OPTION_MASTERS_CERT,
     OPTION_NAME,
+    OPTION_NODES,
     OPTION_OUT,
     OPTION_PCRS,
     OPTION_REFUSED,
@@ -76,8 +78,8 @@ extern const size_t stctl_verb_count;
 /* The words after the noun are this verb's name. */
 bool verb_is_named(const struct verb *verb, const struct invocation *in);
 
-/* keygen.c, context.c, context_update.c, enrolment.c, node.c, node_pcrs.c, master.c,
- * policy.c, policy_*.c, status.c */
+/* authority.c, keygen.c, context.c, context_update.c, enrolment.c, node.c, node_*.c,
+ * master.c, policy.c, policy_*.c, window.c, captured.c, status.c */
 enum st_code stctl_keygen(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_add(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_update(const struct invocation *in, struct st_err *err);
@@ -92,15 +94,22 @@ enum st_code stctl_node_show(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_adopt(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_remove(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_pcrs(const struct invocation *in, struct st_err *err);
+enum st_code stctl_node_approve(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_show(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_set(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_edit(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_test(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_history(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_capture(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_window_open(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_window_close(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_captured_list(const struct invocation *in, struct st_err *err);
+enum st_code stctl_policy_captured_remove(const struct invocation *in,
+                                          struct st_err *err);
 enum st_code stctl_policy_ca_add(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_ca_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_ca_remove(const struct invocation *in, struct st_err *err);
+enum st_code stctl_authority_renew(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_invite(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_remove(const struct invocation *in, struct st_err *err);

@@ -19,6 +19,7 @@
 
 #include "proto/err.h"
 #include "proto/secret.h"
+#include "tpm/approval.h"
 #include "tpm/judge.h"
 
 #include <stdbool.h>
@@ -98,8 +99,7 @@ enum st_code tpm_pcr_extend(struct tpm *tpm, unsigned pcr,
 
 /* A secret that only this TPM gives back, and only while the PCRs of pcr_mask (bit n: PCR
  * n, SHA-256) read as they did when it was sealed.  `bytes` is what is kept in a file:
- * our own framing of TPM2B_PUBLIC, TPM2B_PRIVATE, pcr_mask and the Name of the SRK it was
- * made under. */
+ * our own framing of what the TPM needs to find it again (device_sealed.c). */
 enum {
     TPM_SEALED_MAX = 1024,
     TPM_SEAL_SECRET_MAX = 128
@@ -121,5 +121,20 @@ enum st_code tpm_seal(struct tpm *tpm, const struct secret *secret, uint32_t pcr
  * tpm_seal() made. */
 enum st_code tpm_unseal(struct tpm *tpm, const struct tpm_sealed *sealed,
                         struct secret *out, struct st_err *err);
+
+/* The same, and it also comes back under the PCRs that this authority approves of later
+ * (approval.h).  ST_INVALID_ARGUMENT also where the authority is no point of P-256. */
+enum st_code tpm_seal_under(struct tpm *tpm, const struct secret *secret,
+                            uint32_t pcr_mask, const struct tpm_authority *authority,
+                            struct tpm_sealed *out, struct st_err *err);
+/* By the approval alone, not by the PCRs of then.  ST_PERMISSION_DENIED where it is of
+ * another authority, for another node or other PCRs, or forged, and where `sealed` knows
+ * no authority; the rest as tpm_unseal(). */
+enum st_code tpm_unseal_approved(struct tpm *tpm, const struct tpm_sealed *sealed,
+                                 const struct tpm_approval *approval, struct secret *out,
+                                 struct st_err *err);
+/* Under whom it is sealed.  ST_NOT_FOUND: under nobody; ST_DATA_LOSS. */
+enum st_code tpm_sealed_authority(const struct tpm_sealed *sealed,
+                                  struct tpm_authority *out, struct st_err *err);
 
 #endif

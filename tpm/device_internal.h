@@ -95,8 +95,10 @@ TPML_PCR_SELECTION tpm_pcr_selection(uint32_t mask);
 struct tpm_sealed_parts {
     uint32_t pcr_mask;
     uint8_t srk_name[TPM_NAME_LEN];
-    uint8_t policy[SHA256_LEN];
+    uint8_t pcr_policy[SHA256_LEN]; /* PolicyPCR(pcr_mask) of when it was sealed */
     uint8_t unique[SHA256_LEN];
+    bool approvable; /* there is an authority */
+    struct tpm_authority authority;
     TPM2B_PRIVATE private;
 };
 /* ST_INTERNAL where it does not fit. */
@@ -105,5 +107,27 @@ enum st_code tpm_sealed_pack(const struct tpm_sealed_parts *parts, struct tpm_se
 /* ST_DATA_LOSS. */
 enum st_code tpm_sealed_unpack(const struct tpm_sealed *sealed,
                                struct tpm_sealed_parts *out, struct st_err *err);
+
+/* What seal and unseal share.  The SRK is lent until the second next tpm_key_load(). */
+enum st_code tpm_srk_load(struct tpm *tpm, ESYS_TR *out, uint8_t out_name[TPM_NAME_LEN],
+                          struct st_err *err);
+/* The template of a sealed object with these parts, without its unique. */
+enum st_code tpm_sealed_public(const struct tpm_sealed_parts *parts, TPM2B_PUBLIC *out,
+                               struct st_err *err);
+/* ESAPI's command buffer keeps what passed through it until an answer as long overwrites
+ * it. */
+void tpm_forget_answer(struct tpm *tpm);
+
+/* The TPM's word that `approval` is good for an object with these parts; what
+ * tpm_policy_approve() wants.  ST_PERMISSION_DENIED. */
+enum st_code tpm_approval_verify(struct tpm *tpm, const struct tpm_sealed_parts *parts,
+                                 const struct tpm_approval *approval,
+                                 TPMT_TK_VERIFIED *out, struct st_err *err);
+/* Shows the PCRs of now and that word to a policy session.  ST_PERMISSION_DENIED where
+ * they are not the ones that were approved. */
+enum st_code tpm_policy_approve(struct tpm *tpm, const struct tpm_handle *policy,
+                                const struct tpm_sealed_parts *parts,
+                                const struct tpm_approval *approval,
+                                const TPMT_TK_VERIFIED *verified, struct st_err *err);
 
 #endif

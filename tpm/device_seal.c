@@ -1,12 +1,7 @@
-#include "proto/mutant.h"
 #include "tpm/device_internal.h"
 
 #include <assert.h>
 #include <string.h>
-
-enum {
-    UNSEAL_ROUNDS = 3, /* a PCR is extended between policy and unseal: try so often */
-};
 
 /* The storage primary of the TCG Provisioning Guidance, 7.5.1 (ECC P-256). */
 static const struct tpm_primary srk_primary = {
@@ -35,7 +30,7 @@ static const struct tpm_primary srk_primary = {
 
 /* userWithAuth is clear and adminWithPolicy set: nothing but the policy opens it. */
 static TPM2B_PUBLIC
-sealed_public(const uint8_t policy[SHA256_LEN])
+public_of(const uint8_t policy[SHA256_LEN])
 {
     TPM2B_PUBLIC public = {
         .publicArea =
@@ -53,8 +48,33 @@ sealed_public(const uint8_t policy[SHA256_LEN])
 }
 
 static enum st_code
-srk_load(struct tpm *tpm, ESYS_TR *out, uint8_t out_name[TPM_NAME_LEN],
-         struct st_err *err)
+policy_of(const struct tpm_sealed_parts *parts, uint8_t out[SHA256_LEN],
+          struct st_err *err)
+{
+    uint8_t authorized[SHA256_LEN];
+    if (!parts->approvable) {
+        memcpy(out, parts->pcr_policy, SHA256_LEN);
+        return ST_OK;
+    }
+    enum st_code code = tpm_policy_authorize(&parts->authority, authorized, err);
+    return code ? code : tpm_policy_or(parts->pcr_policy, authorized, out, err);
+}
+
+enum st_code
+tpm_sealed_public(const struct tpm_sealed_parts *parts, TPM2B_PUBLIC *out,
+                  struct st_err *err)
+{
+    uint8_t policy[SHA256_LEN];
+    enum st_code code = policy_of(parts, policy, err);
+    if (code)
+        return code;
+    *out = public_of(policy);
+    return ST_OK;
+}
+
+enum st_code
+tpm_srk_load(struct tpm *tpm, ESYS_TR *out, uint8_t out_name[TPM_NAME_LEN],
+             struct st_err *err)
 {
     const struct tpm_key *srk;
     enum st_code code = tpm_key_load(tpm, &srk_primary, &srk, err);
@@ -101,10 +121,8 @@ policy_of_now(struct tpm *tpm, uint32_t pcr_mask, const struct tpm_handle *guard
     return ST_OK;
 }
 
-/* ESAPI's command buffer keeps what passed through it until an answer as long overwrites
- * it. */
-static void
-forget_answer(struct tpm *tpm)
+void
+tpm_forget_answer(struct tpm *tpm)
 {
     struct tpm_pcrs pcrs;
     if (tpm_pcrs_read(tpm, &pcrs, NULL))
@@ -118,7 +136,7 @@ forget_parameters(struct tpm *tpm)
 {
     const ESYS_TR nobody = UINT32_MAX;
     const TPM2B_SENSITIVE_CREATE nothing = {0};
-    const TPM2B_PUBLIC public = sealed_public((const uint8_t[SHA256_LEN]){0});
+    const TPM2B_PUBLIC public = public_of((const uint8_t[SHA256_LEN]){0});
     const TPM2B_DATA data = {0};
     const TPML_PCR_SELECTION none = {0};
     TSS2_RC rc = Esys_Create_Async(tpm->esys, nobody, ESYS_TR_PASSWORD, ESYS_TR_NONE,
@@ -131,11 +149,12 @@ static enum st_code
 create(struct tpm *tpm, ESYS_TR srk, const struct tpm_handle *session,
        const struct secret *secret, struct tpm_sealed_parts *parts, struct st_err *err)
 {
-    enum st_code code =
-        tpm_session_encrypts(session, TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT, err);
-    if (code)
+    TPM2B_PUBLIC template;
+    enum st_code code;
+    if ((code = tpm_sealed_public(parts, &template, err)) ||
+        (code = tpm_session_encrypts(session, TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT,
+                                     err)))
         return code;
-    const TPM2B_PUBLIC template = sealed_public(parts->policy);
     const TPM2B_DATA no_data = {0};
     const TPML_PCR_SELECTION no_pcrs = {0};
     TPM2B_SENSITIVE_CREATE sensitive = {.sensitive.data.size = (UINT16)secret->len};
@@ -156,112 +175,44 @@ create(struct tpm *tpm, ESYS_TR srk, const struct tpm_handle *session,
     return ST_OK;
 }
 
-enum st_code
-tpm_seal(struct tpm *tpm, const struct secret *secret, uint32_t pcr_mask,
-         struct tpm_sealed *out, struct st_err *err)
+static enum st_code
+seal(struct tpm *tpm, const struct secret *secret, struct tpm_sealed_parts *parts,
+     struct tpm_sealed *out, struct st_err *err)
 {
     if (!secret->len || secret->len > TPM_SEAL_SECRET_MAX)
         return st_fail(err, ST_INVALID_ARGUMENT, "%zu bytes cannot be sealed, only 1-%d",
                        secret->len, TPM_SEAL_SECRET_MAX);
-    if (!pcr_mask || pcr_mask >> TPM_PCR_COUNT)
+    if (!parts->pcr_mask || parts->pcr_mask >> TPM_PCR_COUNT)
         return st_fail(err, ST_INVALID_ARGUMENT, "nothing is sealed to PCRs 0x%x",
-                       pcr_mask);
-    struct tpm_sealed_parts parts = {.pcr_mask = pcr_mask};
+                       parts->pcr_mask);
     ESYS_TR srk;
     TPM_HANDLE session = {0};
     enum st_code code;
-    if ((code = srk_load(tpm, &srk, parts.srk_name, err)) ||
+    if ((code = tpm_srk_load(tpm, &srk, parts->srk_name, err)) ||
         (code = tpm_session_start(tpm, TPM2_SE_HMAC, srk, &session, err)) ||
-        (code = policy_of_now(tpm, pcr_mask, &session, parts.policy, err)))
+        (code = policy_of_now(tpm, parts->pcr_mask, &session, parts->pcr_policy, err)))
         return code;
-    code = create(tpm, srk, &session, secret, &parts, err);
+    code = create(tpm, srk, &session, secret, parts, err);
     forget_parameters(tpm);
-    forget_answer(tpm);
-    return code ? code : tpm_sealed_pack(&parts, out, err);
-}
-
-static enum st_code
-load(struct tpm *tpm, ESYS_TR srk, const struct tpm_sealed_parts *parts,
-     struct tpm_handle *out, struct st_err *err)
-{
-    TPM2B_PUBLIC public = sealed_public(parts->policy);
-    public.publicArea.unique.keyedHash.size = SHA256_LEN;
-    memcpy(public.publicArea.unique.keyedHash.buffer, parts->unique, SHA256_LEN);
-    ESYS_TR object;
-    TSS2_RC rc = TPM_COMMAND(Esys_Load(tpm->esys, srk, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-                                       ESYS_TR_NONE, &parts->private, &public, &object));
-    if (tpm_rc_blames_parameter(rc))
-        return st_fail(err, ST_DATA_LOSS,
-                       "the TPM does not know the sealed secret: "
-                       "it is corrupt (0x%08x)",
-                       rc);
-    if (rc)
-        return tpm_fail(err, rc, "load the sealed secret");
-    *out = (struct tpm_handle){tpm, object};
-    return ST_OK;
-}
-
-/* ST_ABORTED where a PCR was extended meanwhile. */
-static enum st_code
-unseal_once(struct tpm *tpm, ESYS_TR srk, const struct tpm_handle *object,
-            uint32_t pcr_mask, struct secret *out, struct st_err *err)
-{
-    TPM_HANDLE policy = {0};
-    enum st_code code;
-    if ((code = tpm_session_start(tpm, TPM2_SE_POLICY, srk, &policy, err)))
-        return code;
-    const TPML_PCR_SELECTION pcrs = tpm_pcr_selection(pcr_mask);
-    const TPM2B_DIGEST as_they_are = {0};
-    TSS2_RC rc =
-        TPM_COMMAND(Esys_PolicyPCR(tpm->esys, policy.esys, ESYS_TR_NONE, ESYS_TR_NONE,
-                                   ESYS_TR_NONE, &as_they_are, &pcrs));
-    if (rc)
-        return tpm_fail(err, rc, "show the PCRs to the sealed secret");
-    if ((code = tpm_session_encrypts(&policy, TPMA_SESSION_ENCRYPT, err)))
-        return code;
-    AUTO(tpm_esys_freep) TPM2B_SENSITIVE_DATA *data = NULL;
-    rc = TPM_COMMAND(Esys_Unseal(tpm->esys, object->esys, policy.esys, ESYS_TR_NONE,
-                                 ESYS_TR_NONE, &data));
-    if (tpm_rc_base(rc) == TPM2_RC_PCR_CHANGED)
-        return st_fail(err, ST_ABORTED, "the PCRs keep changing");
-    if (tpm_rc_base(rc) == TPM2_RC_POLICY_FAIL)
-        return st_fail(err, ST_PERMISSION_DENIED,
-                       "the PCRs of 0x%x are not those that the secret was sealed to",
-                       pcr_mask);
-    if (rc)
-        return tpm_fail(err, rc, "unseal");
-    code = secret_set(out, data->buffer, data->size, err);
-    explicit_bzero(data, sizeof(*data));
-    return code;
+    tpm_forget_answer(tpm);
+    return code ? code : tpm_sealed_pack(parts, out, err);
 }
 
 enum st_code
-tpm_unseal(struct tpm *tpm, const struct tpm_sealed *sealed, struct secret *out,
-           struct st_err *err)
+tpm_seal(struct tpm *tpm, const struct secret *secret, uint32_t pcr_mask,
+         struct tpm_sealed *out, struct st_err *err)
 {
-    struct tpm_sealed_parts parts;
-    uint8_t srk_name[TPM_NAME_LEN];
-    ESYS_TR srk;
-    enum st_code code;
-    if ((code = tpm_sealed_unpack(sealed, &parts, err)) ||
-        (code = srk_load(tpm, &srk, srk_name, err)))
-        return code;
-    if (REFUSES(0x048f, memcmp(srk_name, parts.srk_name, TPM_NAME_LEN)))
-        return st_fail(err, ST_FAILED_PRECONDITION,
-                       "sealed by another TPM, or this one was cleared since");
-    TPM_HANDLE object = {0};
-    if ((code = load(tpm, srk, &parts, &object, err)))
-        return code;
-    SECRET secret = {0};
-    int round = 0;
-    do
-        code = unseal_once(tpm, srk, &object, parts.pcr_mask, &secret, err);
-    while (code == ST_ABORTED && ++round < UNSEAL_ROUNDS);
-    forget_answer(tpm);
-    if (code == ST_ABORTED)
-        return st_fail(err, ST_UNAVAILABLE, "the PCRs keep changing while unsealing");
-    if (code)
-        return code;
-    *out = secret;
-    return ST_OK;
+    struct tpm_sealed_parts parts = {.pcr_mask = pcr_mask};
+    return seal(tpm, secret, &parts, out, err);
+}
+
+enum st_code
+tpm_seal_under(struct tpm *tpm, const struct secret *secret, uint32_t pcr_mask,
+               const struct tpm_authority *authority, struct tpm_sealed *out,
+               struct st_err *err)
+{
+    struct tpm_sealed_parts parts = {
+        .pcr_mask = pcr_mask, .approvable = true, .authority = *authority};
+    enum st_code code = tpm_authority_check(authority->point, err);
+    return code ? code : seal(tpm, secret, &parts, out, err);
 }

@@ -266,7 +266,7 @@ class Swtpm(Program):
         done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def power_on(self, image="image 1"):
+    def power_on(self, image="image 1", kernel=None):
         for path in (self.socket, self.socket + ".ctrl"):
             if os.path.exists(path):
                 os.unlink(path)
@@ -276,15 +276,18 @@ class Swtpm(Program):
         until(lambda: listens(self.socket), 30, "swtpm listens", 0.005)
         if image is None:
             return self
-        # PCR 0-7 as firmware leaves them, 11 as a unified kernel image does.
-        banks = [f"{pcr}:sha256={hashlib.sha256(f'{image} {pcr}'.encode()).hexdigest()}"
-                 for pcr in (*range(8), 9, 11)]
+        # PCR 0-7 as firmware leaves them, 11 as a unified kernel image does; another kernel
+        # shows in 4 and 11 alone.
+        booted = {pcr: image for pcr in (*range(8), 9, 11)}
+        booted.update({4: kernel or image, 11: kernel or image})
+        banks = [f"{pcr}:sha256={hashlib.sha256(f'{what} {pcr}'.encode()).hexdigest()}"
+                 for pcr, what in booted.items()]
         self.tool("tpm2_pcrextend", *banks)
         return self
 
-    def power_cycle(self, image="image 1"):
+    def power_cycle(self, image="image 1", kernel=None):
         self.kill()
-        return self.power_on(image)
+        return self.power_on(image, kernel)
 
     def tool(self, *argv, cwd=None):
         """One of tpm2-tools; what it printed."""

@@ -172,35 +172,55 @@ class Evidence(PolicyTest):
             return hashlib.sha256(file.read()).hexdigest()
 
 
-class Relay(PolicyTest):
-    """Somebody with a good TPM of a good vendor, and keys of his own in another one."""
+class PeerTest(PolicyTest):
+    """Machines that are driven from here."""
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         folder = cls.folder / "stubs"
         os.mkdir(folder)
-        cls.api, services = stubs.load(os.path.join(cluster.SOURCE, "proto", "api.proto"), folder)
+        cls.api, cls.services = stubs.load(os.path.join(cluster.SOURCE, "proto", "api.proto"),
+                                           folder)
+        cls.connect()
+
+    @classmethod
+    def connect(cls):
         with open(cls.master.masters_pem, "rb") as file:
             cls.channel = peer.channel_to(cls.master.address, cluster.PORT_NODE_MANAGEMENT,
                                           file.read())
-        cls.stub = services.NodeManagementServiceStub(cls.channel)
+        cls.stub = cls.services.NodeManagementServiceStub(cls.channel)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.channel.close()
+        super().tearDownClass()
+
+    def config(self, name, **options):
+        """An enrolment."""
+        with open(self.admin.enrolment(name, self.folder / f"{name}.pb", **options), "rb") as file:
+            return self.api.EnrolmentConfig.FromString(file.read())
+
+
+class Relay(PeerTest):
+    """Somebody with a good TPM of a good vendor, and keys of his own in another one."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
         cls.good = cluster.Swtpm(cls.folder, cls.vendor, "good").power_on()
         cls.own = cluster.Swtpm(cls.folder, None, "own").power_on()
         cls.admin.call("policy", "ca", "add", cls.vendor.ca)
 
     @classmethod
     def tearDownClass(cls):
-        cls.channel.close()
         cls.good.kill()
         cls.own.kill()
         super().tearDownClass()
 
     def test_N27_an_AK_of_another_TPM(self):
         self.set_policy("chain")
-        self.admin.enrolment(self.name, self.folder / "relay.pb")
-        with open(self.folder / "relay.pb", "rb") as file:
-            config = self.api.EnrolmentConfig.FromString(file.read())
+        config = self.config("relay")
         good, own = peer.Machine(self.good), peer.Machine(self.own)
         stream = peer.Stream(self.stub.NewTPM2NodeRegister)
         stream.send(self.api.TPM2FlowRequest(register=self.api.TPM2RegisterRequest(
@@ -222,6 +242,111 @@ class Relay(PolicyTest):
         self.assertEqual(peer.enrol(self.api, self.stub, own, config)[0], Code.PERMISSION_DENIED)
         self.assertEqual(peer.enrol(self.api, self.stub, good, config)[0], Code.OK)
         self.assertEqual(self.admin.nodes()[good.node_id]["evidence"], "chain")
+
+
+class Update(PeerTest):
+    """A new kernel, on two machines that are nodes under a policy for the old one."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.tpms = [cluster.Swtpm(cls.folder, None, f"tpm{i}").power_on() for i in range(2)]
+        cls.first, cls.second = (peer.Machine(tpm, "ecc") for tpm in cls.tpms)
+
+    @classmethod
+    def tearDownClass(cls):
+        for tpm in cls.tpms:
+            tpm.kill()
+        super().tearDownClass()
+
+    def boot(self, machine, kernel):
+        """An orderly reboot: a power cut counts against an AK that is not noDA."""
+        machine.tpm.tool("tpm2_shutdown", "--clear")
+        machine.tpm.power_cycle(kernel=kernel)
+
+    def unlocks(self, machine):
+        """Whether it is given its own half; else what the master's log says of it."""
+        since = len(self.master.log())
+        half, status = peer.unlock(self.api, self.stub, machine)
+        if half is not None:
+            self.assertEqual((half, status[0]), (machine.global_half, Code.OK))
+            return True
+        self.assertEqual(status, (Code.PERMISSION_DENIED, "refused"))
+        return self.master.expect(
+            rf'^unlock node={machine.node_id} .*reason="(.*)"$', since).group(1)
+
+    def settle(self):
+        config = self.config("rack", uses=2)
+        for machine in (self.first, self.second):
+            self.assertEqual(peer.enrol(self.api, self.stub, machine, config)[0], Code.OK)
+            self.admin.call("node", "adopt", machine.node_id)
+        self.admin.call("policy", "capture", self.first.node_id, "--name", "kernel-6.1", "--all")
+
+    def window(self):
+        return self.admin.ask("status")["window"]
+
+    def test_N12_a_kernel_update(self):
+        first, second = self.first, self.second
+        self.settle()
+        self.assertEqual((self.unlocks(first), self.unlocks(second)), (True, True))
+
+        # The new kernel is refused, and the operator sees in what it differs: at any time.
+        self.boot(first, "kernel 6.2")
+        self.assertEqual(self.unlocks(first), "PCR 4, 11 differ from set kernel-6.1")
+        self.channel.close()
+        self.master.kill()
+        self.master.start_leading(self.admin)
+        self.connect()
+        diff = self.admin.ask("node", "pcrs", first.node_id, "--diff")
+        self.assertEqual([(d["pcr"], d["set"]) for d in diff["differs"]],
+                         [(4, "kernel-6.1"), (11, "kernel-6.1")])
+        self.assertEqual(diff["boot"], "refused")
+        self.assertRegex(self.admin.call("node", "pcrs", first.node_id, "--diff"),
+                         rf"(?m)^11 +{diff['differs'][1]['booted'][:16]} +[0-9a-f]{{16}} +kernel-6.1$")
+
+        # The window lets it in, and the other machine; nobody has to say yes.
+        self.admin.call("policy", "window", "open", "--for", "1h", "--nodes",
+                        f"{first.node_id},{second.node_id}")
+        self.assertIs(self.unlocks(first), True)
+        self.boot(second, "kernel 6.2")
+        self.assertIs(self.unlocks(second), True)
+        self.assertIn(", 2 nodes, 2 let in", self.admin.call("status"))
+        captured = self.admin.ask("policy", "captured", "list")
+        self.assertEqual([sorted(c["nodes"]) for c in captured],
+                         [sorted([first.node_id, second.node_id])])
+        self.assertEqual(list(captured[0]["values"]), ["4", "11"])
+
+        # It lets in each once, and nobody after its end.
+        self.boot(first, "kernel 6.3")
+        self.assertIn("came through the open window already", self.unlocks(first))
+        self.admin.call("policy", "window", "close")
+        self.assertIsNone(self.window())
+        self.assertIn("differ from set kernel-6.1", self.unlocks(first))
+        self.boot(second, "kernel 6.3")
+        self.assertIn("differ from set kernel-6.1", self.unlocks(second))
+        for kernel in ("kernel 6.2", None):
+            self.boot(first, kernel)
+            self.assertIs(self.unlocks(first), True)
+
+        # Nor after the end that it came to by itself.
+        self.admin.call("policy", "window", "open", "--for", "1s")
+        cluster.until(lambda: self.window() is None, 60, "the window closes")
+        self.assertNotIn("window", self.unlocks(second))
+
+        # What was refused, and is looked at, is approved for that machine alone.
+        diff = self.admin.ask("node", "pcrs", second.node_id, "--diff")
+        self.assertEqual({d["set"] for d in diff["differs"]},
+                         {"kernel-6.1", "captured-" + captured[0]["sha256"][:16]})
+        self.assertEqual(self.admin.run("node", "approve", second.node_id).returncode, 2)
+        self.admin.call("node", "approve", second.node_id, "--yes")
+        self.assertIs(self.unlocks(second), True)
+        self.boot(first, "kernel 6.3")
+        self.assertIsNot(self.unlocks(first), True)
+
+        # And what should not have been let in is taken back.
+        self.admin.call("policy", "captured", "remove", captured[0]["sha256"])
+        self.boot(first, "kernel 6.2")
+        self.assertIsNot(self.unlocks(first), True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,47 @@
 
 #include <string.h>
 
+static enum st_code
+is_named(void *arg, const uint8_t sha256[SHA256_LEN], const State__Captured *captured,
+         struct st_err *err)
+{
+    (void)arg;
+    (void)sha256;
+    (void)err;
+    FUZZ_HOLDS(captured->nodes > 0 && captured->values.len % SHA256_LEN == 0);
+    return ST_OK;
+}
+
+static enum st_code
+remember_id(void *arg, const State__Node *node, int64_t seen, struct st_err *err)
+{
+    (void)seen;
+    (void)err;
+    strcpy(arg, node->node_id);
+    return ST_OK;
+}
+
+/* Of the last node that there is. */
+static void
+read_boots(struct state *state)
+{
+    char id[NODE_ID_LEN + 1] = "";
+    const struct tpm_pcrs pcrs = {{{0x44}}};
+    AUTO(state_window_freep) State__Window *window = NULL;
+    AUTO(state_refused_freep) State__Refused *refused = NULL;
+    FUZZ_HOLDS(!state_each_captured(state, NULL, is_named, NULL, NULL));
+    FUZZ_HOLDS(!state_each_node(state, remember_id, id, NULL));
+    if (!state_window(state, LOG_START, &window, NULL))
+        FUZZ_HOLDS(window->closes_at > LOG_START);
+    if (!*id)
+        return;
+    FUZZ_HOLDS(!state_each_captured(state, id, is_named, NULL, NULL));
+    (void)!state_judge_boot(state, id, &pcrs, NULL);
+    (void)!state_window_check(state, id, &pcrs, LOG_START, NULL);
+    if (!state_refused(state, id, &refused, NULL))
+        FUZZ_HOLDS(refused->pcrs.len == sizeof(pcrs));
+}
+
 static void
 read_all(struct state *state)
 {
@@ -24,6 +65,7 @@ read_all(struct state *state)
     members_text(&members, text);
     FUZZ_HOLDS(!state_count(state, 0, &counts, NULL));
     FUZZ_HOLDS(!state_digest(state, digest, NULL));
+    read_boots(state);
 }
 
 int

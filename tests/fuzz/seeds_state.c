@@ -90,6 +90,24 @@ static State__EkCa ca = {OF(ek_ca), .cert = BYTES("a certificate"),
 static State__AddEkCa add_ek_ca = {OF(add_ek_ca), .ca = &ca};
 static State__RemoveEkCa remove_ek_ca = {OF(remove_ek_ca), .sha256 = {32, hash}};
 
+/* Another boot of the node that each input begins with: tests/nms/log.h. */
+static uint8_t boot[sizeof(struct tpm_pcrs)] = {0x44}, ak_7[40] = "the AK of 7";
+static uint8_t boot_2[sizeof(struct tpm_pcrs)] = {0x45};
+static char *window_ids[] = {(char *)NODE_7};
+static State__OpenWindow open_window = {OF(open_window), .seconds = 3600, .n_node_ids = 1,
+                                        .node_ids = window_ids, .by = {32, hash}};
+static State__CloseWindow close_window = {OF(close_window)};
+static State__CaptureBoot capture_boot = {OF(capture_boot), .node_id = (char *)NODE_7,
+                                          .ak_public = {40, ak_7},
+                                          .pcrs = {sizeof(boot_2), boot_2}};
+static State__RefuseBoot refuse_boot = {OF(refuse_boot), .node_id = (char *)NODE_7,
+                                        .ak_public = {40, ak_7},
+                                        .pcrs = {sizeof(boot), boot}};
+static State__ApproveBoot approve_boot = {OF(approve_boot), .node_id = (char *)NODE_7,
+                                          .pcrs = {sizeof(boot), boot}, .by = {32, hash}};
+static State__RemoveCaptured remove_captured = {OF(remove_captured),
+                                                .sha256 = {32, hash}};
+
 static void
 command(State__Command__ChangeCase kind, void *change, uint8_t id)
 {
@@ -131,6 +149,21 @@ policies(void)
 }
 
 static void
+windows(void)
+{
+    command(STATE__COMMAND__CHANGE_ADOPT, &adopt, 1);
+    command(STATE__COMMAND__CHANGE_SET_POLICY, &set_policy, 2);
+    command(STATE__COMMAND__CHANGE_REFUSE_BOOT, &refuse_boot, 3);
+    command(STATE__COMMAND__CHANGE_APPROVE_BOOT, &approve_boot, 4);
+    command(STATE__COMMAND__CHANGE_OPEN_WINDOW, &open_window, 5);
+    command(STATE__COMMAND__CHANGE_CAPTURE_BOOT, &capture_boot, 6);
+    command(STATE__COMMAND__CHANGE_CLOSE_WINDOW, &close_window, 7);
+    command(STATE__COMMAND__CHANGE_REMOVE_CAPTURED, &remove_captured, 8);
+    command(STATE__COMMAND__CHANGE_REMOVE_NODE, &remove_node, 9);
+    seed_write("command", "windows");
+}
+
+static void
 masters(void)
 {
     command(STATE__COMMAND__CHANGE_INVITE_MASTER, &invite, 1);
@@ -167,6 +200,34 @@ record(const char *key, const ProtobufCMessage *value)
     seed_message_piece(value);
 }
 
+/* A window, what came through it, and what did not. */
+static void
+boots(void)
+{
+    State__Window window = STATE__WINDOW__INIT;
+    State__Captured captured = STATE__CAPTURED__INIT;
+    State__Refused refused = STATE__REFUSED__INIT;
+    uint8_t named[2 + 32] = {0, 1 << 4, 0x44}, sha256[SHA256_LEN];
+    char hex[SHA256_HEX_LEN + 1], key[80];
+    window.number = 1;
+    window.closes_at = LATER;
+    window.opened_by = seed_lend(hash, 32);
+    window.node_ids = window_ids;
+    window.n_node_ids = 1;
+    record("window", &window.base);
+    captured.pcrs = 1 << 4;
+    captured.values = seed_lend(named + 2, 32);
+    captured.nodes = 1;
+    if (digest_labelled("captured", named, sizeof(named), sha256, NULL))
+        return;
+    digest_hex(sha256, hex);
+    snprintf(key, sizeof(key), "captured/%s", hex);
+    record(key, &captured.base);
+    refused.node_id = (char *)NODE_9;
+    refused.pcrs = seed_lend(boot, sizeof(boot));
+    record("refused/" NODE_9, &refused.base);
+}
+
 static void
 each_kind(void)
 {
@@ -200,6 +261,7 @@ each_kind(void)
     digest_hex(sha256, hex);
     snprintf(key, sizeof(key), "ek-ca/%s", hex);
     record(key, &ca.base);
+    boots();
     record("request/0000000000000001", &request.base);
     seed_write("records", "all");
 }
@@ -225,6 +287,7 @@ seeds_state(void)
 {
     nodes();
     policies();
+    windows();
     masters();
     node_that_is_a_master();
     each_kind();

@@ -95,8 +95,9 @@ static void
 an_admin_is_heard(const char *method, enum st_code code)
 {
     /* Nothing is said in the request, so that is what is wrong with it; there is no
-     * master 0. */
-    if (code != ST_OK && code != ST_INVALID_ARGUMENT && code != ST_NOT_FOUND)
+     * master 0, and there is an authority already. */
+    if (code != ST_OK && code != ST_INVALID_ARGUMENT && code != ST_NOT_FOUND &&
+        code != ST_ABORTED)
         fail_msg("%s: %s", method, st_code_name(code));
 }
 

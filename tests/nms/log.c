@@ -316,6 +316,24 @@ log_adopt(struct log_member *member, const char *id, struct st_err *err)
     return log_apply(member, &command, err);
 }
 
+const uint8_t log_administrator[SHA256_LEN] = {0xad};
+
+enum st_code
+log_set_policy(struct log_member *member, const char *text, uint32_t schema,
+               uint64_t expected, struct st_err *err)
+{
+    State__SetPolicy set_policy = STATE__SET_POLICY__INIT;
+    set_policy.text = (char *)text;
+    set_policy.expected_version = expected;
+    bytes_of(&set_policy.by, (uint8_t *)log_administrator, SHA256_LEN);
+    set_policy.schema = schema;
+    State__Command command = STATE__COMMAND__INIT;
+    command.time = LOG_START + (int64_t)expected;
+    command.change_case = STATE__COMMAND__CHANGE_SET_POLICY;
+    command.set_policy = &set_policy;
+    return log_apply(member, &command, err);
+}
+
 enum st_code
 log_remove_node(struct log_member *member, const char *id, struct st_err *err)
 {

@@ -383,6 +383,44 @@ N31_a_ticket_that_many_machines_use_at_once_makes_one_master(void **state)
     guest_free(&second);
 }
 
+/* Each with a ticket of its own, all at the one that does not lead: it hears late which
+ * ids were given. */
+static void
+machines_that_come_at_once_get_an_id_each(void **state)
+{
+    struct town *town = *state;
+    struct guest second;
+    enum {
+        RACERS = 5
+    };
+    struct racer *racers = calloc(RACERS, sizeof(*racers));
+    uint8_t secrets[RACERS][32];
+    struct st_err err = {0};
+    assert_non_null(racers);
+    settle(town, &second, 1);
+    for (unsigned i = 0; i < RACERS; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "racer-%u", i);
+        assert_ok(invite(town->admins, name, secrets[i], &err));
+        guest_make(&racers[i].guest, i + 2);
+        racers[i].door =
+            town_channel(town, &second.address, rpc_server_port(second.nms->nodes), NULL);
+        racers[i].secret = secrets[i];
+    }
+    for (unsigned i = 0; i < RACERS; i++)
+        assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
+    for (unsigned i = 0; i < RACERS; i++) {
+        pthread_join(racers[i].thread, NULL);
+        assert_int_equal(racers[i].code, ST_OK);
+        rpc_channel_close(racers[i].door);
+        guest_free(&racers[i].guest);
+    }
+    free(racers);
+    for (unsigned i = 0; i < RACERS; i++)
+        assert_int_not_equal(state_in_list(town->admins, 3 + i), -1);
+    guest_free(&second);
+}
+
 static void
 N50_who_may_only_look_can_list_masters_but_neither_invite_nor_remove(void **state)
 {
@@ -674,6 +712,7 @@ main(void)
         TOWN_TEST(a_ticket_is_good_at_a_master_that_has_not_heard_of_it_yet),
         TOWN_TEST(N31_every_bad_ticket_gets_the_same_answer),
         TOWN_TEST(N31_a_ticket_that_many_machines_use_at_once_makes_one_master),
+        TOWN_TEST(machines_that_come_at_once_get_an_id_each),
         TOWN_TEST(N50_who_may_only_look_can_list_masters_but_neither_invite_nor_remove),
         TOWN_TEST(an_invitation_that_was_answered_before_has_no_secret_to_tell),
         TOWN_TEST(a_node_is_handed_its_certificate_and_its_adoption_ends_when_it_votes),

@@ -25,7 +25,6 @@ static const char certified[] =
     "\"adopt\":{\"automatic\":[\"rack1\"]}}";
 
 static const uint8_t secret_a[32] = {0xaa}, secret_b[32] = {0xbb};
-static uint8_t administrator[SHA256_LEN] = {0xad};
 
 static int
 open_member(void **state)
@@ -47,25 +46,9 @@ close_member(void **state)
 }
 
 static enum st_code
-set_of_schema(struct log_member *member, const char *text, uint32_t schema,
-              uint64_t expected, struct st_err *err)
-{
-    State__SetPolicy set_policy = STATE__SET_POLICY__INIT;
-    set_policy.text = (char *)text;
-    set_policy.expected_version = expected;
-    set_policy.by = (ProtobufCBinaryData){SHA256_LEN, administrator};
-    set_policy.schema = schema;
-    State__Command command = STATE__COMMAND__INIT;
-    command.time = LOG_START + (int64_t)expected;
-    command.change_case = STATE__COMMAND__CHANGE_SET_POLICY;
-    command.set_policy = &set_policy;
-    return log_apply(member, &command, err);
-}
-
-static enum st_code
 set(struct log_member *member, const char *text, uint64_t expected, struct st_err *err)
 {
-    return set_of_schema(member, text, POLICY_SCHEMA, expected, err);
+    return log_set_policy(member, text, POLICY_SCHEMA, expected, err);
 }
 
 static State__Policy *
@@ -104,7 +87,7 @@ a_policy_replaces_the_one_that_its_author_saw(void **state)
     assert_non_null(strstr(policy->text, "\"chain\""));
     assert_true(policy->changed_at == LOG_START + 1);
     assert_int_equal(policy->changed_by.len, SHA256_LEN);
-    assert_memory_equal(policy->changed_by.data, administrator, SHA256_LEN);
+    assert_memory_equal(policy->changed_by.data, log_administrator, SHA256_LEN);
     AUTO(state_policy_freep) State__Policy *before = in_force(member->state, 1);
     assert_non_null(strstr(before->text, HEX_07));
 }
@@ -187,12 +170,12 @@ N57_a_master_that_does_not_know_the_schema_of_a_policy_ends(void **state)
     struct log_member *member = *state;
     struct st_err err = {0};
     int status;
-    assert_code(set_of_schema(member, "{\"schema\":2}", POLICY_SCHEMA, 0, &err),
+    assert_code(log_set_policy(member, "{\"schema\":2}", POLICY_SCHEMA, 0, &err),
                 ST_INVALID_ARGUMENT);
     assert_string_equal(err.text, "this is no policy of schema 1");
     pid_t child = fork();
     if (child == 0) {
-        (void)!set_of_schema(member, "{\"schema\":2}", POLICY_SCHEMA + 1, 0, NULL);
+        (void)!log_set_policy(member, "{\"schema\":2}", POLICY_SCHEMA + 1, 0, NULL);
         _exit(0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -309,7 +292,7 @@ add_ca(struct log_member *member, uint8_t *cert, size_t len, struct st_err *err)
 {
     State__EkCa ca = STATE__EK_CA__INIT;
     ca.cert = (ProtobufCBinaryData){len, cert};
-    ca.added_by = (ProtobufCBinaryData){SHA256_LEN, administrator};
+    ca.added_by = (ProtobufCBinaryData){SHA256_LEN, (uint8_t *)log_administrator};
     State__AddEkCa add_ek_ca = STATE__ADD_EK_CA__INIT;
     add_ek_ca.ca = &ca;
     State__Command command = STATE__COMMAND__INIT;

@@ -1,6 +1,7 @@
 /* The state machine: who may become a node, what a repeated command does, and that the
  * same commands lead every member to the same records. */
 #include "tests/nms/log.h"
+#include "tpm/approval.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -356,6 +357,51 @@ N56_a_master_that_does_not_know_a_change_ends(void **state)
     assert_int_equal(WTERMSIG(status), SIGABRT);
 }
 
+static enum st_code
+renew(struct log_member *member, const uint8_t *expected, size_t len, uint8_t next,
+      size_t key_len, struct st_err *err)
+{
+    uint8_t point[TPM_AUTHORITY_LEN], key[TPM_AUTHORITY_KEY_LEN] = {1};
+    State__SealAuthority authority = STATE__SEAL_AUTHORITY__INIT;
+    State__RenewAuthority renew_authority = STATE__RENEW_AUTHORITY__INIT;
+    State__Command command = STATE__COMMAND__INIT;
+    memset(point, next, sizeof(point));
+    authority.point = (ProtobufCBinaryData){sizeof(point), point};
+    authority.key = (ProtobufCBinaryData){key_len, key};
+    renew_authority.expected = (ProtobufCBinaryData){len, (uint8_t *)expected};
+    renew_authority.authority = &authority;
+    command.change_case = STATE__COMMAND__CHANGE_RENEW_AUTHORITY;
+    command.renew_authority = &renew_authority;
+    return log_apply(member, &command, err);
+}
+
+/* Of a cluster that had none: 0.1 founded it. */
+static void
+an_authority_is_renewed_and_the_one_before_is_kept(void **state)
+{
+    struct log_member *member = *state;
+    struct state *loaded;
+    struct st_err err = {0};
+    uint8_t first[TPM_AUTHORITY_LEN], other[TPM_AUTHORITY_LEN];
+    memset(first, 1, sizeof(first));
+    memset(other, 9, sizeof(other));
+    assert_code(renew(member, NULL, 0, 1, 32, &err), ST_INVALID_ARGUMENT);
+    log_found(member);
+    assert_code(renew(member, NULL, 0, 1, 31, &err), ST_INVALID_ARGUMENT);
+    assert_code(renew(member, other, sizeof(other), 1, 32, &err), ST_ABORTED);
+    assert_ok(renew(member, NULL, 0, 1, 32, &err));
+    assert_code(renew(member, NULL, 0, 2, 32, &err), ST_ABORTED);
+    assert_code(renew(member, first, 63, 2, 32, &err), ST_ABORTED);
+    assert_ok(renew(member, first, sizeof(first), 2, 32, &err));
+    assert_ok(log_load(member, &loaded, &err));
+    AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
+    assert_ok(state_cluster(loaded, &cluster, &err));
+    assert_int_equal(cluster->seal_authority->point.data[0], 2);
+    assert_memory_equal(cluster->seal_authority_before->point.data, first, sizeof(first));
+    assert_int_equal(cluster->crl_number, 1); /* and the rest is as it was */
+    state_free(loaded);
+}
+
 static void
 records_that_do_not_fit_their_names_end_the_start(void **state)
 {
@@ -648,6 +694,7 @@ main(void)
         MEMBER_TEST(an_enrolment_has_bounds),
         MEMBER_TEST(a_command_that_cannot_be_read_changes_nothing),
         MEMBER_TEST(N56_a_master_that_does_not_know_a_change_ends),
+        MEMBER_TEST(an_authority_is_renewed_and_the_one_before_is_kept),
         MEMBER_TEST(records_that_do_not_fit_their_names_end_the_start),
         MEMBER_TEST(two_records_of_one_tpm_end_the_start),
         MEMBER_TEST(a_check_before_the_log_says_what_the_log_would_say),

@@ -11,6 +11,7 @@ struct flow {
     uint8_t nonce[NONCE_LEN];
     struct tpm_ak ak;
     struct secret credential;
+    struct tpm_pcrs pcrs; /* as quoted */
 };
 
 static const struct st_err ok = {0};
@@ -88,6 +89,7 @@ static void
 send_attest(struct rpc_call *call, struct flow *flow,
             const Api__TPM2RegisterRequest *request)
 {
+    struct master *master = rpc_call_context(call);
     struct tpm_ek ek;
     struct tpm_challenge challenge;
     struct st_err err = {0};
@@ -110,6 +112,9 @@ send_attest(struct rpc_call *call, struct flow *flow,
     attest.ak_challenge_secret =
         (ProtobufCBinaryData){challenge.encrypted_secret_len, challenge.encrypted_secret};
     attest.quote_nonce = nonce_of(flow, nonce);
+    if (master->authority_count)
+        attest.seal_authority =
+            (ProtobufCBinaryData){TPM_AUTHORITY_LEN, master->authorities[0].point};
     if (flow->act == ACT_HUGE) {
         huge = calloc(1, 10 << 20);
         attest.ak_challenge = (ProtobufCBinaryData){10 << 20, huge};
@@ -124,21 +129,20 @@ send_attest(struct rpc_call *call, struct flow *flow,
 }
 
 static bool
-quote_is_good(const struct tpm_ak *ak, const struct flow *flow,
+quote_is_good(const struct tpm_ak *ak, struct flow *flow,
               const ProtobufCBinaryData *quote, const ProtobufCBinaryData *signature,
               const ProtobufCBinaryData *items, size_t count)
 {
-    struct tpm_pcrs pcrs;
     struct tpm_clock clock;
     const struct tpm_quote_evidence evidence = {quote->data, quote->len, signature->data,
                                                 signature->len};
-    return !tpm_pcrs_unpack(items, count, &pcrs, NULL) &&
-           !tpm_quote_check(ak->public, ak->public_len, &evidence, flow->nonce, &pcrs,
-                            &clock, NULL);
+    return !tpm_pcrs_unpack(items, count, &flow->pcrs, NULL) &&
+           !tpm_quote_check(ak->public, ak->public_len, &evidence, flow->nonce,
+                            &flow->pcrs, &clock, NULL);
 }
 
 static void
-check_proof(const struct flow *flow, const Api__TPM2AttestResponse *response)
+check_proof(struct flow *flow, const Api__TPM2AttestResponse *response)
 {
     struct secret solution = {0};
     assert_code(secret_set(&solution, response->ak_challenge_solution.data,
@@ -260,6 +264,57 @@ send_nonce(struct rpc_call *call, struct flow *flow)
     free(huge);
 }
 
+/* What a response points to. */
+struct approving {
+    struct tpm_approval made[2];
+    Api__SealApproval messages[2], *list[2];
+};
+
+static void
+approve_one(const struct master *master, const struct flow *flow, size_t i,
+            struct tpm_approval *out)
+{
+    static const char other[] = "smalltown-00000000000000000000000000000001";
+    struct secret key = master->authorities[i].key;
+    struct tpm_authority authority;
+    struct st_err err = {0};
+    uint8_t point[TPM_AUTHORITY_LEN];
+    assert_ok(tpm_authority_for(
+        master->authorities[i].point,
+        master->approve == APPROVE_OTHER ? other : master->node_id, &authority, &err));
+    if (master->approve == APPROVE_FORGED) {
+        assert_ok(tpm_authority_make(&key, point, &err));
+        memcpy(authority.point, point, sizeof(point));
+    }
+    assert_ok(tpm_approve(&key, &authority, &flow->pcrs, out, &err));
+    memcpy(out->point, master->authorities[i].point, TPM_AUTHORITY_LEN);
+}
+
+static void
+approve(struct master *master, const struct flow *flow, struct approving *with,
+        Api__TPM2UnlockResponse *response)
+{
+    if (!master->authority_count)
+        return;
+    response->seal_authority =
+        (ProtobufCBinaryData){TPM_AUTHORITY_LEN, master->authorities[0].point};
+    if (master->approve == APPROVE_NOTHING)
+        return;
+    for (size_t i = 0; i < master->authority_count; i++) {
+        struct tpm_approval *made = &with->made[i];
+        Api__SealApproval *message = with->list[i] = &with->messages[i];
+        const size_t cut = master->approve == APPROVE_JUNK;
+        approve_one(master, flow, i, made);
+        api__seal_approval__init(message);
+        message->authority = (ProtobufCBinaryData){TPM_AUTHORITY_LEN, made->point};
+        message->policy = (ProtobufCBinaryData){SHA256_LEN, made->policy};
+        message->signature =
+            (ProtobufCBinaryData){TPM_APPROVAL_SIGNATURE_LEN - cut, made->signature};
+    }
+    response->seal_approvals = with->list;
+    response->n_seal_approvals = master->authority_count;
+}
+
 static void
 release(struct rpc_call *call, struct flow *flow)
 {
@@ -275,6 +330,8 @@ release(struct rpc_call *call, struct flow *flow)
     for (size_t i = 0; i < master->master_count; i++)
         masters[i] =
             (ProtobufCBinaryData){master->masters[i].len, master->masters[i].bytes};
+    struct approving approving;
+    approve(master, flow, &approving, &response);
     response.n_master_ips = master->master_count;
     response.master_ips = masters;
     Api__TPM2UnlockFlowResponse flow_response = API__TPM2_UNLOCK_FLOW_RESPONSE__INIT;
@@ -341,6 +398,17 @@ static const struct rpc_method methods[] = {
 };
 
 void
+master_new_authority(struct master *master)
+{
+    struct authority *authorities = master->authorities;
+    struct st_err err = {0};
+    authorities[1] = authorities[0];
+    assert_ok(tpm_authority_make(&authorities[0].key, authorities[0].point, &err));
+    if (master->authority_count < 2)
+        master->authority_count++;
+}
+
+void
 master_start(struct master *master)
 {
     static const struct st_address loopback = {{127, 0, 0, 1}, 4};
@@ -351,6 +419,8 @@ master_start(struct master *master)
         assert_ok(key_generate(&master->seed, public_key, &err));
         assert_ok(cert_self_sign(&master->seed, "smalltown-master", &master->cert, &err));
         memcpy(master->secret, public_key, sizeof(master->secret));
+        master_new_authority(master);
+        master->approve = APPROVE_ALL;
     }
     const struct rpc_server_config config = {
         .addresses = &loopback,

@@ -8,6 +8,7 @@
 #include "proto/cert.h"
 #include "proto/rpc_server.h"
 #include "tests/cmocka.h"
+#include "tpm/approval.h"
 #include "tpm/judge.h"
 
 #include <pthread.h>
@@ -51,6 +52,19 @@ struct master {
     bool adopted;
     struct st_address masters[4]; /* told with an unlock */
     size_t master_count;
+    /* Who approves of boots, the newest first; count 0: nobody, as before 0.2. */
+    struct authority {
+        struct secret key;
+        uint8_t point[TPM_AUTHORITY_LEN];
+    } authorities[2];
+    size_t authority_count;
+    enum approve {
+        APPROVE_NOTHING,
+        APPROVE_ALL,
+        APPROVE_FORGED, /* in the right name, signed by another */
+        APPROVE_OTHER,  /* what is for another node */
+        APPROVE_JUNK,   /* parts of a wrong length */
+    } approve;
 
     atomic_uint calls, ended, registers, commits, releases;
 
@@ -63,7 +77,10 @@ struct master {
     uint8_t id_cert[1024];
 };
 
+/* With one authority the first time. */
 void master_start(struct master *master);
+/* A new one, before the others. */
+void master_new_authority(struct master *master);
 /* Keeps record and certificate; another port when it is started again. */
 void master_stop(struct master *master);
 uint16_t master_port(const struct master *master);

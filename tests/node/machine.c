@@ -222,6 +222,17 @@ machine_reboot(struct machine *machine)
 }
 
 void
+machine_boot(struct machine *machine, unsigned pcr, uint8_t image)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    const uint8_t digest[SHA256_LEN] = {image};
+    struct st_err err = {0};
+    machine_reboot(machine);
+    assert_ok(tpm_open(swtpm_tcti(machine->chip), &tpm, &err));
+    assert_ok(tpm_pcr_extend(tpm, pcr, digest, &err));
+}
+
+void
 machine_run_until_served(struct machine *machine)
 {
     machine_start(machine, 0);

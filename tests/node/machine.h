@@ -61,6 +61,8 @@ int machine_stop(struct machine *machine);
 void machine_kill(struct machine *machine);
 /* A power cut and a new boot. */
 void machine_reboot(struct machine *machine);
+/* The same, and what firmware and boot loader measure into `pcr`. */
+void machine_boot(struct machine *machine, unsigned pcr, uint8_t image);
 /* Until the daemon serves, which is after enrolment or unlock; then stops it. */
 void machine_run_until_served(struct machine *machine);
 

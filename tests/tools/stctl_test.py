@@ -60,10 +60,11 @@ class CommandLine(unittest.TestCase):
         lines = [line.split()[1:] for line in self.run_it("--help").stdout.splitlines()
                  if line.startswith("  stctl ")]
         return [tuple(words[:1 if words[0] in ("keygen", "status") else
-                            3 if words[1] == "ca" else 2]) for words in lines]
+                            3 if words[1] in ("ca", "window", "captured") else 2])
+                for words in lines]
 
     def test_there_is_help_at_each_level(self):
-        self.assertEqual(len(self.verbs()), 27)
+        self.assertEqual(len(self.verbs()), 33)
         for verb in self.verbs():
             done = self.run_it(*verb, "--help")
             self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -136,7 +137,13 @@ class CommandLine(unittest.TestCase):
                       ["policy", "capture", "aaaa0", "--name", "a", "--pcrs", "4,"],
                       ["policy", "capture", "aaaa0", "--name", "a", "--pcrs", "16"],
                       ["policy", "capture", "aaaa0", "--name", "a", "--pcrs", "4;11"],
-                      ["node", "pcrs", "aaaa0", "--all"]):
+                      ["node", "pcrs", "aaaa0", "--all"], ["node", "approve"],
+                      ["policy", "window"], ["policy", "window", "open"],
+                      ["policy", "window", "open", "--for", "500ms"],
+                      ["policy", "window", "open", "--for", "2"],
+                      ["policy", "window", "close", "now"], ["policy", "captured"],
+                      ["policy", "captured", "remove", "abcdef0"],
+                      ["policy", "captured", "remove", "g" * 64]):
             self.fails(2, *words)
 
     def test_options_may_stand_anywhere(self):
@@ -328,9 +335,20 @@ class FakeMaster:
     def GetStatus(self, request, context):
         self._heard(request, context)
         return self.api.GetStatusResponse(cluster=self.name, version="0.1.0", member_id=1,
-                                          leader_id=self.leader, term=3, commit_index=9,
+                                          window=self.window, leader_id=self.leader, term=3, commit_index=9,
                                           applied_index=9, members=1, nodes=3, waiting=1,
-                                          enrolments=1, role="admin")
+                                          enrolments=1, role="admin",
+                                          seal_authority=self.authority,
+                                          seal_authority_since=1700000000)
+
+    def RenewAuthority(self, request, context):
+        self._heard(request, context)
+        if request.expected != self.authority:
+            context.abort(grpc.StatusCode.ABORTED, "the authority was renewed a moment ago")
+        self.authority = bytes([len(self.asked)]) * 64
+        return self.api.RenewAuthorityResponse(authority=self.authority)
+
+    authority = b""
 
     leader = 1
 
@@ -339,13 +357,14 @@ class FakeMaster:
                                   "require_measured_boot": False},
                          "adopt": {"automatic": []}})
     version, adopt, unlock, ca = 0, "", "", b""
-    accepted = refused = ()
+    accepted = refused = captured = ()
     accepted_at = refused_at = 0
     quicker = False
+    window = None
 
     def GetPolicy(self, request, context):
         self._heard(request, context)
-        return self.api.GetPolicyResponse(policy=self.api.PolicyVersion(
+        return self.api.GetPolicyResponse(window=self.window, policy=self.api.PolicyVersion(
             version=self.version, changed_at=1700000000, changed_by=b"\xab" * 32,
             text=self.policy))
 
@@ -386,7 +405,37 @@ class FakeMaster:
         self._heard(request, context)
         return self.api.GetNodePcrsResponse(
             enrolled=pcrs(0), accepted=self.accepted, accepted_at=self.accepted_at,
-            refused=self.refused, refused_at=self.refused_at)
+            refused=self.refused, refused_at=self.refused_at, captured=self.captured)
+
+    def OpenWindow(self, request, context):
+        self._heard(request, context)
+        now = int(time.time())
+        self.window = self.api.Window(opened_at=now, closes_at=now + request.seconds,
+                                      opened_by=b"\xab" * 32, node_ids=request.node_ids)
+        return self.api.OpenWindowResponse(window=self.window)
+
+    def CloseWindow(self, request, context):
+        self._heard(request, context)
+        self.window = None
+        return self.api.CloseWindowResponse()
+
+    def ApproveBoot(self, request, context):
+        self._heard(request, context)
+        return self.api.ApproveBootResponse()
+
+    def captured_set(self, byte, **fields):
+        return self.api.CapturedSet(sha256=bytes([byte]) * 32, pcrs=[4, 11],
+                                    values=[pcrs(byte)[4], pcrs(byte)[11]], made_at=1700000000,
+                                    made_by=b"\xab" * 32, **fields)
+
+    def ListCapturedSets(self, request, context):
+        self._heard(request, context)
+        return self.api.ListCapturedSetsResponse(sets=[
+            self.captured_set(0x11, node_ids=NODES), self.captured_set(0x22, approved=True)])
+
+    def RemoveCapturedSet(self, request, context):
+        self._heard(request, context)
+        return self.api.RemoveCapturedSetResponse()
 
 
 def pcrs(byte):
@@ -467,11 +516,11 @@ class Answers(CommandLine):
         self.succeeds("node", "remove", "aaaa0", "--yes")
         self.assertEqual(self.removals(), [NODES[2], NODES[0]])
 
-    def on_a_terminal(self, answer):
+    def on_a_terminal(self, answer, verb="remove", shows=""):
         """`node remove bbbb` with a person who types; the exit status."""
         master, slave = pty.openpty()
         process = subprocess.Popen(
-            [cluster.STCTL, "node", "remove", "bbbb"], stdin=slave, stdout=slave, stderr=slave,
+            [cluster.STCTL, "node", verb, "bbbb"], stdin=slave, stdout=slave, stderr=slave,
             env={**cluster.ENVIRONMENT, "XDG_CONFIG_HOME": self.folder.path})
         os.close(slave)
         said = b""
@@ -479,6 +528,7 @@ class Answers(CommandLine):
             self.assertTrue(select.select([master], [], [], 20)[0], said)
             said += os.read(master, 1000)
         self.assertIn(NODES[2].encode(), said)
+        self.assertIn(shows.encode(), said)
         os.write(master, answer.encode() or b"\x04")
         status = process.wait(20)
         os.close(master)
@@ -652,7 +702,9 @@ class Answers(CommandLine):
         self.assertEqual(whole["refused"][15], "22" * 31 + "0f")
         self.succeeds("policy", "capture", "bbbb", "--name", "s2", "--refused")
         self.assertEqual(self.document()["pcrs"]["sets"][2]["nodes"], [NODES[2]])
-        self.assertEqual(self.succeeds("node", "pcrs", "bbbb", "--diff").count("s2"), 0)
+        out = self.succeeds("node", "pcrs", "bbbb", "--diff")
+        self.assertNotRegex(out, r"(?m)s2$")
+        self.assertIn("It is in the set s2", out)
 
     def test_the_newest_boot_that_any_master_saw_counts(self):
         address = cluster.fresh_address()
@@ -661,11 +713,78 @@ class Answers(CommandLine):
         self.addCleanup(other.server.stop, None)
         self.run_it("context", "remove", "town")
         self.run_it(*self.context("town", f"{self.address},{address},{cluster.fresh_address()}"))
-        other.refused, other.refused_at = pcrs(0x22), 1700000002
-        self.master.refused, self.master.refused_at = pcrs(0x11), 1700000001
-        self.master.accepted, self.master.accepted_at = pcrs(0x33), 1700000000
+        other.accepted, other.accepted_at = pcrs(0x22), 1700000002
+        self.master.accepted, self.master.accepted_at = pcrs(0x11), 1700000001
+        for master in (self.master, other):
+            master.refused, master.refused_at = pcrs(0x33), 1700000000
         whole = json.loads(self.succeeds("node", "pcrs", "bbbb", "-o", "json"))
-        self.assertEqual((whole["refused"][0][:2], whole["accepted"][0][:2]), ("22", "33"))
+        self.assertEqual((whole["refused"][0][:2], whole["accepted"][0][:2]), ("33", "22"))
+
+    def test_a_window_is_opened_shown_and_closed(self):
+        out = self.succeeds("policy", "window", "open", "--for", "2h")
+        self.assertRegex(out, r"\Awindow open until 20[-0-9]+T[0-9:]+Z \((2h|\d+m)\), every node, "
+                              r"0 let in\n")
+        self.assertEqual((self.master.asked[-1].seconds, list(self.master.asked[-1].node_ids)),
+                         (7200, []))
+        self.assertRegex(self.succeeds("status"), r"(?m)^window +open until .*, every node, 0 let in$")
+        self.assertEqual(json.loads(self.succeeds("status", "-o", "json"))["window"]["nodes"], [])
+        done = self.run_it("policy", "show")
+        self.assertEqual(json.loads(done.stdout), self.document())
+        self.assertIn("window open until", done.stderr)
+        self.succeeds("policy", "window", "open", "--for", "90s", "--nodes", "bbbb,aaaa0")
+        self.assertEqual(list(self.master.asked[-1].node_ids), [NODES[2], NODES[0]])
+        out = self.succeeds("status")
+        self.assertIn(", 2 nodes, ", out)
+        self.assertLessEqual(max(map(len, out.splitlines())), 80)
+        self.fails(3, "policy", "window", "open", "--for", "90s", "--nodes", "bbbb,cccc")
+        self.succeeds("policy", "window", "close")
+        self.assertNotIn("window", self.succeeds("status"))
+        self.assertIsNone(json.loads(self.succeeds("policy", "show", "-o", "json"))["window"])
+
+    def test_an_approval_shows_what_it_is_of_and_wants_a_yes(self):
+        self.assertIn("no boot", self.fails(3, "node", "approve", "bbbb", "--yes"))
+        self.succeeds("policy", "capture", "bbbb", "--name", "s1")
+        self.master.refused, self.master.refused_at = pcrs(0x22), 1700000001
+        asked = len(self.master.asked)
+        self.assertIn("--yes", self.fails(2, "node", "approve", "bbbb"))
+        self.assertEqual(self.on_a_terminal("no\n", "approve", "22" * 8), 1)
+        self.assertNotIn("ApproveBootRequest",
+                         [type(request).__name__ for request in self.master.asked[asked:]])
+        self.assertEqual(self.on_a_terminal("yes\n", "approve", "22" * 8), 0)
+        self.assertEqual((self.master.asked[-1].node_id, list(self.master.asked[-1].pcrs)),
+                         (NODES[2], pcrs(0x22)))
+        out = self.succeeds("node", "approve", "bbbb", "--yes")
+        self.assertRegex(out, r"(?m)^11 +2{16} +0{16} +s1$")
+        self.assertIn("may boot this from now on", out)
+        self.assertEqual(json.loads(self.succeeds("node", "approve", "bbbb", "--yes", "-o",
+                                                  "json"))["approved"], NODES[2])
+
+    def test_what_was_let_in_is_listed_compared_and_removed(self):
+        out = self.succeeds("policy", "captured", "list")
+        self.assertRegex(out, r"(?m)^captured-1{16} +4,11 +3 +\d+d +window abab")
+        self.assertRegex(out, r"(?m)^captured-2{16} +4,11 +0 +\d+d +approved abab")
+        self.assertLessEqual(max(map(len, out.splitlines())), 80)
+        whole = json.loads(self.succeeds("policy", "captured", "list", "-o", "json"))
+        self.assertEqual((whole[0]["nodes"], whole[0]["values"]["4"], whole[1]["approved"]),
+                         (NODES, "11" * 31 + "04", True))
+        self.succeeds("policy", "capture", "bbbb", "--name", "s1")
+        self.master.captured = [self.master.captured_set(0x11)]
+        self.master.refused, self.master.refused_at = pcrs(0x22), 1700000001
+        out = self.succeeds("node", "pcrs", "bbbb", "--diff")
+        self.assertRegex(out, r"(?m)^4 +2{16} +1{16} +captured-1{16}$")
+        self.assertLessEqual(max(map(len, out.splitlines())), 80)
+        self.master.captured = [self.master.captured_set(0x22)]
+        self.assertIn("in the set captured-2222222222222222: this boot is good",
+                      self.succeeds("node", "pcrs", "bbbb", "--diff"))
+        # The policy asks for more by now than what was let in.
+        self.succeeds("policy", "capture", "bbbb", "--name", "s2", "--pcrs", "7")
+        out = self.succeeds("node", "pcrs", "bbbb", "--diff")
+        self.assertRegex(out, r"(?m)^7 +2{16} +- +captured-2{16}$")
+        self.assertNotIn("is good", out)
+        for name in ("captured-11111111", "1" * 64):
+            self.succeeds("policy", "captured", "remove", name)
+            self.assertEqual(self.master.asked[-1].sha256, b"\x11" * 32)
+        self.fails(3, "policy", "captured", "remove", "33333333")
 
     def test_CAs_are_added_listed_and_removed(self):
         der = MASTERS_CERT
@@ -757,6 +876,18 @@ class Answers(CommandLine):
         self.assertEqual(done.returncode, 5)
         self.assertIn("no leader", done.stdout)
         self.assertIn("no leader", done.stderr)
+
+    def test_an_authority_is_made_and_renewed(self):
+        self.master.authority = b""
+        self.assertRegex(self.succeeds("status"), r"(?m)^authority +none.*stctl authority renew")
+        self.assertIn("The cluster has an authority.", self.succeeds("authority", "renew"))
+        first = self.master.authority
+        self.assertEqual(len(first), 64)
+        self.assertRegex(self.succeeds("status"), r"(?m)^authority +since 2023-11-14T22:13:20Z$")
+        self.assertIn("the one before still counts", self.succeeds("authority", "renew"))
+        self.assertNotEqual(self.master.authority, first)
+        self.assertEqual(json.loads(self.succeeds("authority", "renew", "-o", "json")),
+                         {"first": False})
 
     def test_the_status_says_how_many_masters_may_fail(self):
         """Voters are 1 and 12, of which 12 is leaving and does not answer."""

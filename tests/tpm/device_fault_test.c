@@ -27,6 +27,20 @@ static struct tpm_own_ek right_ek;
 static struct tpm_ak right_ak;
 static struct tpm_challenge challenge;
 static struct tpm_sealed right_sealed;
+static struct tpm_authority authority;
+static struct tpm_approval approval;
+
+static int
+approve_this_boot(struct tpm *tpm)
+{
+    SECRET key = {0};
+    uint8_t point[TPM_AUTHORITY_LEN];
+    struct tpm_pcrs pcrs;
+    return tpm_authority_make(&key, point, NULL) ||
+           tpm_authority_for(point, "smalltown-", &authority, NULL) ||
+           tpm_pcrs_read(tpm, &pcrs, NULL) ||
+           tpm_approve(&key, &authority, &pcrs, &approval, NULL);
+}
 
 static int
 set_up(void **state)
@@ -34,7 +48,7 @@ set_up(void **state)
     (void)state;
     chip = swtpm_make(NULL);
     AUTO(tpm_closep) struct tpm *tpm = peer_open(chip);
-    return tpm_ek_read(tpm, EK, &right_ek, NULL) ||
+    return approve_this_boot(tpm) || tpm_ek_read(tpm, EK, &right_ek, NULL) ||
            tpm_ak_read(tpm, AK, &right_ak, NULL) ||
            tpm_challenge_make(&right_ek.ek, right_ak.name, &half, &challenge, NULL) ||
            tpm_seal(tpm, &half, MASK, &right_sealed, NULL);
@@ -121,9 +135,14 @@ seals(struct tpm *tpm)
     struct tpm_sealed sealed;
     struct secret back = {0};
     enum st_code code;
-    if ((code = tpm_seal(tpm, &half, MASK, &sealed, NULL)))
+    if ((code = tpm_seal_under(tpm, &half, MASK, &authority, &sealed, NULL)))
         return code;
     code = tpm_unseal(tpm, &sealed, &back, NULL);
+    assert_int_equal(code == ST_OK, secret_equal(&back, &half));
+    if (code)
+        return code;
+    secret_wipe(&back);
+    code = tpm_unseal_approved(tpm, &sealed, &approval, &back, NULL);
     assert_int_equal(code == ST_OK, secret_equal(&back, &half));
     return code;
 }

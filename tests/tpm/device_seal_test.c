@@ -175,18 +175,6 @@ no_power_cut_brings_the_tpm_nearer_to_lockout(void **state)
 }
 
 static void
-another_tpm_says_that_it_is_another(void **state)
-{
-    (void)state;
-    struct tpm_sealed sealed = seal(chip, &half);
-    struct swtpm *other = swtpm_make(NULL);
-    struct secret back = {0};
-    assert_code(unseal(other, &sealed, &back), ST_FAILED_PRECONDITION);
-    assert_int_equal(back.len, 0);
-    swtpm_free(other);
-}
-
-static void
 a_cleared_tpm_is_another_with_another_ak(void **state)
 {
     (void)state;
@@ -365,7 +353,6 @@ main(void)
         cmocka_unit_test(it_is_sealed_to_the_pcrs_of_that_moment),
         cmocka_unit_test(every_single_pcr_can_be_the_one_that_differs),
         cmocka_unit_test(no_power_cut_brings_the_tpm_nearer_to_lockout),
-        cmocka_unit_test(another_tpm_says_that_it_is_another),
         cmocka_unit_test(a_cleared_tpm_is_another_with_another_ak),
         cmocka_unit_test(a_hierarchy_with_a_password_is_the_wrong_state),
         cmocka_unit_test(tpm2_unseal_opens_it_by_its_pcrs_and_by_nothing_else),

@@ -11,6 +11,7 @@
 #include "proto/scope.h"
 #include "tests/cmocka.h"
 #include "tests/tpm/judge_forge.h"
+#include "tpm/approval.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -75,6 +76,15 @@ WRAP_WOLF(wc_ecc_export_public_raw,
           (key, x, x_len, y, y_len))
 WRAP_WOLF(wc_ecc_shared_secret, (ecc_key * ours, ecc_key *theirs, byte *out, word32 *len),
           (ours, theirs, out, len))
+WRAP_WOLF(wc_ecc_export_private_only, (ecc_key * key, byte *out, word32 *len),
+          (key, out, len))
+WRAP_WOLF(wc_ecc_sign_hash,
+          (const byte *in, word32 len, byte *out, word32 *out_len, WC_RNG *rng,
+           ecc_key *key),
+          (in, len, out, out_len, rng, key))
+WRAP_WOLF(wc_ecc_sig_to_rs,
+          (const byte *sig, word32 len, byte *r, word32 *r_len, byte *s, word32 *s_len),
+          (sig, len, r, r_len, s, s_len))
 WRAP_WOLF(wc_InitRng, (WC_RNG * rng), (rng))
 WRAP_WOLF(wc_HmacInit, (Hmac * hmac, void *heap, int device), (hmac, heap, device))
 WRAP_WOLF(wc_HmacSetKey, (Hmac * hmac, int type, const byte *key, word32 len),
@@ -264,6 +274,36 @@ make_key_and_cert(enum forge_kind kind)
     return code ? code : cert_self_sign(&fresh, "node", &made, NULL);
 }
 
+static enum st_code
+make_authority_and_approve(enum forge_kind kind)
+{
+    (void)kind;
+    SECRET key = {0};
+    uint8_t point[TPM_AUTHORITY_LEN];
+    struct tpm_authority authority;
+    struct tpm_approval approval;
+    enum st_code code;
+    if ((code = tpm_authority_make(&key, point, NULL)) ||
+        (code = tpm_authority_check(point, NULL)) ||
+        (code = tpm_authority_for(point, "smalltown-", &authority, NULL)))
+        return code;
+    return tpm_approve(&key, &authority, &pcrs, &approval, NULL);
+}
+
+/* What the object of a seal is made with. */
+static enum st_code
+make_policy(enum forge_kind kind)
+{
+    (void)kind;
+    const struct tpm_authority authority = {0};
+    uint8_t of_pcrs[SHA256_LEN], authorized[SHA256_LEN], policy[SHA256_LEN];
+    enum st_code code;
+    if ((code = tpm_policy_pcrs(&pcrs, TPM_APPROVED_PCRS, of_pcrs, NULL)) ||
+        (code = tpm_policy_authorize(&authority, authorized, NULL)))
+        return code;
+    return tpm_policy_or(of_pcrs, authorized, policy, NULL);
+}
+
 static const struct scenario {
     enum st_code (*play)(enum forge_kind kind);
     enum st_code undisturbed;
@@ -278,6 +318,8 @@ static const struct scenario {
     {verify_forged_id, ST_PERMISSION_DENIED, 3},
     {read_cert, ST_OK, 3},
     {make_key_and_cert, ST_OK, 12},
+    {make_authority_and_approve, ST_OK, 14},
+    {make_policy, ST_OK, 6},
 };
 
 static void

@@ -1,0 +1,118 @@
+/* ApproveBoot; ListCapturedSets, RemoveCapturedSet. */
+#include "nms/admin.h"
+#include "nms/captured.h"
+#include "nms/digest.h"
+#include "nms/pcrs.h"
+
+#include <string.h>
+
+static void
+approved(void *arg, const struct st_err *err)
+{
+    AUTO(admin_pending_freep) struct admin_pending *pending = arg;
+    const Api__ApproveBootResponse response = API__APPROVE_BOOT_RESPONSE__INIT;
+    admin_say(pending, "approve-boot", err);
+    if (err->code)
+        rpc_call_finish(pending->call, err);
+    else
+        rpc_call_reply(pending->call, &response.base);
+}
+
+void
+admin_handle_approve_boot(struct rpc_call *call, enum rpc_event what,
+                          const ProtobufCMessage *message)
+{
+    const Api__ApproveBootRequest *request = (const Api__ApproveBootRequest *)message;
+    struct tpm_pcrs pcrs;
+    struct st_err err = {0};
+    if (what != RPC_MESSAGE)
+        return;
+    if (node_id_check(request->node_id, &err) ||
+        pcrs_unpack(request->n_pcrs, request->pcrs, &pcrs, &err)) {
+        rpc_call_finish(call, &err);
+        return;
+    }
+    struct admin_pending *pending = admin_pending_new(call, request->node_id);
+    if (!pending)
+        return;
+    State__ApproveBoot approve_boot = STATE__APPROVE_BOOT__INIT;
+    approve_boot.node_id = request->node_id;
+    approve_boot.pcrs = (ProtobufCBinaryData){sizeof(pcrs.digest), pcrs.digest[0]};
+    approve_boot.by = (ProtobufCBinaryData){SHA256_LEN, pending->fingerprint};
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_APPROVE_BOOT;
+    command.approve_boot = &approve_boot;
+    nms_propose(pending->nms, &command, approved, pending);
+}
+
+static void
+list_barrier_passed(void *arg, const struct st_err *barrier)
+{
+    AUTO(admin_pending_freep) struct admin_pending *pending = arg;
+    AUTO(captured_free) struct captured_list list = {0};
+    Api__ListCapturedSetsResponse response = API__LIST_CAPTURED_SETS_RESPONSE__INIT;
+    struct state *state = pending->nms->state;
+    struct st_err err = *barrier;
+    if (err.code || state_each_captured(state, NULL, captured_add, &list, &err) ||
+        captured_add_nodes(&list, state, &err)) {
+        rpc_call_finish(pending->call, &err);
+        return;
+    }
+    response.sets = list.sets;
+    response.n_sets = list.count;
+    rpc_call_reply(pending->call, &response.base);
+}
+
+void
+admin_handle_list_captured_sets(struct rpc_call *call, enum rpc_event what,
+                                const ProtobufCMessage *message)
+{
+    (void)message;
+    if (what != RPC_MESSAGE)
+        return;
+    struct admin_pending *pending = admin_pending_new(call, "");
+    if (pending)
+        nms_barrier(pending->nms, list_barrier_passed, pending);
+}
+
+static void
+removed(void *arg, const struct st_err *err)
+{
+    AUTO(admin_pending_freep) struct admin_pending *pending = arg;
+    const Api__RemoveCapturedSetResponse response =
+        API__REMOVE_CAPTURED_SET_RESPONSE__INIT;
+    admin_say(pending, "remove-captured", err);
+    if (err->code)
+        rpc_call_finish(pending->call, err);
+    else
+        rpc_call_reply(pending->call, &response.base);
+}
+
+void
+admin_handle_remove_captured_set(struct rpc_call *call, enum rpc_event what,
+                                 const ProtobufCMessage *message)
+{
+    const Api__RemoveCapturedSetRequest *request =
+        (const Api__RemoveCapturedSetRequest *)message;
+    struct st_err err = {0};
+    char hex[SHA256_HEX_LEN + 1];
+    if (what != RPC_MESSAGE)
+        return;
+    if (request->sha256.len != SHA256_LEN) {
+        (void)st_fail_for(&err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
+                          "a captured set is named by its SHA-256");
+        rpc_call_finish(call, &err);
+        return;
+    }
+    digest_hex(request->sha256.data, hex);
+    hex[32] = 0;
+    struct admin_pending *pending = admin_pending_new(call, hex);
+    if (!pending)
+        return;
+    State__RemoveCaptured remove_captured = STATE__REMOVE_CAPTURED__INIT;
+    remove_captured.sha256 = request->sha256;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_REMOVE_CAPTURED;
+    command.remove_captured = &remove_captured;
+    nms_propose(pending->nms, &command, removed, pending);
+}

@@ -1,0 +1,139 @@
+#include "nms/boot.h"
+#include "proto/event.h"
+#include "proto/mutant.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct refused {
+    struct nms *nms;
+    const struct boot_proof *proof;
+    struct st_err why;
+    nms_done done;
+    void *arg;
+};
+
+static void
+refused_end(struct refused *refused, const struct st_err *err)
+{
+    const struct refused ended = *refused;
+    free(refused);
+    ended.done(ended.arg, err);
+}
+
+/* One more in this minute, of this master.  Where clocks go back it begins anew. */
+static bool
+has_room(struct nms *nms)
+{
+    const uint64_t minute = (uint64_t)nms_now() / 60;
+    uint64_t before = __atomic_load_n(&nms->refusals, __ATOMIC_RELAXED), after;
+    do {
+        after = before >> 16 == minute ? before + 1 : minute << 16 | 1;
+        if (REFUSES(0x121b, (after & 0xffff) > BOOT_REFUSALS_A_MINUTE))
+            return false;
+    } while (!__atomic_compare_exchange_n(&nms->refusals, &before, after, false,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return true;
+}
+
+/* Kept or not, it is refused. */
+static void
+kept(void *arg, const struct st_err *err)
+{
+    struct refused *refused = arg;
+    const struct st_err why = refused->why;
+    if (err->code)
+        event("refused-boot", "node=%s decision=%s reason=\"%s\"", refused->proof->node,
+              st_code_name(err->code), err->text);
+    refused_end(refused, &why);
+}
+
+static void
+keep(struct refused *refused)
+{
+    struct nms *nms = refused->nms;
+    const struct boot_proof *proof = refused->proof;
+    const struct st_err why = refused->why;
+    if (!state_refusal_is_news(nms->state, proof->node, &proof->pcrs, nms_now()) ||
+        !has_room(nms)) {
+        refused_end(refused, &why);
+        return;
+    }
+    State__RefuseBoot refuse_boot = STATE__REFUSE_BOOT__INIT;
+    refuse_boot.node_id = (char *)proof->node;
+    refuse_boot.ak_public = (ProtobufCBinaryData){proof->ak_len, (uint8_t *)proof->ak};
+    refuse_boot.pcrs = (ProtobufCBinaryData){sizeof(proof->pcrs.digest),
+                                             (uint8_t *)proof->pcrs.digest[0]};
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_REFUSE_BOOT;
+    command.refuse_boot = &refuse_boot;
+    nms_propose(nms, &command, kept, refused);
+}
+
+/* The operator reads both reasons in one line. */
+static void
+say_window(struct st_err *why, const struct st_err *window)
+{
+    char sentence[sizeof(why->text)];
+    strcpy(sentence, why->text);
+    (void)st_fail_for(why, why->code, why->reason, "%s; %s", sentence, window->text);
+}
+
+static void
+captured(void *arg, const struct st_err *err)
+{
+    struct refused *refused = arg;
+    switch (err->code) {
+    case ST_OK:
+        event("capture-boot", "node=%s decision=OK reason=\"%s\"", refused->proof->node,
+              refused->why.text);
+        refused_end(refused, err);
+        return;
+    case ST_PERMISSION_DENIED:
+    case ST_FAILED_PRECONDITION:
+    case ST_NOT_FOUND:
+        say_window(&refused->why, err);
+        keep(refused);
+        return;
+    default: /* it may ask again */
+        refused_end(refused, err);
+        return;
+    }
+}
+
+static void
+capture(struct refused *refused)
+{
+    const struct boot_proof *proof = refused->proof;
+    State__CaptureBoot capture_boot = STATE__CAPTURE_BOOT__INIT;
+    capture_boot.node_id = (char *)proof->node;
+    capture_boot.ak_public = (ProtobufCBinaryData){proof->ak_len, (uint8_t *)proof->ak};
+    capture_boot.pcrs = (ProtobufCBinaryData){sizeof(proof->pcrs.digest),
+                                              (uint8_t *)proof->pcrs.digest[0]};
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_CAPTURE_BOOT;
+    command.capture_boot = &capture_boot;
+    nms_propose(refused->nms, &command, captured, refused);
+}
+
+void
+boot_refused(struct nms *nms, const struct boot_proof *proof, const struct st_err *why,
+             nms_done done, void *arg)
+{
+    struct st_err window = {0};
+    struct refused *refused = malloc(sizeof(*refused));
+    if (!refused) {
+        done(arg, why);
+        return;
+    }
+    *refused = (struct refused){nms, proof, *why, done, arg};
+    enum st_code code =
+        state_window_check(nms->state, proof->node, &proof->pcrs, nms_now(), &window);
+    if (!code) {
+        capture(refused);
+        return;
+    }
+    if (code == ST_PERMISSION_DENIED)
+        say_window(&refused->why, &window);
+    keep(refused);
+}
