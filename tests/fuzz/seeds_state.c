@@ -90,6 +90,12 @@ static State__EkCa ca = {OF(ek_ca), .cert = BYTES("a certificate"),
 static State__AddEkCa add_ek_ca = {OF(add_ek_ca), .ca = &ca};
 static State__RemoveEkCa remove_ek_ca = {OF(remove_ek_ca), .sha256 = {32, hash}};
 
+static uint8_t point[64] = "x and y";
+static State__SealAuthority authority = {OF(seal_authority), .point = {64, point},
+                                         .key = {32, point}};
+static State__RenewAuthority renew_authority = {OF(renew_authority),
+                                                .authority = &authority};
+
 static void
 command(State__Command__ChangeCase kind, void *change, uint8_t id)
 {
@@ -101,6 +107,15 @@ command(State__Command__ChangeCase kind, void *change, uint8_t id)
     command.change_case = kind;
     command.found = change;
     seed_message_piece(&command.base);
+}
+
+static void
+authorities(void)
+{
+    command(STATE__COMMAND__CHANGE_RENEW_AUTHORITY, &renew_authority, 1);
+    renew_authority.expected = authority.point;
+    command(STATE__COMMAND__CHANGE_RENEW_AUTHORITY, &renew_authority, 2);
+    seed_write("command", "authorities");
 }
 
 static void
@@ -224,6 +239,7 @@ void
 seeds_state(void)
 {
     nodes();
+    authorities();
     policies();
     masters();
     node_that_is_a_master();
