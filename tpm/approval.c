@@ -90,7 +90,8 @@ tpm_authority_public(const uint8_t point[TPM_AUTHORITY_LEN],
     };
     static const uint8_t size[] = {0x00, P256_LEN};
     static_assert(sizeof(head) + 2 * (sizeof(size) + P256_LEN) ==
-                  TPM_AUTHORITY_PUBLIC_LEN);
+                      TPM_AUTHORITY_PUBLIC_LEN,
+                  "its length is known to others");
     out = mempcpy(out, head, sizeof(head));
     out = mempcpy(out, size, sizeof(size));
     out = mempcpy(out, point, P256_LEN);

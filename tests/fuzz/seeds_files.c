@@ -45,10 +45,48 @@ configs(void)
     seed_write("node_config", "secret");
 }
 
+/* The authority has a point of the curve, its generator. */
+static void
+approvals(void)
+{
+    static const uint8_t generator[TPM_AUTHORITY_LEN] = {
+        0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63,
+        0xa4, 0x40, 0xf2, 0x77, 0x03, 0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1,
+        0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96, 0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f,
+        0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16, 0x2b, 0xce, 0x33, 0x57,
+        0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5};
+    static struct tpm_approval made[] = {{.policy = "image 1"}, {.policy = "image 2"}};
+    Api__SealApproval messages[2], *list[2];
+    Api__TPM2UnlockResponse response = API__TPM2_UNLOCK_RESPONSE__INIT;
+    for (int i = 0; i < 2; i++) {
+        memcpy(made[i].point, generator, sizeof(generator));
+        api__seal_approval__init(list[i] = &messages[i]);
+        messages[i].authority = seed_lend(made[i].point, sizeof(made[i].point));
+        messages[i].policy = seed_lend(made[i].policy, sizeof(made[i].policy));
+        messages[i].signature = seed_lend(made[i].signature, sizeof(made[i].signature));
+    }
+    response.global_unlock_key = seed_lend(seed.bytes, seed.len);
+    response.seal_authority = seed_lend(generator, sizeof(generator));
+    response.seal_approvals = list;
+    response.n_seal_approvals = 2;
+    seed_byte(0);
+    seed_message(&response.base);
+    seed_write("approvals", "said");
+    seed_byte(2);
+    seed_bytes(made, sizeof(made));
+    seed_write("approvals", "kept");
+    seed_byte(2);
+    seed_bytes(made, sizeof(*made));
+    seed_write("approvals", "one");
+    seed_byte(1);
+    seed_bytes("smalltown approvals v1\n", 23);
+    seed_write("approvals", "cut");
+}
+
 static void
 esp(void)
 {
-    struct tpm_sealed sealed;
+    struct tpm_sealed sealed, approvable;
     struct tpm_sealed_parts parts = {.pcr_mask = 1 << 4 | 1 << 11 | 1 << 12,
                                      .private = {.size = 5, .buffer = "bytes"}};
     struct st_err err = {0};
@@ -57,6 +95,12 @@ esp(void)
     seed_write("tpm_sealed", "whole");
     seed_bytes(sealed.bytes, sealed.len - SHA256_LEN);
     seed_write("tpm_sealed", "without-digest");
+    parts.approvable = true;
+    assert_ok(tpm_sealed_pack(&parts, &approvable, &err));
+    seed_bytes(approvable.bytes, approvable.len);
+    seed_write("tpm_sealed", "approvable");
+    seed_bytes(approvable.bytes, approvable.len - SHA256_LEN);
+    seed_write("tpm_sealed", "approvable-without-digest");
     seed_byte(4); /* sealed, framed */
     seed_bytes(sealed.bytes, sealed.len);
     seed_write("esp", "sealed");
@@ -118,6 +162,7 @@ seeds_files(void)
 {
     keys();
     configs();
+    approvals();
     esp();
     disk();
     contexts();

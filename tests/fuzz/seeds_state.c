@@ -107,6 +107,11 @@ static State__ApproveBoot approve_boot = {OF(approve_boot), .node_id = (char *)N
                                           .pcrs = {sizeof(boot), boot}, .by = {32, hash}};
 static State__RemoveCaptured remove_captured = {OF(remove_captured),
                                                 .sha256 = {32, hash}};
+static uint8_t point[64] = "x and y";
+static State__SealAuthority authority = {OF(seal_authority), .point = {64, point},
+                                         .key = {32, point}};
+static State__RenewAuthority renew_authority = {OF(renew_authority),
+                                                .authority = &authority};
 
 static void
 command(State__Command__ChangeCase kind, void *change, uint8_t id)
@@ -119,6 +124,15 @@ command(State__Command__ChangeCase kind, void *change, uint8_t id)
     command.change_case = kind;
     command.found = change;
     seed_message_piece(&command.base);
+}
+
+static void
+authorities(void)
+{
+    command(STATE__COMMAND__CHANGE_RENEW_AUTHORITY, &renew_authority, 1);
+    renew_authority.expected = authority.point;
+    command(STATE__COMMAND__CHANGE_RENEW_AUTHORITY, &renew_authority, 2);
+    seed_write("command", "authorities");
 }
 
 static void
@@ -286,6 +300,7 @@ void
 seeds_state(void)
 {
     nodes();
+    authorities();
     policies();
     windows();
     masters();

@@ -11,6 +11,8 @@ unpack(const uint8_t *bytes, size_t len)
 {
     struct tpm_sealed sealed = {0}, again = {0};
     struct tpm_sealed_parts parts;
+    struct tpm_authority authority;
+    TPM2B_PUBLIC public;
     struct st_err err = {0};
     if (len > sizeof(sealed.bytes))
         return;
@@ -20,6 +22,9 @@ unpack(const uint8_t *bytes, size_t len)
         FUZZ_HOLDS(err.code == ST_DATA_LOSS);
         return;
     }
+    FUZZ_HOLDS(!tpm_sealed_public(&parts, &public, &err));
+    FUZZ_HOLDS(!parts.approvable ==
+               (tpm_sealed_authority(&sealed, &authority, &err) == ST_NOT_FOUND));
     FUZZ_HOLDS(!tpm_sealed_pack(&parts, &again, &err));
     FUZZ_HOLDS(again.len == len && memcmp(again.bytes, bytes, len) == 0);
 }

@@ -43,26 +43,68 @@ N48_a_second_unlock_in_one_boot_is_refused(void **state)
     assert_unlocks_after_a_reboot();
 }
 
+/* Without frame; its length. */
+static size_t
+read_framed(const char *name, uint8_t *out, size_t max)
+{
+    AUTO(st_freep) uint8_t *file = NULL;
+    struct st_err err = {0};
+    char path[MACHINE_PATH];
+    size_t len, label = strlen("smalltown ") + strlen(name) + strlen(" v1\n");
+    machine_path(&machine, name, path);
+    assert_ok(file_read(path, 4096, &file, &len, &err));
+    assert_in_range(len, label + SHA256_LEN + 1, label + SHA256_LEN + max);
+    memcpy(out, file + label, len - label - SHA256_LEN);
+    return len - label - SHA256_LEN;
+}
+
 static void
 N48_nothing_unseals_the_local_half_after_the_cap(void **state)
 {
     struct tpm *tpm = NULL;
     struct tpm_sealed sealed;
+    struct tpm_approval approval;
     struct secret half;
     struct st_err err = {0};
-    AUTO(st_freep) uint8_t *file = NULL;
-    char path[MACHINE_PATH];
-    size_t len, label = strlen("smalltown sealed v1\n");
     (void)state;
     flow_enrol_and_adopt();
     machine_run_until_served(&machine);
-    machine_path(&machine, "sealed", path);
-    assert_ok(file_read(path, 4096, &file, &len, &err));
-    sealed.len = len - label - SHA256_LEN;
-    memcpy(sealed.bytes, file + label, sealed.len);
+    sealed.len = read_framed("sealed", sealed.bytes, sizeof(sealed.bytes));
+    assert_int_equal(read_framed("approvals", (uint8_t *)&approval, sizeof(approval)),
+                     sizeof(approval));
     assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
     assert_code(tpm_unseal(tpm, &sealed, &half, &err), ST_PERMISSION_DENIED);
+    assert_code(tpm_unseal_approved(tpm, &sealed, &approval, &half, &err),
+                ST_PERMISSION_DENIED);
     tpm_close(tpm);
+}
+
+/* PCR 12 itself remembers: what a daemon that was killed measured is not measured again,
+ * and the masters' quote and the seal still fit. */
+static void
+N48_a_boot_is_measured_once_whatever_becomes_of_the_daemon(void **state)
+{
+    struct tpm_pcrs measured, again;
+    struct st_err err = {0};
+    (void)state;
+    flow_enrol_and_adopt();
+    MASTER_SCRIPT(&master, ACT_UNAVAILABLE);
+    for (int i = 0; i < 3; i++) {
+        machine_start(&machine, 0);
+        flow_wait_for_calls((unsigned)i + 1);
+        machine_kill(&machine);
+        struct tpm *tpm = NULL;
+        assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
+        assert_ok(tpm_pcrs_read(tpm, i ? &again : &measured, &err));
+        tpm_close(tpm);
+        if (i)
+            assert_memory_equal(&measured, &again, sizeof(measured));
+    }
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_run_until_served(&machine);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "only once: reboot"));
 }
 
 static void
@@ -194,6 +236,7 @@ main(int argc, char **argv)
         FLOW_TEST(nothing_but_a_whole_unlock_opens_the_disk),
         FLOW_TEST(N48_a_second_unlock_in_one_boot_is_refused),
         FLOW_TEST(N48_nothing_unseals_the_local_half_after_the_cap),
+        FLOW_TEST(N48_a_boot_is_measured_once_whatever_becomes_of_the_daemon),
         FLOW_TEST(N48_the_volume_of_another_node_is_not_opened),
         FLOW_TEST(N48_a_volume_in_our_name_with_another_key_is_not_opened),
         FLOW_TEST(a_wrong_global_half_opens_nothing_and_formats_nothing),
