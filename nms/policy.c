@@ -161,7 +161,8 @@ policy_judge_measured(const struct policy *policy, const struct tpm_pcrs *pcrs,
                       struct st_err *err)
 {
     if (REFUSES(0x11a, policy->measured_boot_required && !policy_is_measured(pcrs)))
-        return refused(err, "PCR 0 to 7 were never extended: nothing measured this boot");
+        return refused(err, "PCR 0 to 7 were never extended: nothing measured this boot. "
+                            "Only `require_measured_boot: false` lets it in");
     return ST_OK;
 }
 

@@ -278,7 +278,8 @@ N11_a_boot_that_nobody_measured_is_refused(void **state)
 {
     (void)state;
     static const char sentence[] =
-        "PCR 0 to 7 were never extended: nothing measured this boot";
+        "PCR 0 to 7 were never extended: nothing measured this boot. "
+        "Only `require_measured_boot: false` lets it in";
     PARSED(WITH_PCRS("{\"sets\":[],\"require_set\":false,"
                      "\"require_measured_boot\":true}"));
     struct tpm_pcrs pcrs = {0};
