@@ -246,7 +246,7 @@ tpm_unseal(struct tpm *tpm, const struct tpm_sealed *sealed, struct secret *out,
     if ((code = tpm_sealed_unpack(sealed, &parts, err)) ||
         (code = srk_load(tpm, &srk, srk_name, err)))
         return code;
-    if (REFUSES(0x048f, memcmp(srk_name, parts.srk_name, TPM_NAME_LEN)))
+    if (REFUSES(0x48f, memcmp(srk_name, parts.srk_name, TPM_NAME_LEN)))
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "sealed by another TPM, or this one was cleared since");
     TPM_HANDLE object = {0};

@@ -175,7 +175,7 @@ no_power_cut_brings_the_tpm_nearer_to_lockout(void **state)
 }
 
 static void
-another_tpm_says_that_it_is_another(void **state)
+N48_another_tpm_says_that_it_is_another(void **state)
 {
     (void)state;
     struct tpm_sealed sealed = seal(chip, &half);
@@ -365,7 +365,7 @@ main(void)
         cmocka_unit_test(it_is_sealed_to_the_pcrs_of_that_moment),
         cmocka_unit_test(every_single_pcr_can_be_the_one_that_differs),
         cmocka_unit_test(no_power_cut_brings_the_tpm_nearer_to_lockout),
-        cmocka_unit_test(another_tpm_says_that_it_is_another),
+        cmocka_unit_test(N48_another_tpm_says_that_it_is_another),
         cmocka_unit_test(a_cleared_tpm_is_another_with_another_ak),
         cmocka_unit_test(a_hierarchy_with_a_password_is_the_wrong_state),
         cmocka_unit_test(tpm2_unseal_opens_it_by_its_pcrs_and_by_nothing_else),
