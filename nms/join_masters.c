@@ -83,9 +83,8 @@ request_check(const Api__JoinMastersRequest *request, struct joining *out,
               struct st_err *err)
 {
     enum st_code code;
-    if (REFUSES(0x30f, (code = address_unpack(&request->address, &out->address, err))))
-        return code;
-    if ((code = proof_check(request, err)) ||
+    if ((code = address_unpack(&request->address, &out->address, err)) ||
+        (code = proof_check(request, err)) ||
         (code = digest_ticket_secret(request->secret.data, request->secret.len,
                                      out->secret_hash, err)))
         return code;

@@ -60,7 +60,7 @@ measure(const struct node *node, struct tpm *tpm, struct st_err *err)
     enum st_code code = measure_config(tpm, &node->config.masters, &state, err);
     if (code)
         return code;
-    if (REFUSES(0x33d, state == MEASURE_CAPPED))
+    if (REFUSES(0x480a, state == MEASURE_CAPPED))
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "a disk key was released in this boot: reboot, then this machine "
                        "enrols");

@@ -25,7 +25,7 @@ is_pinned(const struct rpc_pin *pin, const char *pem)
     size_t len = 0;
     if (!pem || rpc_pem_to_der(pem, strlen(pem), &der, &len, NULL))
         return false;
-    bool same = !REFUSES(0x051, len != pin->len || memcmp(der, pin->der, len) != 0);
+    bool same = !REFUSES(0x51a, len != pin->len || memcmp(der, pin->der, len) != 0);
     free(der);
     return same;
 }

@@ -39,10 +39,10 @@ bound_unknown(struct mesh_conn *fresh)
             of_source++;
         }
     }
-    if (REFUSES(0x5406, of_source > MESH_UNKNOWN_SOURCE_MAX))
+    if (REFUSES(0x45b, of_source > MESH_UNKNOWN_SOURCE_MAX))
         mesh_conn_close_for(oldest_of_source, ST_RESOURCE_EXHAUSTED,
                             "too many of one address");
-    else if (REFUSES(0x5407, all > MESH_UNKNOWN_MAX))
+    else if (REFUSES(0x45c, all > MESH_UNKNOWN_MAX))
         mesh_conn_close_for(oldest, ST_RESOURCE_EXHAUSTED, "too many connections");
 }
 

@@ -316,6 +316,6 @@ mesh_conn_judge(struct mesh *mesh)
 {
     for (struct mesh_conn *conn = mesh->conns; conn; conn = conn->next)
         if (conn->member.id &&
-            REFUSES(0x5245, mesh_tls_revoked(mesh->tls, &conn->member)))
+            REFUSES(0x5345, mesh_tls_revoked(mesh->tls, &conn->member)))
             dismiss(conn);
 }

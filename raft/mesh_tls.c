@@ -338,7 +338,7 @@ mesh_session_peer(struct mesh_session *session, struct mesh_tls *tls,
     if (code)
         return code;
     /* The list may have come while the handshake was under way. */
-    if (REFUSES(0x5244, mesh_tls_revoked(tls, &member)))
+    if (REFUSES(0x5344, mesh_tls_revoked(tls, &member)))
         return st_fail(err, ST_PERMISSION_DENIED,
                        "the certificate of member %llu is revoked",
                        (unsigned long long)member.id);

@@ -128,7 +128,7 @@ prepare(struct tpm *tpm, const struct tpm_sealed *sealed, struct opening *openin
                                      &opening->verified, err))) ||
         (code = tpm_srk_load(tpm, out_srk, srk_name, err)))
         return code;
-    if (REFUSES(0x048f, memcmp(srk_name, opening->parts.srk_name, TPM_NAME_LEN)))
+    if (REFUSES(0x48f, memcmp(srk_name, opening->parts.srk_name, TPM_NAME_LEN)))
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "sealed by another TPM, or this one was cleared since");
     return ST_OK;

@@ -82,20 +82,22 @@ settle(struct town *town, struct machine *machine)
 
 static uint64_t version;
 
-/* One set for `nodes` in which PCR `pcr` is 32 times `value`; or none. */
+/* One set for `nodes` in which PCR `pcr` is 32 times `value`, and PCR 1 as it is; or
+ * none. */
 static void
 set_policy(struct town *town, const char *nodes, unsigned pcr, uint8_t value)
 {
-    char set[400] = "", text[800], hex[SHA256_LEN * 2 + 1];
+    char set[500] = "", text[900], hex[SHA256_LEN * 2 + 1], one[SHA256_LEN * 2 + 1];
     Api__SetPolicyRequest request = API__SET_POLICY_REQUEST__INIT;
     Api__SetPolicyResponse *answer;
     struct st_err err = {0};
     for (int i = 0; i < SHA256_LEN; i++)
-        sprintf(hex + 2 * i, "%02x", value);
+        sprintf(hex + 2 * i, "%02x", value), sprintf(one + 2 * i, "02");
     if (nodes)
         snprintf(set, sizeof(set),
-                 "{\"name\":\"s\",\"nodes\":[\"%s\"],\"values\":{\"%u\":[\"%s\"]}}",
-                 nodes, pcr, hex);
+                 "{\"name\":\"s\",\"nodes\":[\"%s\"],\"values\":{\"1\":[\"%s\"],"
+                 "\"%u\":[\"%s\"]}}",
+                 nodes, one, pcr, hex);
     snprintf(text, sizeof(text),
              "{\"schema\":1,\"ek\":{\"require\":\"none\",\"listed\":[]},\"pcrs\":"
              "{\"sets\":[%s],\"require_set\":false,\"require_measured_boot\":false},"

@@ -268,7 +268,7 @@ an_invitation_has_bounds(void **state)
 }
 
 static void
-a_master_moves_from_where_it_is_only(void **state)
+N40_a_master_moves_from_where_it_is_only(void **state)
 {
     struct log_member *member = *state;
     struct st_err err = {0};
@@ -432,7 +432,7 @@ main(void)
         MEMBER_TEST(
             the_same_ticket_with_the_same_key_is_answered_again_until_the_master_leaves),
         MEMBER_TEST(an_invitation_has_bounds),
-        MEMBER_TEST(a_master_moves_from_where_it_is_only),
+        MEMBER_TEST(N40_a_master_moves_from_where_it_is_only),
         MEMBER_TEST(N40_one_command_ends_a_node_and_the_master_that_it_was),
         MEMBER_TEST(N40_the_last_voter_stays),
         MEMBER_TEST(N40_only_who_is_leaving_can_be_gone),

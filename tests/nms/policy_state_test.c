@@ -72,7 +72,7 @@ before_the_first_one_the_default_is_in_force(void **state)
 }
 
 static void
-a_policy_replaces_the_one_that_its_author_saw(void **state)
+N57_a_policy_replaces_the_one_that_its_author_saw(void **state)
 {
     struct log_member *member = *state;
     struct st_err err = {0};
@@ -449,7 +449,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         MEMBER_TEST(before_the_first_one_the_default_is_in_force),
-        MEMBER_TEST(a_policy_replaces_the_one_that_its_author_saw),
+        MEMBER_TEST(N57_a_policy_replaces_the_one_that_its_author_saw),
         MEMBER_TEST(N57_what_is_no_policy_changes_nothing),
         MEMBER_TEST(the_newest_are_kept),
         MEMBER_TEST(every_master_has_the_same_policy),

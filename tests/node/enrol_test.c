@@ -162,7 +162,7 @@ an_enrolled_volume_is_not_formatted_by_a_new_enrolment(void **state)
 }
 
 static void
-a_half_done_enrolment_does_not_take_the_volume_of_another(void **state)
+N34_a_half_done_enrolment_does_not_take_the_volume_of_another(void **state)
 {
     static const char other[] = "smalltown-00000000000000000000000000000001";
     SECRET key = {0};
@@ -262,7 +262,7 @@ main(int argc, char **argv)
         FLOW_TEST(two_daemons_do_not_share_an_ESP),
         FLOW_TEST(a_volume_that_holds_data_is_not_formatted),
         FLOW_TEST(an_enrolled_volume_is_not_formatted_by_a_new_enrolment),
-        FLOW_TEST(a_half_done_enrolment_does_not_take_the_volume_of_another),
+        FLOW_TEST(N34_a_half_done_enrolment_does_not_take_the_volume_of_another),
         FLOW_TEST(a_torn_format_is_done_again),
         FLOW_TEST(N48_a_machine_does_not_enrol_anew_in_a_boot_that_unlocked),
         FLOW_TEST(a_damaged_seal_is_known_before_anybody_is_asked),

@@ -47,7 +47,7 @@ tear_down(void **state)
 }
 
 static void
-N34_a_framed_file_is_itself_to_the_byte(void **state)
+N34_N48_a_framed_file_is_itself_to_the_byte(void **state)
 {
     (void)state;
     uint8_t content[100], back[ESP_CONTENT_MAX];
@@ -258,7 +258,7 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(N34_a_framed_file_is_itself_to_the_byte),
+        TEST(N34_N48_a_framed_file_is_itself_to_the_byte),
         TEST(a_file_of_a_later_version_says_so),
         TEST(an_identity_comes_back_with_its_key_only),
         TEST(an_identity_with_any_bit_changed_is_refused),

@@ -1,4 +1,5 @@
 #include "tests/node/machine.h"
+#include "tests/patience.h"
 
 #include "node/run.h"
 #include "node/stop.h"
@@ -163,8 +164,7 @@ show_log(const struct machine *machine)
 long
 machine_timeout_ms(void)
 {
-    const char *patience = getenv("ST_PATIENCE_MS");
-    return patience ? atol(patience) : 60000;
+    return patience_ms(60000);
 }
 
 void

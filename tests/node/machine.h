@@ -19,8 +19,7 @@ enum {
     MACHINE_PATH = 80
 };
 
-/* How long the daemon may take for what it has to do: a minute, or what ST_PATIENCE_MS in
- * the environment says, where a test is expected to fail. */
+/* How long the daemon may take for what it has to do: a minute (patience.h). */
 long machine_timeout_ms(void);
 
 struct machine {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 static void
-nothing_but_a_whole_unlock_opens_the_disk(void **state)
+N33_nothing_but_a_whole_unlock_opens_the_disk(void **state)
 {
     static const enum act acts[] = {
         ACT_REFUSE,    ACT_UNAVAILABLE, ACT_BUSY,         ACT_END_AT_OPEN,
@@ -233,7 +233,7 @@ main(int argc, char **argv)
 {
     machine_child_main(argc, argv);
     const struct CMUnitTest tests[] = {
-        FLOW_TEST(nothing_but_a_whole_unlock_opens_the_disk),
+        FLOW_TEST(N33_nothing_but_a_whole_unlock_opens_the_disk),
         FLOW_TEST(N48_a_second_unlock_in_one_boot_is_refused),
         FLOW_TEST(N48_nothing_unseals_the_local_half_after_the_cap),
         FLOW_TEST(N48_a_boot_is_measured_once_whatever_becomes_of_the_daemon),

@@ -1,6 +1,7 @@
 #include "tests/raft/group.h"
 
 #include "tests/cmocka.h"
+#include "tests/patience.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -48,9 +49,13 @@ on_fatal(const char *sentence)
 const char *
 group_await_fatal(void)
 {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += 1 + patience_ms(PATIENCE_MS) / 1000;
     pthread_mutex_lock(&fatal_lock);
-    while (!fatal_text[0])
-        pthread_cond_wait(&fatal_said, &fatal_lock);
+    while (!fatal_text[0] &&
+           !pthread_cond_clockwait(&fatal_said, &fatal_lock, CLOCK_MONOTONIC, &until))
+        ;
     static char said[sizeof(fatal_text)];
     memcpy(said, fatal_text, sizeof(said));
     fatal_text[0] = 0;
@@ -150,7 +155,8 @@ group_close(struct group *group, uint64_t id)
 uint64_t
 group_leader(struct group *group)
 {
-    for (uint64_t until = now_ms() + PATIENCE_MS; now_ms() < until; pause_ms(5)) {
+    for (uint64_t until = now_ms() + (uint64_t)patience_ms(PATIENCE_MS); now_ms() < until;
+         pause_ms(5)) {
         for (unsigned i = 0; i < group->count; i++) {
             struct replica_status status = {0};
             if (group->members[i].replica)
@@ -167,7 +173,8 @@ void
 group_step(struct group *group, enum replica_step step, uint64_t id)
 {
     struct st_err err = {0};
-    for (uint64_t until = now_ms() + PATIENCE_MS; now_ms() < until; pause_ms(20)) {
+    for (uint64_t until = now_ms() + (uint64_t)patience_ms(PATIENCE_MS); now_ms() < until;
+         pause_ms(20)) {
         struct group_member *leader = group_of(group, group_leader(group));
         err = (struct st_err){0};
         if (!replica_step_wait(leader->replica, step, id, group_of(group, id)->address,
@@ -197,7 +204,8 @@ group_propose(struct group *group, uint64_t id, const char *command)
     struct replica_result result;
     struct st_err err = {0};
     char text[24];
-    for (uint64_t until = now_ms() + PATIENCE_MS; now_ms() < until;) {
+    for (uint64_t until = now_ms() + (uint64_t)patience_ms(PATIENCE_MS);
+         now_ms() < until;) {
         err = (struct st_err){0};
         if (replica_propose_wait(group_of(group, id)->replica, command, strlen(command),
                                  TRY_MS, &result, &err)) {
@@ -216,7 +224,8 @@ group_read(struct group *group, uint64_t id, const char *name)
 {
     struct group_member *m = group_of(group, id);
     struct st_err err = {0};
-    for (uint64_t until = now_ms() + PATIENCE_MS; now_ms() < until;)
+    for (uint64_t until = now_ms() + (uint64_t)patience_ms(PATIENCE_MS);
+         now_ms() < until;)
         if (!replica_barrier_wait(m->replica, TRY_MS, &err))
             return counters_get(&m->counters, name);
     fail_msg("a barrier through member %d: %s", (int)id, err.text);

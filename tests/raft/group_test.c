@@ -366,7 +366,7 @@ copy_folder(const char *from, const char *to)
 
 /* It has forgotten what it acknowledged after the copy was made. */
 static void
-an_older_folder_is_refused_and_not_started_again(void **state)
+N53_an_older_folder_is_refused_and_not_started_again(void **state)
 {
     struct group *group = *state;
     char copy[60];
@@ -418,7 +418,7 @@ main(void)
         TEST(the_only_voter_cannot_be_removed),
         TEST(members_know_of_each_other),
         TEST(a_folder_is_joined_with_once),
-        TEST(an_older_folder_is_refused_and_not_started_again),
+        TEST(N53_an_older_folder_is_refused_and_not_started_again),
         TEST(N53_a_member_whose_certificate_is_revoked_is_told_and_ends),
         TEST(N53_one_that_was_away_meanwhile_is_told_when_it_comes),
     };

@@ -129,7 +129,7 @@ N50_tls_1_2_is_refused(void **state)
 }
 
 static void
-N50_our_own_certificate_in_other_hands_is_not_heard(void **state)
+N50_N54_our_own_certificate_in_other_hands_is_not_heard(void **state)
 {
     (void)state;
     struct net *net = one_member();
@@ -699,7 +699,7 @@ main(void)
         cmocka_unit_test(N50_a_certificate_for_servers_only_does_not_dial),
         cmocka_unit_test(N50_a_revoked_certificate_is_not_heard),
         cmocka_unit_test(N50_tls_1_2_is_refused),
-        cmocka_unit_test(N50_our_own_certificate_in_other_hands_is_not_heard),
+        cmocka_unit_test(N50_N54_our_own_certificate_in_other_hands_is_not_heard),
         cmocka_unit_test(N53_a_list_counts_for_the_handshakes_that_are_under_way),
         cmocka_unit_test(N53_nobody_is_given_a_ticket_that_would_outlive_the_list),
         cmocka_unit_test(N54_a_frame_that_is_wrong_closes_the_connection),

@@ -1,5 +1,6 @@
 #include "tests/raft/net.h"
 #include "tests/cmocka.h"
+#include "tests/patience.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -234,7 +235,7 @@ net_begin(struct net *net)
     net->late = false;
     net->timer.data = net;
     uv_update_time(&net->loop);
-    uv_timer_start(&net->timer, on_late, 60 * 1000, 0);
+    uv_timer_start(&net->timer, on_late, (uint64_t)patience_ms(60 * 1000), 0);
 }
 
 struct net_work {

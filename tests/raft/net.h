@@ -64,14 +64,14 @@ void net_open_as(struct net_member *member, const struct authority *authority,
                  const struct cert *list);
 void net_close(struct net_member *member);
 
-/* Runs the loop until the condition holds; a minute without is a failure. */
+/* Runs the loop until the condition holds; a minute without (patience.h) is a failure. */
 #define NET_UNTIL(net, condition)                                                        \
     do {                                                                                 \
         net_begin(net);                                                                  \
         while (!(condition) && !(net)->late)                                             \
             uv_run(&(net)->loop, UV_RUN_ONCE);                                           \
         if (!(condition))                                                                \
-            fail_msg("not within a minute: %s", #condition);                             \
+            fail_msg("not in good time: %s", #condition);                                \
     } while (0)
 void net_begin(struct net *net);
 

@@ -1,4 +1,5 @@
 #include "tests/raft/stranger.h"
+#include "tests/patience.h"
 #include "raft/peer.pb-c.h"
 
 #include <arpa/inet.h>
@@ -12,7 +13,7 @@
 #include <unistd.h>
 
 enum {
-    PATIENCE_S = 10,
+    PATIENCE_MS = 10000,
 };
 
 struct stranger {
@@ -45,7 +46,8 @@ connect_to(const char *address, const char *source)
     if (source && (inet_pton(AF_INET, source, &from.sin_addr) != 1 ||
                    bind(fd, (const struct sockaddr *)&from, sizeof(from))))
         abort();
-    struct timeval patience = {.tv_sec = PATIENCE_S};
+    const long ms = patience_ms(PATIENCE_MS);
+    struct timeval patience = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     if (connect(fd, (const struct sockaddr *)&to, sizeof(to))) {
@@ -102,7 +104,7 @@ stranger_shake_half(struct stranger *stranger)
     SSL_connect(stranger->ssl);
     SSL_set0_rbio(stranger->ssl, in);
     struct pollfd answer = {.fd = stranger->socket, .events = POLLIN};
-    return poll(&answer, 1, PATIENCE_S * 1000) == 1;
+    return poll(&answer, 1, (int)patience_ms(PATIENCE_MS)) == 1;
 }
 
 bool

@@ -122,7 +122,7 @@ assert_stays_shut(const struct tpm_sealed *sealed, const struct tpm_approval *ap
 }
 
 static void
-another_tpm_says_that_it_is_another(void **state)
+N48_another_tpm_says_that_it_is_another(void **state)
 {
     (void)state;
     struct swtpm *other = swtpm_make(NULL);
@@ -378,7 +378,7 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
     const struct CMUnitTest tests[] = {
-        TEST(another_tpm_says_that_it_is_another),
+        TEST(N48_another_tpm_says_that_it_is_another),
         TEST(without_any_approval_it_opens_by_the_pcrs_of_then),
         TEST(another_image_opens_it_once_it_is_approved_and_a_third_does_not),
         TEST(each_pcr_of_an_approval_counts_and_no_other),
