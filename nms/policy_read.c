@@ -295,7 +295,7 @@ set_read(const struct place *place, json_t *object, struct policy_set *out,
         return wrong(&nodes, err, "must name a node, or *");
     if ((code = values_read(&values, json_object_get(object, "values"), out, err)))
         return code;
-    if (REFUSES(0x11e, binds_only_secure_boot(out)))
+    if (REFUSES(0x5708, binds_only_secure_boot(out)))
         return wrong(&values, err,
                      "must name more than PCR 7, which says nothing of the image");
     return ST_OK;

@@ -123,7 +123,7 @@ the_last_two_approvals_are_kept(void **state)
 }
 
 static void
-an_approval_that_opens_nothing_is_said_and_not_kept(void **state)
+N48_an_approval_that_opens_nothing_is_said_and_not_kept(void **state)
 {
     static const enum approve bad[] = {APPROVE_FORGED, APPROVE_OTHER};
     (void)state;
@@ -276,7 +276,7 @@ main(int argc, char **argv)
         FLOW_TEST(an_update_before_the_first_reboot_unlocks_once_it_is_approved),
         FLOW_TEST(without_an_approval_another_image_is_refused_and_nothing_is_lost),
         FLOW_TEST(the_last_two_approvals_are_kept),
-        FLOW_TEST(an_approval_that_opens_nothing_is_said_and_not_kept),
+        FLOW_TEST(N48_an_approval_that_opens_nothing_is_said_and_not_kept),
         FLOW_TEST(a_file_of_0_1_is_carried_over),
         FLOW_TEST(a_file_of_0_1_is_carried_over_before_anything_was_approved),
         FLOW_TEST(N48_a_new_file_that_does_not_open_does_not_take_the_old_ones_place),
