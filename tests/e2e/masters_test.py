@@ -149,11 +149,18 @@ class Masters(unittest.TestCase):
     def test_what_is_intended_survives_the_death_of_whoever_leads(self):
         by_address = {m.address: m for m in (self.first, *self.grow("second", "third"))}
 
+        def leader_of_the_three():
+            leader = next((m for m in masters(self.admin).values() if m["leader"]), None)
+            if leader and leader["address"] == host.address:  # let another one lead
+                host.kill()
+                host.start()
+            return leader and by_address.get(leader["address"])
+
         def kill_the_leader(after):
-            leader = next(m for m in masters(self.admin).values() if m["leader"])
+            leader = cluster.until(leader_of_the_three, 60, lambda: masters(self.admin), 0.5)
             time.sleep(after)
-            by_address[leader["address"]].kill()
-            return by_address[leader["address"]]
+            leader.kill()
+            return leader
         for number, after in enumerate((0, 0.02, 0.1, 0.3)):
             host = Joined(self.folder, self.admin, f"host-{number}").start()
             self.addCleanup(host.terminate)
