@@ -1,10 +1,11 @@
 #include "nms/admin.h"
 #include "nms/ca.h"
 #include "nms/digest.h"
-#include "proto/event.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
 
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,7 @@ const struct rpc_method admin_methods[] = {
     METHOD("RemoveCapturedSet", remove_captured_set_request, remove_captured_set_response,
            remove_captured_set),
     METHOD("GetStatus", get_status_request, get_status_response, status),
+    METHOD("ListAudit", list_audit_request, list_audit_response, list_audit),
 };
 const size_t admin_method_count = sizeof(admin_methods) / sizeof(*admin_methods);
 
@@ -86,6 +88,7 @@ static const struct {
     {MANAGEMENT "ListCapturedSets", STATE__ADMIN_ROLE__VIEWER},
     {MANAGEMENT "RemoveCapturedSet", STATE__ADMIN_ROLE__ADMIN},
     {MANAGEMENT "GetStatus", STATE__ADMIN_ROLE__VIEWER},
+    {MANAGEMENT "ListAudit", STATE__ADMIN_ROLE__VIEWER},
     {"/grpc.health.v1.Health/Check", STATE__ADMIN_ROLE__VIEWER},
     {"/grpc.health.v1.Health/Watch", STATE__ADMIN_ROLE__VIEWER},
     {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -119,11 +122,51 @@ admin_role_of(const struct rpc_call *call)
     return role_of_cert(rpc_call_context(call), cert, len);
 }
 
-enum st_code
-admin_admit(void *context, const char *path, const void *client_cert,
-            size_t client_cert_len, struct st_err *err)
+/* 0 is no hash: it is that of an empty place. */
+static uint64_t
+hash_of(const uint8_t fingerprint[SHA256_LEN], const char *peer)
 {
-    State__AdminRole role = role_of_cert(context, client_cert, client_cert_len);
+    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+    for (size_t i = 0; i < SHA256_LEN; i++)
+        hash = (hash ^ fingerprint[i]) * 0x100000001b3;
+    for (; *peer; peer++)
+        hash = (hash ^ (uint8_t)*peer) * 0x100000001b3;
+    return hash ? hash : 1;
+}
+
+/* The peer's port is the connection's.  Where two connections share a place both are
+ * new again and again, which is a line too many. */
+static bool
+is_new_connection(struct nms *nms, const uint8_t fingerprint[SHA256_LEN],
+                  const char *peer)
+{
+    const uint64_t hash = hash_of(fingerprint, peer);
+    return atomic_exchange(&nms->logins[hash % NMS_LOGINS], hash) != hash;
+}
+
+/* A call that is allowed is a line where it is the first of its connection, one that is
+ * not is always one. */
+static void
+say_call(struct nms *nms, enum audit_kind kind, const char *path, const char *peer,
+         const void *cert, size_t cert_len, const struct st_err *err)
+{
+    struct audit_line line;
+    uint8_t fingerprint[SHA256_LEN];
+    if (cert_len > 0)
+        cert_fingerprint(cert, cert_len, fingerprint);
+    if (!err->code && !is_new_connection(nms, fingerprint, peer))
+        return;
+    const char *method = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    audit_line_fill(&line, err->code ? "call" : "login", method, peer, err);
+    if (cert_len > 0)
+        audit_line_admin(&line, fingerprint);
+    nms_decided(nms, kind, &line);
+}
+
+static enum st_code
+call_check(State__AdminRole role, const char *path, const void *client_cert,
+           size_t client_cert_len, struct st_err *err)
+{
     if (REFUSES(0x50a, role == STATE__ADMIN_ROLE__NOBODY))
         return st_fail_for(err, ST_UNAUTHENTICATED, ST_REASON_REFUSED,
                            "this certificate is not an administrator's here");
@@ -135,6 +178,18 @@ admin_admit(void *context, const char *path, const void *client_cert,
         return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_ROLE,
                            "your role does not allow this");
     return ST_OK;
+}
+
+enum st_code
+admin_admit(void *context, const char *path, const char *peer, const void *client_cert,
+            size_t client_cert_len, struct st_err *err)
+{
+    const State__AdminRole role = role_of_cert(context, client_cert, client_cert_len);
+    enum st_code code = call_check(role, path, client_cert, client_cert_len, err);
+    const struct st_err ok = {0};
+    say_call(context, role == STATE__ADMIN_ROLE__NOBODY ? AUDIT_STRANGER : AUDIT_LOGIN,
+             path, peer, client_cert, client_cert_len, code ? err : &ok);
+    return code;
 }
 
 struct admin_pending *
@@ -153,7 +208,6 @@ admin_pending_new(struct rpc_call *call, const char *name)
     strncpy(pending->name, name, sizeof(pending->name) - 1);
     const void *cert = rpc_call_client_cert(call, &len);
     cert_fingerprint(cert, len, pending->fingerprint);
-    digest_hex(pending->fingerprint, pending->who);
     return pending;
 }
 
@@ -166,14 +220,26 @@ admin_pending_free(struct admin_pending *pending)
     free(pending);
 }
 
+struct admin_pending *
+admin_pending_node(struct rpc_call *call, const char *node_id)
+{
+    AUTO(state_node_freep) State__Node *node = NULL;
+    struct admin_pending *pending = admin_pending_new(call, node_id);
+    if (!pending || state_node(pending->nms->state, node_id, &node, NULL))
+        return pending;
+    pending->has_ek = true;
+    cert_fingerprint(node->ek_pubkey.data, node->ek_pubkey.len, pending->ek);
+    return pending;
+}
+
 void
 admin_say(const struct admin_pending *pending, const char *word, const struct st_err *err)
 {
-    if (err->code)
-        event(word, "name=%s admin=%.16s peer=%s decision=%s reason=\"%s\"",
-              pending->name, pending->who, rpc_call_peer(pending->call),
-              st_code_name(err->code), err->text);
-    else
-        event(word, "name=%s admin=%.16s peer=%s decision=OK", pending->name,
-              pending->who, rpc_call_peer(pending->call));
+    struct audit_line line;
+    audit_line_fill(&line, word, pending->name, rpc_call_peer(pending->call), err);
+    audit_line_admin(&line, pending->fingerprint);
+    snprintf(line.step, sizeof(line.step), "%s", pending->step);
+    line.has_ek = pending->has_ek;
+    memcpy(line.ek, pending->ek, SHA256_LEN);
+    nms_decided(pending->nms, AUDIT_CHANGE, &line);
 }

@@ -13,8 +13,9 @@
 #include <stddef.h>
 
 /* rpc_server_config.admit; context is struct nms. */
-enum st_code admin_admit(void *context, const char *path, const void *client_cert,
-                         size_t client_cert_len, struct st_err *err);
+enum st_code admin_admit(void *context, const char *path, const char *peer,
+                         const void *client_cert, size_t client_cert_len,
+                         struct st_err *err);
 
 /* The least role that may call this method; ..NOBODY for one that nobody may call. */
 State__AdminRole admin_least_role(const char *path);
@@ -28,10 +29,12 @@ extern const size_t admin_method_count;
 /* What waits for a commit or a barrier: the call, and what the answer is made of. */
 struct admin_pending {
     struct nms *nms;
-    struct rpc_call *call;        /* held */
-    char name[NAME_MAX_LEN + 1];  /* of the node, enrolment, master, for the log */
-    char who[2 * SHA256_LEN + 1]; /* fingerprint of the administrator */
-    uint8_t fingerprint[SHA256_LEN];
+    struct rpc_call *call;           /* held */
+    char name[NAME_MAX_LEN + 1];     /* of the node, enrolment, master, for the log */
+    char step[16];                   /* a word more for the log, or "" */
+    uint8_t fingerprint[SHA256_LEN]; /* of the administrator */
+    bool has_ek; /* of a node: the audit names its chip, also once its record is gone */
+    uint8_t ek[SHA256_LEN];
     struct secret secret; /* of a new enrolment, authority */
     uint8_t authority[TPM_AUTHORITY_LEN];
     uint8_t secret_hash[SHA256_LEN];
@@ -48,7 +51,10 @@ struct admin_pending *admin_pending_new(struct rpc_call *call, const char *name)
 void admin_pending_free(struct admin_pending *pending);
 AUTO_DEFINE(struct admin_pending *, admin_pending_freep, admin_pending_free)
 
-/* One line in the log for one change. */
+/* The same for a call about a node. */
+struct admin_pending *admin_pending_node(struct rpc_call *call, const char *node_id);
+
+/* One line for one change. */
 void admin_say(const struct admin_pending *pending, const char *word,
                const struct st_err *err);
 
@@ -113,5 +119,7 @@ void admin_handle_remove_captured_set(struct rpc_call *call, enum rpc_event what
                                       const ProtobufCMessage *message);
 void admin_handle_status(struct rpc_call *call, enum rpc_event what,
                          const ProtobufCMessage *message);
+void admin_handle_list_audit(struct rpc_call *call, enum rpc_event what,
+                             const ProtobufCMessage *message);
 
 #endif

@@ -32,7 +32,7 @@ admin_handle_approve_boot(struct rpc_call *call, enum rpc_event what,
         rpc_call_finish(call, &err);
         return;
     }
-    struct admin_pending *pending = admin_pending_new(call, request->node_id);
+    struct admin_pending *pending = admin_pending_node(call, request->node_id);
     if (!pending)
         return;
     State__ApproveBoot approve_boot = STATE__APPROVE_BOOT__INIT;

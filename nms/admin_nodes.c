@@ -159,7 +159,7 @@ admin_handle_add_node(struct rpc_call *call, enum rpc_event what,
         rpc_call_finish(call, &err);
         return;
     }
-    struct admin_pending *pending = admin_pending_new(call, request->node_id);
+    struct admin_pending *pending = admin_pending_node(call, request->node_id);
     if (!pending)
         return;
     if (request->role == API__NODE__STATE__MASTER)
@@ -233,7 +233,7 @@ admin_handle_remove_node(struct rpc_call *call, enum rpc_event what,
         rpc_call_finish(call, &err);
         return;
     }
-    struct admin_pending *pending = admin_pending_new(call, request->node_id);
+    struct admin_pending *pending = admin_pending_node(call, request->node_id);
     if (!pending)
         return;
     if (is_own_removal(pending, &id)) {

@@ -1,6 +1,9 @@
 /* OpenWindow, CloseWindow. */
 #include "nms/admin.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 void
 admin_window_fill(Api__Window *out, const State__Window *window)
 {
@@ -52,6 +55,21 @@ open_check(const Api__OpenWindowRequest *request, struct st_err *err)
     return ST_OK;
 }
 
+/* The log says for whom, and for how long: nobody closes a window whose time is up. */
+static struct admin_pending *
+open_pending(struct rpc_call *call, const Api__OpenWindowRequest *request)
+{
+    char name[NAME_MAX_LEN + 1] = "all";
+    struct admin_pending *pending;
+    if (request->n_node_ids > 1)
+        snprintf(name, sizeof(name), "%zu-nodes", request->n_node_ids);
+    pending = request->n_node_ids == 1 ? admin_pending_node(call, request->node_ids[0])
+                                       : admin_pending_new(call, name);
+    if (pending)
+        snprintf(pending->step, sizeof(pending->step), "%" PRIu64 "s", request->seconds);
+    return pending;
+}
+
 void
 admin_handle_open_window(struct rpc_call *call, enum rpc_event what,
                          const ProtobufCMessage *message)
@@ -64,8 +82,7 @@ admin_handle_open_window(struct rpc_call *call, enum rpc_event what,
         rpc_call_finish(call, &err);
         return;
     }
-    struct admin_pending *pending =
-        admin_pending_new(call, request->n_node_ids ? "some" : "all");
+    struct admin_pending *pending = open_pending(call, request);
     if (!pending)
         return;
     State__OpenWindow open_window = STATE__OPEN_WINDOW__INIT;
@@ -98,7 +115,7 @@ admin_handle_close_window(struct rpc_call *call, enum rpc_event what,
     (void)message;
     if (what != RPC_MESSAGE)
         return;
-    struct admin_pending *pending = admin_pending_new(call, "-");
+    struct admin_pending *pending = admin_pending_new(call, "");
     if (!pending)
         return;
     State__CloseWindow close_window = STATE__CLOSE_WINDOW__INIT;

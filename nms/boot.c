@@ -1,13 +1,17 @@
 #include "nms/boot.h"
-#include "proto/event.h"
 #include "proto/mutant.h"
+#include "proto/scope.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct refused {
     struct nms *nms;
     const struct boot_proof *proof;
+    const char *peer;
+    uint64_t window; /* that was open: its number, and whose it is */
+    uint8_t opened_by[SHA256_LEN];
     struct st_err why;
     nms_done done;
     void *arg;
@@ -19,6 +23,20 @@ refused_end(struct refused *refused, const struct st_err *err)
     const struct refused ended = *refused;
     free(refused);
     ended.done(ended.arg, err);
+}
+
+/* What was done with it, and what the policy says of it. */
+static void
+say(const struct refused *refused, const char *what, const struct st_err *err,
+    const uint8_t *admin)
+{
+    struct audit_line line;
+    audit_line_fill(&line, what, refused->proof->node, refused->peer, err);
+    if (!err->code)
+        snprintf(line.reason, sizeof(line.reason), "%s", refused->why.text);
+    if (admin)
+        audit_line_admin(&line, admin);
+    nms_decided_node(refused->nms, &line);
 }
 
 /* One more in this minute, of this master.  Where clocks go back it begins anew. */
@@ -42,9 +60,7 @@ kept(void *arg, const struct st_err *err)
 {
     struct refused *refused = arg;
     const struct st_err why = refused->why;
-    if (err->code)
-        event("refused-boot", "node=%s decision=%s reason=\"%s\"", refused->proof->node,
-              st_code_name(err->code), err->text);
+    say(refused, "refused-boot", err, NULL);
     refused_end(refused, &why);
 }
 
@@ -79,14 +95,25 @@ say_window(struct st_err *why, const struct st_err *window)
     (void)st_fail_for(why, why->code, why->reason, "%s; %s", sentence, window->text);
 }
 
+/* Whose window it came through.  NULL where that cannot be told: another one was opened
+ * at this very moment, or the policy was changed. */
+static const uint8_t *
+admin_of(const struct refused *refused)
+{
+    AUTO(state_node_freep) State__Node *node = NULL;
+    if (state_node(refused->nms->state, refused->proof->node, &node, NULL) ||
+        node->window != refused->window)
+        return NULL;
+    return refused->opened_by;
+}
+
 static void
 captured(void *arg, const struct st_err *err)
 {
     struct refused *refused = arg;
     switch (err->code) {
     case ST_OK:
-        event("capture-boot", "node=%s decision=OK reason=\"%s\"", refused->proof->node,
-              refused->why.text);
+        say(refused, "capture-boot", err, admin_of(refused));
         refused_end(refused, err);
         return;
     case ST_PERMISSION_DENIED:
@@ -116,9 +143,21 @@ capture(struct refused *refused)
     nms_propose(refused->nms, &command, captured, refused);
 }
 
+/* It may be closed by now; then nobody comes through it. */
+static void
+note_window(struct refused *refused)
+{
+    AUTO(state_window_freep) State__Window *window = NULL;
+    if (state_window(refused->nms->state, nms_now(), &window, NULL) ||
+        window->opened_by.len != SHA256_LEN)
+        return;
+    refused->window = window->number;
+    memcpy(refused->opened_by, window->opened_by.data, SHA256_LEN);
+}
+
 void
-boot_refused(struct nms *nms, const struct boot_proof *proof, const struct st_err *why,
-             nms_done done, void *arg)
+boot_refused(struct nms *nms, const struct boot_proof *proof, const char *peer,
+             const struct st_err *why, nms_done done, void *arg)
 {
     struct st_err window = {0};
     struct refused *refused = malloc(sizeof(*refused));
@@ -126,10 +165,12 @@ boot_refused(struct nms *nms, const struct boot_proof *proof, const struct st_er
         done(arg, why);
         return;
     }
-    *refused = (struct refused){nms, proof, *why, done, arg};
+    *refused = (struct refused){
+        .nms = nms, .proof = proof, .peer = peer, .why = *why, .done = done, .arg = arg};
     enum st_code code =
         state_window_check(nms->state, proof->node, &proof->pcrs, nms_now(), &window);
     if (!code) {
+        note_window(refused);
         capture(refused);
         return;
     }

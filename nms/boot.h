@@ -23,10 +23,11 @@ struct boot_proof {
     struct tpm_pcrs pcrs;       /* what it said */
 };
 
-/* `why` is the policy's sentence.  Lends proof until `done` is called, once, maybe before
- * this returns: with code 0 where the boot was captured, which is to be judged again;
- * else with what the refusal is now.  After a barrier, from any thread. */
-void boot_refused(struct nms *nms, const struct boot_proof *proof,
+/* `why` is the policy's sentence, peer rpc_call_peer().  Lends proof and peer until
+ * `done` is called, once, maybe before this returns: with code 0 where the boot was
+ * captured, which is to be judged again; else with what the refusal is now.  After a
+ * barrier, from any thread. */
+void boot_refused(struct nms *nms, const struct boot_proof *proof, const char *peer,
                   const struct st_err *why, nms_done done, void *arg);
 
 #endif

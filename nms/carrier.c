@@ -3,6 +3,7 @@
 #include "proto/event.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -162,16 +163,24 @@ facts_of(const struct nms *nms, const struct member *member)
     return facts;
 }
 
+/* What was done is for the audit; what has yet to be done is tried again. */
 static void
-say(const struct member *member, enum members_step step, const struct st_err *err)
+say(struct nms *nms, const struct member *member, enum members_step step,
+    const struct st_err *err)
 {
+    struct audit_line line;
     const unsigned long long id = member->id;
     const char *word = members_step_word(step);
-    if (err->code)
+    if (err->code) {
         event("master", "member=%llu step=%s decision=%s reason=\"%s\" hint=\"%s\"", id,
               word, st_code_name(err->code), err->text, members_step_hint(step));
-    else
-        event("master", "member=%llu step=%s decision=OK", id, word);
+        return;
+    }
+    audit_line_fill(&line, "master", *member->node_id ? member->node_id : member->name,
+                    NULL, err);
+    line.member = member->id;
+    snprintf(line.step, sizeof(line.step), "%s", word);
+    nms_decided(nms, AUDIT_CHANGE, &line);
 }
 
 /* True where a step was taken, so that there may be another. */
@@ -187,7 +196,7 @@ carry_on(struct carrier *carrier, const struct members *members,
         return false;
     if (!carrier_take(carrier->nms, member, step, &err))
         err.code = ST_OK;
-    say(member, step, &err);
+    say(carrier->nms, member, step, &err);
     /* What was well and is wanted again is not visible yet: no reason to be in a hurry.
      */
     pause_set(pause, err.code || pause->taken == step);

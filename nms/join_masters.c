@@ -8,7 +8,6 @@
 #include "nms/issue.h"
 #include "nms/members.h"
 #include "nms/nms.h"
-#include "proto/event.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
 
@@ -23,6 +22,7 @@ struct joining {
     struct nms *nms;
     struct rpc_call *call; /* held */
     unsigned tries;
+    bool good; /* the ticket is */
     struct st_address address;
     uint8_t secret_hash[SHA256_LEN];
     uint8_t public_key[ED25519_PUBLIC_LEN];
@@ -37,22 +37,20 @@ joining_free(struct joining *joining)
 AUTO_DEFINE(struct joining *, joining_freep, joining_free)
 
 static void
-say(const char *address, uint64_t id, const char *peer, const struct st_err *err)
+say(const struct joining *joining, uint64_t id, const struct st_err *err)
 {
-    if (err->code)
-        event("join", "address=%s peer=%s decision=%s reason=\"%s\"", address, peer,
-              st_code_name(err->code), err->text);
-    else
-        event("join", "address=%s member=%llu peer=%s decision=OK", address,
-              (unsigned long long)id, peer);
+    struct audit_line line;
+    char address[ADDRESS_TEXT_MAX];
+    address_format(&joining->address, address);
+    audit_line_fill(&line, "join", address, rpc_call_peer(joining->call), err);
+    line.member = id;
+    nms_decided(joining->nms, joining->good ? AUDIT_CHANGE : AUDIT_STRANGER, &line);
 }
 
 static void
 refuse(const struct joining *joining, const struct st_err *err)
 {
-    char address[ADDRESS_TEXT_MAX];
-    address_format(&joining->address, address);
-    say(address, 0, rpc_call_peer(joining->call), err);
+    say(joining, 0, err);
     stranger_finish(joining->call, err);
 }
 
@@ -94,11 +92,14 @@ request_check(const Api__JoinMastersRequest *request, struct joining *out,
 
 /* Whose certificate it was given already; 0 where it has yet to be. */
 static enum st_code
-secret_check(const struct joining *joining, uint64_t *out_member, struct st_err *err)
+secret_check(struct joining *joining, uint64_t *out_member, struct st_err *err)
 {
     const ProtobufCBinaryData hash = {SHA256_LEN, (uint8_t *)joining->secret_hash};
     const ProtobufCBinaryData key = {ED25519_PUBLIC_LEN, (uint8_t *)joining->public_key};
-    return state_join_check(joining->nms->state, &hash, &key, nms_now(), out_member, err);
+    enum st_code code =
+        state_join_check(joining->nms->state, &hash, &key, nms_now(), out_member, err);
+    joining->good = joining->good || !code;
+    return code;
 }
 
 static enum st_code
@@ -107,7 +108,7 @@ answer(const struct joining *joining, uint64_t id, struct st_err *err)
     AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
     AUTO(state_member_freep) State__Member *member = NULL;
     struct members members;
-    char text[MEMBERS_TEXT_MAX], address[ADDRESS_TEXT_MAX];
+    char text[MEMBERS_TEXT_MAX];
     const struct st_err ok = {0};
     enum st_code code;
     if ((code = state_cluster(joining->nms->state, &cluster, err)) ||
@@ -123,8 +124,7 @@ answer(const struct joining *joining, uint64_t id, struct st_err *err)
     Api__JoinMastersResponse response = API__JOIN_MASTERS_RESPONSE__INIT;
     response.certs = &certs;
     response.initialcluster = text;
-    address_format(&joining->address, address);
-    say(address, id, rpc_call_peer(joining->call), &ok);
+    say(joining, id, &ok);
     rpc_call_reply(joining->call, &response.base);
     return ST_OK;
 }

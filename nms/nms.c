@@ -91,7 +91,8 @@ nms_open(struct nms *nms, const struct nms_config *config, struct self *self,
     if (snprintf(nms->dir, sizeof(nms->dir), "%s", config->dir) >= (int)sizeof(nms->dir))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "the path of the data folder is too long");
-    if ((code = state_new(&nms->state, err)) || (code = later_start(&nms->later, err)) ||
+    if ((code = audit_start(nms->dir, &nms->audit, err)) ||
+        (code = state_new(&nms->state, err)) || (code = later_start(&nms->later, err)) ||
         (code = awaits_new(&nms->awaits, err)) ||
         (code = begin_replica(nms, config, self, err)) ||
         (code = cluster_learn(nms, err)) ||
@@ -136,8 +137,8 @@ nms_start(const struct nms_config *config, struct nms **out, struct st_err *err)
 }
 
 /* First the doors, so that nobody new waits for the replica; then who works with it;
- * then the replica, whose last callbacks still let go of calls; then the doors' memory.
- */
+ * then the replica, whose last callbacks still decide, and let go of calls; then the
+ * audit of that; then the doors' memory. */
 void
 nms_stop(struct nms *nms)
 {
@@ -152,12 +153,15 @@ nms_stop(struct nms *nms)
     if (nms->later)
         later_stop(nms->later);
     begin_undo(nms);
+    if (nms->audit)
+        audit_stop(nms->audit);
     rpc_server_free(nms->nodes);
     rpc_server_free(nms->admins);
     awaits_free(nms->awaits);
     later_free(nms->later);
     carrier_free(nms->carrier);
     state_free(nms->state);
+    audit_free(nms->audit);
     secret_wipe(&nms->masters_seed);
     free(nms);
 }

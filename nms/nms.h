@@ -8,11 +8,13 @@
 #ifndef NMS_NMS_H
 #define NMS_NMS_H
 
+#include "nms/audit.h"
 #include "nms/state.h"
 #include "proto/api.pb-c.h"
 #include "proto/rpc_server.h"
 #include "raft/replica.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 enum {
@@ -31,6 +33,7 @@ enum {
     NMS_RETRY_MS = 1000, /* the hint beside UNAVAILABLE */
     NMS_STOP_GRACE_MS = 2000,
     NMS_DIR_MAX = 4096,
+    NMS_LOGINS = 256,
 };
 
 struct nms {
@@ -39,6 +42,9 @@ struct nms {
     struct later *later;     /* for pauses: nms/later.h */
     struct carrier *carrier; /* carries on what is intended for the masters */
     struct awaits *awaits;   /* who waits for that */
+    struct audit *audit;     /* what was decided here */
+    /* Of connections on which an administrator was heard already; by their hash. */
+    _Atomic uint64_t logins[NMS_LOGINS];
     struct rpc_method node_methods[3];
     struct rpc_server *nodes;  /* 7833 */
     struct rpc_server *admins; /* 7836 */
@@ -86,6 +92,11 @@ void nms_barrier(struct nms *nms, nms_done done, void *arg);
 
 /* What 7833 tells: the code and one fixed word.  The sentence is for our log. */
 void stranger_finish(struct rpc_call *call, const struct st_err *err);
+
+/* audit_say() with the policy that is in force. */
+void nms_decided(struct nms *nms, enum audit_kind kind, struct audit_line *line);
+/* Of a node that has proven who it is: with its chip, as its record has it. */
+void nms_decided_node(struct nms *nms, struct audit_line *line);
 
 int64_t nms_now(void); /* seconds since 1970 */
 

@@ -167,6 +167,23 @@ say_so(struct replica *replica, uint64_t id, struct st_err *err)
     return code ? code : state_result(&result, err);
 }
 
+/* Whoever reads the audit later learns of it; nothing depends on that. */
+static void
+say_audit(const char *dir, struct state *state, uint64_t id)
+{
+    const struct st_err ok = {0};
+    struct audit *audit;
+    struct audit_line line;
+    if (audit_start(dir, &audit, NULL))
+        return;
+    audit_line_fill(&line, "recover", NULL, NULL, &ok);
+    line.member = id;
+    line.policy = state_policy_version(state);
+    audit_say(audit, AUDIT_CHANGE, &line);
+    audit_stop(audit);
+    audit_free(audit);
+}
+
 enum st_code
 recover_alone(const char *dir, const struct recover_view *view, struct st_err *err)
 {
@@ -189,6 +206,9 @@ recover_alone(const char *dir, const struct recover_view *view, struct st_err *e
         .begin = REPLICA_RECOVER,
         .machine = state_machine(state),
     };
-    code = replica_open(&config, &replica, err);
-    return code ? code : say_so(replica, view->id, err);
+    if ((code = replica_open(&config, &replica, err)) ||
+        (code = say_so(replica, view->id, err)))
+        return code;
+    say_audit(dir, state, view->id);
+    return ST_OK;
 }

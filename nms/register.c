@@ -12,7 +12,6 @@
 #include "nms/digest.h"
 #include "nms/nms.h"
 #include "nms/pcrs.h"
-#include "proto/event.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
 #include "proto/secret.h"
@@ -50,13 +49,13 @@ wipe(void *state)
 }
 
 static void
-say(const char *node, const char *peer, const struct st_err *err)
+say_stranger(struct rpc_call *call, const char *node, const struct st_err *err)
 {
-    if (err->code)
-        event("enrol", "node=%s peer=%s decision=%s reason=\"%s\"", node, peer,
-              st_code_name(err->code), err->text);
-    else
-        event("enrol", "node=%s peer=%s decision=OK", node, peer);
+    const struct enrolling *enrolling = rpc_call_state(call);
+    struct audit_line line;
+    audit_line_fill(&line, "enrol", node, rpc_call_peer(call), err);
+    audit_line_ek(&line, enrolling->ek.spki, enrolling->ek.spki_len);
+    nms_decided(rpc_call_context(call), AUDIT_STRANGER, &line);
 }
 
 static void
@@ -64,7 +63,7 @@ refuse(struct rpc_call *call, const char *node, const struct st_err *err)
 {
     struct enrolling *enrolling = rpc_call_state(call);
     enrolling->stage = ENDED;
-    say(node, rpc_call_peer(call), err);
+    say_stranger(call, node, err);
     stranger_finish(call, err);
 }
 
@@ -262,6 +261,7 @@ struct committing {
     State__Node *node;
     struct state_evidence evidence; /* that the node has */
     unsigned tries;
+    bool again; /* it is adopted already, and did not hear its OK */
 };
 
 static void
@@ -275,10 +275,36 @@ committing_free(struct committing *committing)
 }
 AUTO_DEFINE(struct committing *, committing_freep, committing_free)
 
+static bool
+is_adopted(const struct committing *committing)
+{
+    AUTO(state_node_freep) State__Node *now = NULL;
+    return !state_node(committing->nms->state, committing->node->node_id, &now, NULL) &&
+           now->role != STATE__ROLE__REGISTERED;
+}
+
+/* Where the policy adopts nobody else says so. */
+static void
+say(const struct committing *committing, const struct st_err *err)
+{
+    struct nms *nms = committing->nms;
+    const State__Node *node = committing->node;
+    const bool known = !err->code || state_knows_secret(nms->state, &node->secret_hash);
+    struct audit_line line;
+    audit_line_fill(&line, "enrol", node->node_id, rpc_call_peer(committing->call), err);
+    audit_line_ek(&line, node->ek_pubkey.data, node->ek_pubkey.len);
+    nms_decided(nms, known ? AUDIT_NODE : AUDIT_STRANGER, &line);
+    if (err->code || committing->again || !is_adopted(committing))
+        return;
+    strcpy(line.what, "adopt");
+    strcpy(line.step, "auto");
+    nms_decided(nms, AUDIT_NODE, &line);
+}
+
 static void
 committed(struct committing *committing, const struct st_err *err)
 {
-    say(committing->node->node_id, rpc_call_peer(committing->call), err);
+    say(committing, err);
     stranger_finish(committing->call, err);
     committing_free(committing);
 }
@@ -377,6 +403,7 @@ node_propose(struct rpc_call *call, const State__Node *node, struct st_err *err)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for an enrolment");
     committing->nms = nms;
     committing->call = rpc_call_hold(call);
+    committing->again = is_adopted(committing);
     enrolling->stage = AWAIT_COMMIT;
     find_evidence(committing);
     const bool good = !state_enrol_check(nms->state, committing->node, nms_now(), NULL);

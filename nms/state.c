@@ -403,6 +403,13 @@ state_enrol_check(struct state *state, const State__Node *node, int64_t now,
     return enrol_judge(state, node, now, &enrolment, err);
 }
 
+bool
+state_knows_secret(struct state *state, const ProtobufCBinaryData *secret_hash)
+{
+    READING(state);
+    return enrolment_of_secret(state, secret_hash) != NULL;
+}
+
 enum st_code
 state_join_check(struct state *state, const ProtobufCBinaryData *secret_hash,
                  const ProtobufCBinaryData *public_key, int64_t now, uint64_t *out_member,

@@ -113,7 +113,11 @@ enum st_code state_count(struct state *state, int64_t now, struct state_counts *
 enum st_code state_enrol_check(struct state *state, const State__Node *node, int64_t now,
                                struct st_err *err);
 
-/* The same of JoinMaster.  out_member is 0, or whose id the same request was given
+/* There is an enrolment of this secret, expired or used up though it may be: who has it
+ * is no mere stranger. */
+bool state_knows_secret(struct state *state, const ProtobufCBinaryData *secret_hash);
+
+/* What JoinMaster would be told.  out_member is 0, or whose id the same request was given
  * before. */
 enum st_code state_join_check(struct state *state, const ProtobufCBinaryData *secret_hash,
                               const ProtobufCBinaryData *public_key, int64_t now,
@@ -137,6 +141,8 @@ void state_node_boot(struct state *state, const char *id, struct state_boot *out
  * the default, version 0.  ST_NOT_FOUND. */
 enum st_code state_policy(struct state *state, uint64_t version, State__Policy **out,
                           struct st_err *err);
+/* The version in force. */
+uint64_t state_policy_version(struct state *state);
 /* The oldest first; nothing where nobody set one yet. */
 enum st_code state_each_policy(struct state *state,
                                enum st_code (*each)(void *arg,

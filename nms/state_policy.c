@@ -77,6 +77,13 @@ state_policy(struct state *state, uint64_t version, State__Policy **out,
     return ST_OK;
 }
 
+uint64_t
+state_policy_version(struct state *state)
+{
+    READING(state);
+    return state->policy_version;
+}
+
 void
 state_policy_free(State__Policy *policy)
 {

@@ -13,12 +13,12 @@
 #include "nms/members.h"
 #include "nms/nms.h"
 #include "nms/pcrs.h"
-#include "proto/event.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
 #include "proto/secret.h"
 #include "tpm/judge.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,15 +62,25 @@ struct releasing {
     struct approving approving;
 };
 
-/* approved: of a key that was sent, whether the boot was approved too (approve.h). */
 static void
-say(const char *node, const char *peer, const char *approved, const struct st_err *err)
+say_stranger(struct rpc_call *call, const char *node, const struct st_err *err)
 {
-    if (err->code)
-        event("unlock", "node=%s peer=%s decision=%s reason=\"%s\"", node, peer,
-              st_code_name(err->code), err->text);
-    else
-        event("unlock", "node=%s peer=%s decision=OK approved=%s", node, peer, approved);
+    struct audit_line line;
+    audit_line_fill(&line, "unlock", node, rpc_call_peer(call), err);
+    nms_decided(rpc_call_context(call), AUDIT_STRANGER, &line);
+}
+
+/* Whoever has proven that he is this node; of a key that was sent, whether the boot was
+ * approved too (approve.h). */
+static void
+say_node(const struct releasing *releasing, const struct st_err *err)
+{
+    struct audit_line line;
+    audit_line_fill(&line, "unlock", releasing->proof.node,
+                    rpc_call_peer(releasing->call), err);
+    if (!err->code)
+        snprintf(line.approved, sizeof(line.approved), "%s", releasing->approving.why);
+    nms_decided_node(releasing->nms, &line);
 }
 
 static enum st_code
@@ -227,8 +237,10 @@ record_check(struct releasing *releasing, State__Node **out, struct st_err *err)
 static void
 releasing_end(struct releasing *releasing, const struct st_err *err)
 {
-    say(releasing->proof.node, rpc_call_peer(releasing->call), releasing->approving.why,
-        err);
+    if (releasing->judgement.code)
+        say_stranger(releasing->call, releasing->proof.node, err);
+    else
+        say_node(releasing, err);
     stranger_finish(releasing->call, err);
     rpc_call_release(releasing->call);
     free(releasing);
@@ -274,7 +286,8 @@ release(struct releasing *releasing)
     else if (releasing->settled)
         releasing_end(releasing, &err);
     else
-        boot_refused(releasing->nms, proof, &err, boot_settled, releasing);
+        boot_refused(releasing->nms, proof, rpc_call_peer(releasing->call), &err,
+                     boot_settled, releasing);
 }
 
 static void
@@ -318,7 +331,7 @@ refuse(struct rpc_call *call, const char *node, const struct st_err *err)
 {
     struct unlocking *unlocking = rpc_call_state(call);
     unlocking->stage = ENDED;
-    say(node, rpc_call_peer(call), "no", err);
+    say_stranger(call, node, err);
     stranger_finish(call, err);
 }
 

@@ -245,7 +245,7 @@ admit(struct rpc_server *server, struct rpc_call *call, const struct rpc_method 
         code = rpc_tls_client_cert(call->grpc, &call->client_cert, &call->client_cert_len,
                                    err);
     if (!code && server->admit)
-        code = server->admit(server->context, method->path, call->client_cert,
+        code = server->admit(server->context, method->path, call->peer, call->client_cert,
                              call->client_cert_len, err);
     if (!code && server->admit && server->want_client_cert) {
         pthread_mutex_lock(&server->lock);

@@ -131,8 +131,9 @@ struct rpc_server {
     size_t method_count;
     bool reflection;
     void *context;
-    enum st_code (*admit)(void *context, const char *path, const void *client_cert,
-                          size_t client_cert_len, struct st_err *err);
+    enum st_code (*admit)(void *context, const char *path, const char *peer,
+                          const void *client_cert, size_t client_cert_len,
+                          struct st_err *err);
     uint32_t max_calls, max_calls_per_network;
     uint64_t network_seed; /* odd: which list an address is in is not for strangers */
     bool want_client_cert;

@@ -65,11 +65,12 @@ struct rpc_server_config {
     const struct secret *seed; /* its key */
     bool want_client_cert;     /* mutual TLS: every client must present a certificate
                                 * (self-signed is fine), judged by `admit` */
-    /* Called once per call before OPEN, on a server thread, must not block.  client_cert
-     * is DER, empty without mutual TLS.  On failure the call ends with err and the
-     * handler never hears of it.  NULL admits every call. */
-    enum st_code (*admit)(void *context, const char *path, const void *client_cert,
-                          size_t client_cert_len, struct st_err *err);
+    /* Called once per call before OPEN, on a server thread, must not block.  peer is
+     * rpc_call_peer(), client_cert is DER, empty without mutual TLS.  On failure the call
+     * ends with err and the handler never hears of it.  NULL admits every call. */
+    enum st_code (*admit)(void *context, const char *path, const char *peer,
+                          const void *client_cert, size_t client_cert_len,
+                          struct st_err *err);
     const struct rpc_method *methods; /* borrowed for the life of the server */
     size_t method_count;
     void *context;                       /* rpc_call_context() */

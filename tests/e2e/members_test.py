@@ -238,6 +238,8 @@ class Recovery(Members):
         for _ in range(2):
             status, text = self.recover(self.first, "--yes")
             self.assertEqual(status, 0, text)
+        with open(os.path.join(self.first.data, "audit", "changes.log"), encoding="ascii") as file:
+            self.assertEqual(file.read().count(" recover member=1 policy=0 decision=OK\n"), 2)
         self.first.start()
         self.know(self.first)
         self.assertEqual(self.asked(self.client.unlock, before, of=[self.first]),

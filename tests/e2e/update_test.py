@@ -33,7 +33,7 @@ class UpdateTest(cluster.ClusterTest):
 
     def unlocks(self, approved):
         cluster.until(self.node.unlocked, 60, self.node.log)
-        self.master.expect(rf"^unlock node={self.node_id} .*decision=OK approved={approved}$",
+        self.master.expect(rf"^unlock node={self.node_id} .*approved={approved} decision=OK$",
                            self.since)
 
     def boots(self, image):

@@ -2,6 +2,7 @@
 #include "tests/fuzz/seeds.h"
 
 #include "nms/digest.h"
+#include "nms/audit_line.h"
 #include "nms/policy.h"
 #include "proto/cert.h"
 
@@ -178,6 +179,36 @@ windows(void)
 }
 
 static void
+audit(void)
+{
+    const struct st_err ok = {0};
+    struct st_err no = {.code = ST_PERMISSION_DENIED, .text = "PCR 4 differs"};
+    struct audit_line line;
+    char said[AUDIT_LINE_MAX];
+    audit_line_fill(&line, "unlock", NODE_7, "[2001:db8::1]:4711", &no);
+    audit_line_ek(&line, "an EK", 5);
+    line.time_ms = 1600000010123;
+    line.number = 1600000010123456;
+    seed_bytes(said, audit_line_format(&line, said));
+    line.more = line.policy = line.member = 12;
+    strcpy(line.admin, "0123456789abcdef");
+    strcpy(line.step, "vote");
+    line.number++;
+    seed_bytes(said, audit_line_format(&line, said));
+    audit_line_fill(&line, "join", "192.0.2.1", NULL, &ok);
+    line.number = 1600000010123459;
+    seed_bytes(said, audit_line_format(&line, said));
+    audit_line_fill(&line, "capture-boot", NODE_7, "192.0.2.1:9", &ok);
+    strcpy(line.reason, "PCR 4 differs");
+    line.number = 1600000010123460;
+    seed_bytes(said, audit_line_format(&line, said));
+    audit_line_fill(&line, "set-policy", "3", "192.0.2.1:9", &ok);
+    line.number = 1600000010123461;
+    seed_bytes(said, audit_line_format(&line, said) - 4);
+    seed_write("audit", "lines");
+}
+
+static void
 masters(void)
 {
     command(STATE__COMMAND__CHANGE_INVITE_MASTER, &invite, 1);
@@ -303,6 +334,7 @@ seeds_state(void)
     authorities();
     policies();
     windows();
+    audit();
     masters();
     node_that_is_a_master();
     each_kind();

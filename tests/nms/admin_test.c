@@ -128,11 +128,12 @@ N50_a_node_is_no_administrator(void **state)
     const struct town_admin masters = {.seed = town->stranger.seed,
                                        .cert = town->nms->masters_cert};
     struct st_err err = {0};
-    assert_code(admin_admit(town->nms, MANAGEMENT "ListNodes", masters.cert.der,
-                            masters.cert.len, &err),
+    assert_code(admin_admit(town->nms, MANAGEMENT "ListNodes", "127.0.0.1:1",
+                            masters.cert.der, masters.cert.len, &err),
                 ST_UNAUTHENTICATED);
-    assert_code(admin_admit(town->nms, MANAGEMENT "ListNodes", "", 0, &err),
-                ST_UNAUTHENTICATED);
+    assert_code(
+        admin_admit(town->nms, MANAGEMENT "ListNodes", "127.0.0.1:1", "", 0, &err),
+        ST_UNAUTHENTICATED);
 }
 
 /* A self-signed Ed25519 certificate as openssl would make it; eku may be NULL. */

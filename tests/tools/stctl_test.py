@@ -357,7 +357,8 @@ class FakeMaster:
                                   "require_measured_boot": False},
                          "adopt": {"automatic": []}})
     version, adopt, unlock, ca = 0, "", "", b""
-    accepted = refused = captured = ()
+    accepted = refused = captured = audit = ()
+    member_id = 1
     accepted_at = refused_at = 0
     quicker = False
     window = None
@@ -436,6 +437,15 @@ class FakeMaster:
     def RemoveCapturedSet(self, request, context):
         self._heard(request, context)
         return self.api.RemoveCapturedSetResponse()
+
+    def ListAudit(self, request, context):
+        self._heard(request, context)
+        lines = [line for line in self.audit if line.number > request.after]
+        lines = lines[:request.lines] if request.after else lines[-request.lines:]
+        return self.api.ListAuditResponse(lines=lines, member_id=self.member_id,
+                                          next=lines[-1].number if lines else request.after,
+                                          more=bool(request.after and lines and
+                                                    lines[-1].number < self.audit[-1].number))
 
 
 def pcrs(byte):
