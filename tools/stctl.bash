@@ -8,18 +8,19 @@ _stctl()
         -o | --output) mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$cur"); return ;;
         --role) mapfile -t COMPREPLY < <(compgen -W 'worker master' -- "$cur"); return ;;
         --state) mapfile -t COMPREPLY < <(compgen -W 'registered worker master' -- "$cur"); return ;;
+        --node) _stctl_names node; return ;;
         --cert | --file | --key | --masters-cert | --out) _filedir; return ;;
         --context) _stctl_names context; return ;;
         --nodes) _stctl_names node; return ;;
-        --address | --at | --expect | --expires | --fingerprint | --for | --name | --pcrs | \
-            --timeout | --uses) return ;;
+        --address | --at | --expect | --expires | --fingerprint | --for | -n | --lines | --name | \
+            --pcrs | --timeout | --uses) return ;;
     esac
     local i noun='' verb='' argument=''
     for ((i = 1; i < cword; i++)); do
         case ${words[i]} in
             -o | --output | --role | --state | --cert | --key | --masters-cert | --out | \
                 --context | --address | --at | --expect | --expires | --file | --fingerprint | \
-                --for | --name | --nodes | --pcrs | --timeout | --uses) ((i++)) ;;
+                --for | -n | --lines | --name | --node | --nodes | --pcrs | --timeout | --uses) ((i++)) ;;
             -*) ;;
             *)
                 if [[ -z $noun ]]; then
@@ -37,7 +38,8 @@ _stctl()
     if [[ $cur == -* ]]; then
         _stctl_options "$noun $verb"
     elif [[ -z $noun ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node policy authority master status' -- "$cur")
+        mapfile -t COMPREPLY < <(
+            compgen -W 'keygen context enrolment node policy authority master audit status' -- "$cur")
     elif [[ -z $verb ]]; then
         case $noun in
             context) mapfile -t COMPREPLY < <(compgen -W 'add update use list remove' -- "$cur") ;;
@@ -49,6 +51,7 @@ _stctl()
                 ;;
             authority) mapfile -t COMPREPLY < <(compgen -W 'renew' -- "$cur") ;;
             master) mapfile -t COMPREPLY < <(compgen -W 'invite list remove' -- "$cur") ;;
+            audit) mapfile -t COMPREPLY < <(compgen -W 'tail' -- "$cur") ;;
         esac
     elif [[ -z $argument ]]; then
         case "$noun $verb" in
@@ -85,6 +88,7 @@ _stctl_options()
         'policy capture') options+=' --name --pcrs --all --refused' ;;
         'policy window open') options+=' --for --nodes' ;;
         'master invite') options+=' --expires --out' ;;
+        'audit tail') options+=' --follow --lines --node' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
 }

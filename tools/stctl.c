@@ -151,6 +151,14 @@ const struct verb stctl_verbs[] = {
      "never\n"
      "come back under this number.  (A master that is a node: `stctl node remove`.)\n",
      stctl_master_remove},
+    {"audit", "tail", NULL,
+     OPTION_BIT(OPTION_FOLLOW) | OPTION_BIT(OPTION_LINES) | OPTION_BIT(OPTION_NODE),
+     "Tells what the masters decided last",
+     "Who enrolled, unlocked, was refused and why, and which administrator changed "
+     "what:\n"
+     "each master keeps its own, and every master of the context is asked.  Behind the\n"
+     "time stands the number of the master.  -o json prints one object a line.\n",
+     stctl_audit_tail},
     {"status", NULL, NULL, 0, "Tells how the cluster and each of its masters are",
      "Asks every master of the context, and those that these tell of.  Exit status 5\n"
      "where none has a leader.\n",

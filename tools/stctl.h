@@ -32,11 +32,14 @@ enum stctl_option {
     OPTION_EXPIRES,
     OPTION_FILE,
     OPTION_FINGERPRINT,
+    OPTION_FOLLOW,
     OPTION_FOR,
     OPTION_FORCE,
     OPTION_KEY,
+    OPTION_LINES,
     OPTION_MASTERS_CERT,
     OPTION_NAME,
+    OPTION_NODE,
     OPTION_NODES,
     OPTION_OUT,
     OPTION_PCRS,
@@ -47,6 +50,7 @@ enum stctl_option {
     OPTION_YES,
     OPTION_COUNT,
 };
+_Static_assert(OPTION_COUNT <= 32, "a verb's options are bits of a uint32_t");
 #define OPTION_BIT(option) (1u << (option))
 
 enum {
@@ -78,8 +82,8 @@ extern const size_t stctl_verb_count;
 /* The words after the noun are this verb's name. */
 bool verb_is_named(const struct verb *verb, const struct invocation *in);
 
-/* authority.c, keygen.c, context.c, context_update.c, enrolment.c, node.c, node_*.c,
- * master.c, policy.c, policy_*.c, window.c, captured.c, status.c */
+/* audit.c, authority.c, keygen.c, context.c, context_update.c, enrolment.c, node.c,
+ * node_*.c, master.c, policy.c, policy_*.c, window.c, captured.c, status.c */
 enum st_code stctl_keygen(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_add(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_update(const struct invocation *in, struct st_err *err);
@@ -113,6 +117,7 @@ enum st_code stctl_authority_renew(const struct invocation *in, struct st_err *e
 enum st_code stctl_master_invite(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_remove(const struct invocation *in, struct st_err *err);
+enum st_code stctl_audit_tail(const struct invocation *in, struct st_err *err);
 enum st_code stctl_status(const struct invocation *in, struct st_err *err);
 
 /* option.c: fills words and options.  ST_INVALID_ARGUMENT for what no verb knows. */

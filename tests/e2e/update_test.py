@@ -88,6 +88,14 @@ class UpdateTest(cluster.ClusterTest):
         self.is_refused_by_the_masters()
         self.admin.call("node", "approve", self.node_id, "--yes")
         self.unlocks("yes")
+        # Who let what in is told, once; what was refused was kept by nobody's order.
+        words = ("refused-boot", "open-window", "capture-boot", "close-window", "approve-boot")
+        rows = [json.loads(line) for line in self.admin.call(
+            "audit", "tail", "-n", "1000", "-ojson", "--node", self.node_id).splitlines()]
+        self.assertEqual([(row["what"], row["admin"] is not None) for row in rows
+                          if row["what"] in words],
+                         [("refused-boot", False), ("open-window", True), ("capture-boot", True),
+                          ("refused-boot", False), ("approve-boot", True)])
 
     def test_a_policy_that_looks_at_nothing_approves_nothing(self):
         self.boots("image 2")

@@ -64,7 +64,7 @@ class CommandLine(unittest.TestCase):
                 for words in lines]
 
     def test_there_is_help_at_each_level(self):
-        self.assertEqual(len(self.verbs()), 33)
+        self.assertEqual(len(self.verbs()), 34)
         for verb in self.verbs():
             done = self.run_it(*verb, "--help")
             self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -143,7 +143,10 @@ class CommandLine(unittest.TestCase):
                       ["policy", "window", "open", "--for", "2"],
                       ["policy", "window", "close", "now"], ["policy", "captured"],
                       ["policy", "captured", "remove", "abcdef0"],
-                      ["policy", "captured", "remove", "g" * 64]):
+                      ["policy", "captured", "remove", "g" * 64],
+                      ["audit"], ["audit", "tail", "x"],
+                      ["audit", "tail", "-n", "0"], ["audit", "tail", "-n", "1001"],
+                      ["audit", "tail", "--node", "aaa"], ["audit", "tail", "--follow=1"]):
             self.fails(2, *words)
 
     def test_options_may_stand_anywhere(self):
@@ -934,6 +937,137 @@ class Answers(CommandLine):
             other = FakeMaster(self.api, self.services, file.read(), address)
         self.addCleanup(other.server.stop, None)
         self.assertIn(f": {address}\n", self.succeeds("context", "update"))
+
+    def other_master(self):
+        address = cluster.fresh_address()
+        with open(self.folder / "smalltown/admin.pem", "rb") as file:
+            other = FakeMaster(self.api, self.services, file.read(), address)
+        self.addCleanup(other.server.stop, None)
+        self.run_it("context", "remove", "town")
+        self.run_it(*self.context("town", f"{self.address},{address}"))
+        other.member_id = 2
+        return other, address
+
+    def audit_line(self, second, number, what="unlock", decision="OK", **more):
+        return self.api.AuditLine(time_ms=1700000000000 + 1000 * second, number=number, what=what,
+                                  decision=decision, subject=NODES[2], policy=3, **more)
+
+    def test_the_audit_of_all_masters_is_one_in_the_order_of_time(self):
+        other, _ = self.other_master()
+        self.master.audit = [self.audit_line(second, 100 + second) for second in (1, 4, 5)]
+        other.audit = [self.audit_line(second, 500 + second, approved="no-set")
+                       for second in (0, 2, 6)]
+        out = self.succeeds("audit", "tail").splitlines()
+        self.assertEqual([line.split()[1] for line in out], ["2", "1", "2", "1", "1", "2"])
+        self.assertEqual(out[0], f"2023-11-14T22:13:20Z 2 unlock ok {NODES[2]}")
+        self.assertEqual(out[-2:], self.succeeds("audit", "tail", "-n", "2").splitlines())
+        self.succeeds("audit", "tail", "--node", "BBBB")
+        self.assertEqual(self.master.asked[-1].node_id, "smalltown-bbbb")
+        rows = [json.loads(line) for line in self.succeeds("audit", "tail", "-ojson").splitlines()]
+        self.assertEqual([row["master"] for row in rows], [2, 1, 2, 1, 1, 2])
+        self.assertEqual(rows[0], {
+            "time": "2023-11-14T22:13:20.000Z", "master": 2, "number": 500, "what": "unlock",
+            "subject": NODES[2], "member_id": None, "admin": None, "peer": None,
+            "ek_sha256": None, "policy": 3, "more": 0, "step": None, "approved": "no-set",
+            "decision": "OK", "reason": None})
+
+    def test_a_clock_that_was_set_back_does_not_turn_a_masters_story_round(self):
+        other, _ = self.other_master()
+        self.master.audit = [self.audit_line(second, 100 + i) for i, second in enumerate((5, 1, 6))]
+        other.audit = [self.audit_line(second, 500 + second) for second in (2, 7)]
+        rows = [json.loads(line) for line in self.succeeds("audit", "tail", "-ojson").splitlines()]
+        self.assertEqual([row["number"] for row in rows], [502, 100, 101, 102, 507])
+
+    def test_a_refusal_is_told_with_all_that_an_operator_needs_in_80_columns(self):
+        self.master.audit = [
+            self.audit_line(0, 1, "enrol", "PERMISSION_DENIED", peer="127.0.0.9:4711",
+                            ek_sha256=bytes(range(32)), reason="the policy does not list this EK"),
+            self.audit_line(1, 2, "unlock", "PERMISSION_DENIED", peer="127.0.0.9", more=1204,
+                            reason="no node has this id"),
+            self.audit_line(2, 3, "remove", admin="0123456789abcdef", peer="127.0.0.1:9"),
+            self.api.AuditLine(number=4, what="master", step="vote", member=3, decision="OK"),
+            self.audit_line(3, 5, "unlock", "UNAVAILABLE", reason="a majority is missing"),
+            self.audit_line(4, 6, "login", admin="0123456789abcdef", peer="127.0.0.1:9"),
+            self.audit_line(5, 7, "login", admin="0123456789abcdef", peer="127.0.0.1", more=3),
+            self.audit_line(6, 8, "capture-boot", admin="0123456789abcdef", peer="127.0.0.9:4711",
+                            ek_sha256=bytes(range(32)), reason="PCR 4 differs from set s1"),
+            self.api.AuditLine(number=9, what="open-window", step="7200s", subject="all",
+                               decision="OK", admin="0123456789abcdef", peer="127.0.0.1:9")]
+        out = self.succeeds("audit", "tail")
+        self.assertLessEqual(max(map(len, out.splitlines())), 80)
+        self.assertEqual(out, f"""\
+2023-11-14T22:13:20Z 1 enrol refused {NODES[2]}
+    PERMISSION_DENIED: the policy does not list this EK
+    EK {bytes(range(32)).hex()}
+    from 127.0.0.9:4711, policy 3
+2023-11-14T22:13:21Z 1 unlock refused {NODES[2]}
+    PERMISSION_DENIED: no node has this id
+    and 1204 more like it from 127.0.0.9, policy 3
+2023-11-14T22:13:22Z 1 remove ok {NODES[2]}
+    by admin 0123456789abcdef from 127.0.0.1:9, policy 3
+1970-01-01T00:00:00Z 1 master vote ok (master 3)
+2023-11-14T22:13:23Z 1 unlock failed {NODES[2]}
+    UNAVAILABLE: a majority is missing
+2023-11-14T22:13:24Z 1 login ok 0123456789abcdef from 127.0.0.1:9
+2023-11-14T22:13:25Z 1 login ok {NODES[2]}
+    by admin 0123456789abcdef and 3 more like it from 127.0.0.1, policy 3
+2023-11-14T22:13:26Z 1 capture-boot ok
+    {NODES[2]}
+    PCR 4 differs from set s1
+    EK {bytes(range(32)).hex()}
+    by admin 0123456789abcdef from 127.0.0.9:4711, policy 3
+1970-01-01T00:00:00Z 1 open-window 7200s ok all
+    by admin 0123456789abcdef from 127.0.0.1:9, policy 0
+""")
+
+    def test_a_master_that_does_not_answer_is_named_and_the_others_are_heard(self):
+        other, address = self.other_master()
+        self.master.audit = [self.audit_line(0, 1)]
+        other.failure = (grpc.StatusCode.UNIMPLEMENTED, None, "no such method")
+        done = self.run_it("audit", "tail")
+        self.assertEqual((done.returncode, done.stdout.count("unlock ok")), (0, 1))
+        self.assertRegex(done.stderr, rf"\Astctl: master {address} does not answer, and its lines "
+                                      rf"are missing: .*no such method\n\Z")
+        other.server.stop(None).wait()
+        self.assertIn(address, self.run_it("audit", "tail", "--timeout", "2s").stderr)
+        self.master.failure = (grpc.StatusCode.UNAUTHENTICATED, "refused", "not you")
+        self.assertIn("not one of its 2 masters answers", self.fails(4, "audit", "tail",
+                                                                     "--timeout", "2s"))
+
+    def test_who_follows_is_told_what_comes_once_also_over_an_outage(self):
+        other, address = self.other_master()
+        self.master.audit = [self.audit_line(0, 1)]
+        other.audit = [self.audit_line(1, 7)]
+        tail = subprocess.Popen([cluster.STCTL, "audit", "tail", "-f", "-ojson"], text=True, env={
+            **cluster.ENVIRONMENT, "XDG_CONFIG_HOME": self.folder.path},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(tail.stderr.close)
+        self.addCleanup(tail.stdout.close)
+        self.addCleanup(tail.wait)
+        self.addCleanup(tail.kill)
+
+        def numbers(count):
+            return [json.loads(tail.stdout.readline())["number"] for _ in range(count)]
+        self.assertEqual(numbers(2), [1, 7])
+        self.master.audit = self.master.audit + [self.audit_line(2, 2)]
+        self.assertEqual(numbers(1), [2])
+        other.failure = (grpc.StatusCode.UNAVAILABLE, None, "away")
+        self.assertIn(f"master {address} does not answer", tail.stderr.readline())
+        other.audit = other.audit + [self.audit_line(3, number) for number in range(8, 2000)]
+        self.master.audit = self.master.audit + [self.audit_line(3, 3)]
+        self.assertEqual(numbers(1), [3])
+        other.failure = None
+        self.assertEqual(numbers(1992), list(range(8, 2000)))
+        self.assertEqual(tail.stderr.readline(), f"stctl: master {address} answers again\n")
+
+    def test_N35_the_audit_cannot_steer_the_terminal(self):
+        self.master.audit = [self.api.AuditLine(number=1, what="a\x1b[2Jb", subject="c\nd",
+                                                decision="\x1b", reason="e\tf", peer="g\rh",
+                                                admin="\u009b")]
+        out = self.succeeds("audit", "tail")
+        self.assertNotRegex(out, r"[^\n -~]")
+        self.assertEqual(len(out.splitlines()), 3)
+        self.assertEqual(len(self.succeeds("audit", "tail", "-ojson").splitlines()), 1)
 
     def said_to_a_person(self, status, *words):
         """The lines on his terminal."""
