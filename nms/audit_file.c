@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum {
@@ -133,6 +134,20 @@ rotate(struct audit_file *file, struct st_err *err)
     return open_it(file, err);
 }
 
+static enum st_code
+spare_records(const struct audit_file *file, struct st_err *err)
+{
+    struct statvfs disk;
+    if (fstatvfs(file->fd, &disk))
+        return failed(file, "look at the disk of", err);
+    if (REFUSES(0x4605, disk.f_bavail * disk.f_frsize < AUDIT_SPARES))
+        return st_fail(err, ST_INTERNAL,
+                       "cannot write %s: less than %d MiB of the disk are left, and the "
+                       "records need them",
+                       file->path, AUDIT_SPARES >> 20);
+    return ST_OK;
+}
+
 /* A disk that is full takes half of a line, and that half goes again. */
 static enum st_code
 write_line(struct audit_file *file, const char *line, size_t len, struct st_err *err)
@@ -162,6 +177,8 @@ audit_file_append(struct audit_file *file, const char *line, size_t len,
     enum st_code code = open_it(file, err);
     if (!code && REFUSES(0x4603, file->size + len > file->max))
         code = rotate(file, err);
+    if (!code)
+        code = spare_records(file, err);
     return code ? code : write_line(file, line, len, err);
 }
 

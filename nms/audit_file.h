@@ -13,6 +13,7 @@
 
 enum {
     AUDIT_PATH_MAX = 4200,
+    AUDIT_SPARES = 32 * 1024 * 1024,
 };
 
 struct audit_file {
@@ -29,8 +30,9 @@ enum st_code audit_file_init(struct audit_file *file, const char *dir, const cha
                              unsigned count, size_t max, struct st_err *err);
 void audit_file_close(struct audit_file *file);
 
-/* One line with its newline: all of it, or nothing and ST_INTERNAL.  The next one tries
- * again. */
+/* One line with its newline: all of it, or nothing and ST_INTERNAL, also where it would
+ * leave less than AUDIT_SPARES bytes of the disk: a master whose records find no room
+ * ends.  The next line tries again. */
 enum st_code audit_file_append(struct audit_file *file, const char *line, size_t len,
                                struct st_err *err);
 enum st_code audit_file_flush(struct audit_file *file, struct st_err *err);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum {
@@ -269,6 +270,33 @@ N46_a_full_disk_takes_no_half_line_and_is_survived(void **state)
     holds(disk, 1, 5);
 }
 
+static uint64_t left; /* bytes on the disk; 0: as many as there are */
+
+int __real_fstatvfs(int fd, struct statvfs *out);
+int __wrap_fstatvfs(int fd, struct statvfs *out);
+int
+__wrap_fstatvfs(int fd, struct statvfs *out)
+{
+    const int status = __real_fstatvfs(fd, out);
+    if (left)
+        out->f_bavail = left / out->f_frsize;
+    return status;
+}
+
+static void
+N46_what_is_left_of_a_disk_is_for_the_records(void **state)
+{
+    struct disk *disk = *state;
+    append_all(disk, 1, 2);
+    left = AUDIT_SPARES - 4096;
+    assert_code(append(disk, 3), ST_INTERNAL);
+    left = AUDIT_SPARES;
+    append_all(disk, 3, 3);
+    left = 0;
+    append_all(disk, 4, 4);
+    holds(disk, 1, 4);
+}
+
 static void
 what_is_no_file_is_refused_and_not_followed(void **state)
 {
@@ -303,6 +331,7 @@ main(void)
         TEST(zeroes_at_the_end_are_cut_off),
         TEST(what_is_no_line_is_left_out),
         TEST(N46_a_full_disk_takes_no_half_line_and_is_survived),
+        TEST(N46_what_is_left_of_a_disk_is_for_the_records),
         TEST(what_is_no_file_is_refused_and_not_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
