@@ -45,6 +45,8 @@ const struct rpc_method admin_methods[] = {
     METHOD("ListEkCas", list_ek_cas_request, list_ek_cas_response, list_ek_cas),
     METHOD("RemoveEkCa", remove_ek_ca_request, remove_ek_ca_response, remove_ek_ca),
     METHOD("GetNodePcrs", get_node_pcrs_request, get_node_pcrs_response, get_node_pcrs),
+    METHOD("FetchRecoveryKey", fetch_recovery_key_request, fetch_recovery_key_response,
+           fetch_recovery_key),
     METHOD("GetStatus", get_status_request, get_status_response, status),
 };
 const size_t admin_method_count = sizeof(admin_methods) / sizeof(*admin_methods);
@@ -70,6 +72,7 @@ static const struct {
     {MANAGEMENT "ListEkCas", STATE__ADMIN_ROLE__VIEWER},
     {MANAGEMENT "RemoveEkCa", STATE__ADMIN_ROLE__ADMIN},
     {MANAGEMENT "GetNodePcrs", STATE__ADMIN_ROLE__VIEWER},
+    {MANAGEMENT "FetchRecoveryKey", STATE__ADMIN_ROLE__ADMIN},
     {MANAGEMENT "GetStatus", STATE__ADMIN_ROLE__VIEWER},
     {"/grpc.health.v1.Health/Check", STATE__ADMIN_ROLE__VIEWER},
     {"/grpc.health.v1.Health/Watch", STATE__ADMIN_ROLE__VIEWER},

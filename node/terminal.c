@@ -117,7 +117,7 @@ static void
 echo_again(struct no_echo *no_echo)
 {
     if (no_echo->on)
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &no_echo->before);
+        tcsetattr(STDIN_FILENO, TCSADRAIN, &no_echo->before);
 }
 
 /* ^C ends the line instead of the process, which would leave the terminal without an
@@ -159,9 +159,10 @@ ask_once(bool terminal, struct secret *out, struct st_err *err)
 {
     SECRET line = {0};
     AUTO(echo_again) struct no_echo no_echo = {0};
-    if (terminal) {
-        fputs("Recovery key (it is not shown): ", stderr);
+    if (terminal) { /* in this order: what is typed at the prompt is not echoed, nor lost
+                     */
         stop_echo(&no_echo);
+        fputs("Recovery key (it is not shown): ", stderr);
     }
     const bool typed = read_line(&line);
     if (terminal)

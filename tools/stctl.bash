@@ -8,7 +8,7 @@ _stctl()
         -o | --output) mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$cur"); return ;;
         --role) mapfile -t COMPREPLY < <(compgen -W 'worker master' -- "$cur"); return ;;
         --state) mapfile -t COMPREPLY < <(compgen -W 'registered worker master' -- "$cur"); return ;;
-        --cert | --file | --key | --masters-cert | --out) _filedir; return ;;
+        --cert | --file | --key | --masters-cert | --out | --recovery-key) _filedir; return ;;
         --context) _stctl_names context; return ;;
         --address | --at | --expect | --expires | --fingerprint | --name | --pcrs | --timeout | \
             --uses) return ;;
@@ -18,7 +18,7 @@ _stctl()
         case ${words[i]} in
             -o | --output | --role | --state | --cert | --key | --masters-cert | --out | \
                 --context | --address | --at | --expect | --expires | --file | --fingerprint | \
-                --name | --pcrs | --timeout | --uses) ((i++)) ;;
+                --name | --pcrs | --recovery-key | --timeout | --uses) ((i++)) ;;
             -*) ;;
             *)
                 if [[ -z $noun ]]; then
@@ -36,12 +36,13 @@ _stctl()
     if [[ $cur == -* ]]; then
         _stctl_options "$noun $verb"
     elif [[ -z $noun ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node policy master status' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'keygen context enrolment node recovery policy master status' -- "$cur")
     elif [[ -z $verb ]]; then
         case $noun in
             context) mapfile -t COMPREPLY < <(compgen -W 'add update use list remove' -- "$cur") ;;
             enrolment) mapfile -t COMPREPLY < <(compgen -W 'create list revoke' -- "$cur") ;;
-            node) mapfile -t COMPREPLY < <(compgen -W 'list show adopt pcrs remove' -- "$cur") ;;
+            node) mapfile -t COMPREPLY < <(compgen -W 'list show adopt pcrs recovery-key remove' -- "$cur") ;;
+            recovery) mapfile -t COMPREPLY < <(compgen -W 'keygen open' -- "$cur") ;;
             policy)
                 mapfile -t COMPREPLY < <(
                     compgen -W 'show set edit test history capture ca' -- "$cur")
@@ -52,10 +53,10 @@ _stctl()
         case "$noun $verb" in
             'context use' | 'context remove') _stctl_names context ;;
             'enrolment revoke') _stctl_names enrolment ;;
-            'node show' | 'node adopt' | 'node pcrs' | 'node remove' | 'policy test' | \
-                'policy capture') _stctl_names node ;;
+            'node show' | 'node adopt' | 'node pcrs' | 'node recovery-key' | 'node remove' | \
+                'policy test' | 'policy capture') _stctl_names node ;;
             'policy ca') mapfile -t COMPREPLY < <(compgen -W 'add list remove' -- "$cur") ;;
-            'policy set' | 'policy ca add') _filedir ;;
+            'policy set' | 'policy ca add' | 'recovery open') _filedir ;;
             'master remove') _stctl_names master ;;
         esac
     fi
@@ -68,9 +69,11 @@ _stctl_options()
     case $1 in
         'keygen '*) options+=' --out --name' ;;
         'context add') options+=' --address --masters-cert --fingerprint --cert --key' ;;
-        'enrolment create') options+=' --uses --expires --out' ;;
+        'enrolment create') options+=' --uses --expires --out --recovery-key' ;;
         'node list') options+=' --state' ;;
         'node adopt') options+=' --role' ;;
+        'node recovery-key' | 'recovery open') options+=' --key' ;;
+        'recovery keygen') options+=' --out' ;;
         'node pcrs') options+=' --diff' ;;
         'node remove' | 'master remove') options+=' --yes --force' ;;
         'policy show') options+=' --at' ;;

@@ -38,6 +38,7 @@ enum stctl_option {
     OPTION_NAME,
     OPTION_OUT,
     OPTION_PCRS,
+    OPTION_RECOVERY_KEY,
     OPTION_REFUSED,
     OPTION_ROLE,
     OPTION_STATE,
@@ -77,7 +78,7 @@ extern const size_t stctl_verb_count;
 bool verb_is_named(const struct verb *verb, const struct invocation *in);
 
 /* keygen.c, context.c, context_update.c, enrolment.c, node.c, node_pcrs.c, master.c,
- * policy.c, policy_*.c, status.c */
+ * policy.c, policy_*.c, recovery.c, status.c */
 enum st_code stctl_keygen(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_add(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_update(const struct invocation *in, struct st_err *err);
@@ -91,6 +92,9 @@ enum st_code stctl_node_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_show(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_adopt(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_remove(const struct invocation *in, struct st_err *err);
+enum st_code stctl_node_recovery_key(const struct invocation *in, struct st_err *err);
+enum st_code stctl_recovery_keygen(const struct invocation *in, struct st_err *err);
+enum st_code stctl_recovery_open(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_pcrs(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_show(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_set(const struct invocation *in, struct st_err *err);
