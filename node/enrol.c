@@ -321,6 +321,14 @@ is_bound(const struct node *node, const struct facts *facts, struct tpm *tpm,
 }
 
 enum st_code
+enrol_may_rebind(const struct node *node, struct st_err *err)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    enum st_code code = tpm_open(node->tcti, &tpm, err);
+    return code ? code : measure(node, tpm, err);
+}
+
+enum st_code
 enrol_rebind(const struct node *node, const struct facts *facts,
              const struct secret *recovery, char out_id[NODE_ID_LEN + 1],
              struct st_err *err)

@@ -14,6 +14,10 @@
 enum st_code enrol_run(struct node *node, const struct facts *facts, bool resume,
                        struct identity *out, struct st_err *err);
 
+/* Whether this boot is one in which enrol_rebind() can be: before somebody types a key in
+ * vain.  Step 1. */
+enum st_code enrol_may_rebind(const struct node *node, struct st_err *err);
+
 /* Steps 1 to 6 once more, for a volume that has data: new keys, and the volume becomes
  * theirs by its recovery key (disk.h), which the caller has checked.  What follows is
  * START_RESUME.  Until the volume is bound the files of this enrolment are of no use to

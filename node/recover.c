@@ -124,6 +124,7 @@ rebind(struct node *node, struct st_err *err)
     enum st_code code;
     facts_observe(node, false, &facts);
     if ((code = check_config(&facts, err)) || (code = check_volume(node, &facts, err)) ||
+        (code = enrol_may_rebind(node, err)) ||
         (code = terminal_ask_key(&recovery, err)) ||
         (code = disk_recovery_check(node->volume, &recovery, err)) ||
         (code = enrol_rebind(node, &facts, &recovery, node_id, err)))
