@@ -11,7 +11,13 @@
 
 enum {
     VOLUME_KEY_LEN = 64, /* AES-256-XTS */
-    PBKDF_ITERATIONS = 1000,
+};
+
+const struct crypt_pbkdf_type disk_pbkdf = {
+    .type = CRYPT_KDF_PBKDF2,
+    .hash = "sha256",
+    .iterations = 1000,
+    .flags = CRYPT_PBKDF_NO_BENCHMARK,
 };
 
 static void
@@ -89,13 +95,8 @@ static enum st_code
 write_header(const char *path, const struct secret *key, const char *node_id,
              struct st_err *err)
 {
-    const struct crypt_pbkdf_type pbkdf = {
-        .type = CRYPT_KDF_PBKDF2,
-        .hash = "sha256",
-        .iterations = PBKDF_ITERATIONS,
-        .flags = CRYPT_PBKDF_NO_BENCHMARK,
-    };
-    struct crypt_params_luks2 params = {.pbkdf = &pbkdf, .label = "smalltown"};
+    struct crypt_params_luks2 params = {.pbkdf = &disk_pbkdf, .label = "smalltown"};
+    struct disk_found pending = {.state = START_VOLUME_PENDING, .slot = DISK_SLOT_FIRST};
     DISK_CRYPT *cd = NULL;
     enum st_code code = init(path, &cd, err);
     if (code)
@@ -104,11 +105,12 @@ write_header(const char *path, const struct secret *key, const char *node_id,
                           VOLUME_KEY_LEN, &params);
     if (rc)
         return disk_fail(err, rc, "format", path);
-    rc = crypt_keyslot_add_by_volume_key(cd, 0, NULL, VOLUME_KEY_LEN,
+    rc = crypt_keyslot_add_by_volume_key(cd, DISK_SLOT_FIRST, NULL, VOLUME_KEY_LEN,
                                          (const char *)key->bytes, key->len);
     if (rc < 0)
         return disk_fail(err, rc, "give a key to", path);
-    return disk_token_write(cd, path, START_VOLUME_PENDING, node_id, err);
+    strncpy(pending.node_id, node_id, NODE_ID_LEN);
+    return disk_token_write(cd, path, &pending, err);
 }
 
 enum st_code
@@ -123,8 +125,8 @@ disk_format(const char *path, const struct secret *key, const char *node_id,
     return disk_check_key(path, key, err);
 }
 
-static enum st_code
-load_luks(const char *path, struct crypt_device **out, struct st_err *err)
+enum st_code
+disk_load_luks(const char *path, struct crypt_device **out, struct st_err *err)
 {
     enum st_code code = disk_load(path, out, err);
     if (!code && !*out)
@@ -133,12 +135,23 @@ load_luks(const char *path, struct crypt_device **out, struct st_err *err)
     return code;
 }
 
+/* After disk_rebind(): of the machine, or the enrolment, that it was bound to before. */
+static enum st_code
+forget_other_key(struct crypt_device *cd, const char *path, int kept, struct st_err *err)
+{
+    const int other = kept == DISK_SLOT_FIRST ? DISK_SLOT_SECOND : DISK_SLOT_FIRST;
+    if (crypt_keyslot_status(cd, other) == CRYPT_SLOT_INACTIVE)
+        return ST_OK;
+    int rc = crypt_keyslot_destroy(cd, other);
+    return rc ? disk_fail(err, rc, "take the old key from", path) : ST_OK;
+}
+
 enum st_code
 disk_set_enrolled(const char *path, const char *node_id, struct st_err *err)
 {
     DISK_CRYPT *cd = NULL;
     struct disk_found found;
-    enum st_code code = load_luks(path, &cd, err);
+    enum st_code code = disk_load_luks(path, &cd, err);
     if (code)
         return code;
     if (!disk_token_read(cd, &found) || strcmp(found.node_id, node_id) != 0)
@@ -146,7 +159,10 @@ disk_set_enrolled(const char *path, const char *node_id, struct st_err *err)
                        "the data volume %.200s is not of this node", path);
     if (found.state == START_VOLUME_ENROLLED)
         return ST_OK;
-    return disk_token_write(cd, path, START_VOLUME_ENROLLED, node_id, err);
+    if ((code = forget_other_key(cd, path, found.slot, err)))
+        return code;
+    found.state = START_VOLUME_ENROLLED;
+    return disk_token_write(cd, path, &found, err);
 }
 
 /* name NULL only checks. */
@@ -176,7 +192,7 @@ enum st_code
 disk_check_key(const char *path, const struct secret *key, struct st_err *err)
 {
     DISK_CRYPT *cd = NULL;
-    enum st_code code = load_luks(path, &cd, err);
+    enum st_code code = disk_load_luks(path, &cd, err);
     return code ? code : check_key(cd, path, key, err);
 }
 
@@ -222,7 +238,7 @@ disk_map(const char *path, const struct secret *key, bool *out_mapped, struct st
 {
     DISK_CRYPT *cd = NULL;
     enum st_code code;
-    if ((code = load_luks(path, &cd, err)) || (code = check_key(cd, path, key, err)))
+    if ((code = disk_load_luks(path, &cd, err)) || (code = check_key(cd, path, key, err)))
         return code;
     *out_mapped = has_device_mapper();
     if (!*out_mapped)

@@ -64,7 +64,7 @@ class CommandLine(unittest.TestCase):
                 for words in lines]
 
     def test_there_is_help_at_each_level(self):
-        self.assertEqual(len(self.verbs()), 33)
+        self.assertEqual(len(self.verbs()), 36)
         for verb in self.verbs():
             done = self.run_it(*verb, "--help")
             self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -151,6 +151,17 @@ class CommandLine(unittest.TestCase):
                       ["context", "list", "--output=json"]):
             done = self.run_it(*words)
             self.assertEqual((done.returncode, done.stdout), (0, "[]\n"), done.stderr)
+
+    def test_N55_a_recovery_key_of_the_administrator_is_private_and_stays(self):
+        self.run_it("recovery", "keygen", "--out", self.folder.path)
+        key = os.path.join(self.folder.path, "recovery-key.pem")
+        self.assertEqual(os.stat(key).st_mode & 0o777, 0o600)
+        with open(key, encoding="ascii") as file:
+            made = file.read()
+        said = self.fails(6, "recovery", "keygen", "--out", self.folder.path)
+        self.assertNotIn(made.splitlines()[1], said)
+        with open(key, encoding="ascii") as file:
+            self.assertEqual(file.read(), made)
 
     def test_N55_keygen_makes_a_private_key_and_overwrites_nothing(self):
         out = self.run_it("keygen").stdout
@@ -288,6 +299,8 @@ class FakeMaster:
     def RemoveNode(self, request, context):
         self._heard(request, context)
         return request
+
+    sealed = b""  # what it answers for a recovery key
 
     def NewEnrolmentConfig(self, request, context):
         self._heard(request, context)
@@ -437,6 +450,10 @@ class FakeMaster:
         self._heard(request, context)
         return self.api.RemoveCapturedSetResponse()
 
+    def FetchRecoveryKey(self, request, context):
+        self._heard(request, context)
+        return self.api.FetchRecoveryKeyResponse(sealed=self.sealed)
+
 
 def pcrs(byte):
     """PCR i is all `byte` but for its last, which is i."""
@@ -500,6 +517,29 @@ class Answers(CommandLine):
                          self.api.AddNodeRequest(node_id=NODES[0], role=self.api.Node.WORKER))
         self.succeeds("node", "adopt", "aaaa0", "--role", "master")
         self.assertEqual(self.master.asked[-1].role, self.api.Node.MASTER)
+
+    def test_a_recovery_key_is_that_of_the_node_that_was_asked_for(self):
+        self.succeeds("recovery", "keygen", "--out", self.folder.path)
+        words = ["node", "recovery-key", "bbbb", "--key", self.folder / "recovery-key.pem"]
+        self.assertIn("the masters have no recovery key", self.fails(3, *words))
+        place = b"smalltown recovery v1\n%s4c1b3f1e-7a52-4c63-9f3b-0123456789ab"
+        self.master.sealed = place % NODES[0].encode() + b"k" * 135
+        self.assertIn("no recovery key of this node", self.fails(1, *words))
+        self.master.sealed = place % NODES[2].encode() + b"k" * 135
+        self.assertIn("sealed to another key", self.fails(6, *words))
+        self.assertEqual(self.master.asked[-1],
+                         self.api.FetchRecoveryKeyRequest(node_id=NODES[2]))
+        for key in ("/nowhere", os.path.join(self.folder.path, "recovery.pem")):
+            self.assertNotEqual(self.run_it(*words[:-1], key).returncode, 0)
+
+    def test_an_enrolment_without_the_recovery_key_that_was_asked_for_is_not_written(self):
+        self.succeeds("recovery", "keygen", "--out", self.folder.path)
+        path = os.path.join(self.folder.path, "new.pb")
+        said = self.fails(1, "enrolment", "create", "rack9", "--out", path, "--recovery-key",
+                          os.path.join(self.folder.path, "recovery.pem"))
+        self.assertIn("knows nothing of recovery keys", said)
+        self.assertFalse(os.path.exists(path))
+        self.assertEqual(len(self.master.asked[-1].recovery_key), 32)
 
     def removals(self):
         return [r.node_id for r in self.master.asked if isinstance(r, self.api.RemoveNodeRequest)]
