@@ -9,11 +9,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum {
-    VOLUME_KEY_LEN = 64, /* AES-256-XTS */
-    PBKDF_ITERATIONS = 1000,
-};
-
 static void
 be_quiet(int level, const char *message, void *context)
 {
@@ -27,8 +22,8 @@ disk_fail(struct st_err *err, int rc, const char *what, const char *path)
                    strerror(-rc));
 }
 
-static enum st_code
-init(const char *path, struct crypt_device **out, struct st_err *err)
+enum st_code
+disk_init(const char *path, struct crypt_device **out, struct st_err *err)
 {
     crypt_set_log_callback(NULL, be_quiet, NULL);
     int rc = crypt_init(out, path);
@@ -39,7 +34,7 @@ enum st_code
 disk_load(const char *path, struct crypt_device **out, struct st_err *err)
 {
     DISK_CRYPT *cd = NULL;
-    enum st_code code = init(path, &cd, err);
+    enum st_code code = disk_init(path, &cd, err);
     if (code)
         return code;
     int rc = crypt_load(cd, CRYPT_LUKS2, NULL);
@@ -86,44 +81,6 @@ disk_begin_format(const char *path, const char *node_id, struct st_err *err)
 }
 
 static enum st_code
-write_header(const char *path, const struct secret *key, const char *node_id,
-             struct st_err *err)
-{
-    const struct crypt_pbkdf_type pbkdf = {
-        .type = CRYPT_KDF_PBKDF2,
-        .hash = "sha256",
-        .iterations = PBKDF_ITERATIONS,
-        .flags = CRYPT_PBKDF_NO_BENCHMARK,
-    };
-    struct crypt_params_luks2 params = {.pbkdf = &pbkdf, .label = "smalltown"};
-    DISK_CRYPT *cd = NULL;
-    enum st_code code = init(path, &cd, err);
-    if (code)
-        return code;
-    int rc = crypt_format(cd, CRYPT_LUKS2, "aes", "xts-plain64", NULL, NULL,
-                          VOLUME_KEY_LEN, &params);
-    if (rc)
-        return disk_fail(err, rc, "format", path);
-    rc = crypt_keyslot_add_by_volume_key(cd, 0, NULL, VOLUME_KEY_LEN,
-                                         (const char *)key->bytes, key->len);
-    if (rc < 0)
-        return disk_fail(err, rc, "give a key to", path);
-    return disk_token_write(cd, path, START_VOLUME_PENDING, node_id, err);
-}
-
-enum st_code
-disk_format(const char *path, const struct secret *key, const char *node_id,
-            struct st_err *err)
-{
-    enum st_code code;
-    if ((code = disk_begin_format(path, node_id, err)) ||
-        (code = write_header(path, key, node_id, err)) ||
-        (code = disk_page_write(path, "", err)))
-        return code;
-    return disk_check_key(path, key, err);
-}
-
-static enum st_code
 load_luks(const char *path, struct crypt_device **out, struct st_err *err)
 {
     enum st_code code = disk_load(path, out, err);
@@ -141,9 +98,10 @@ disk_set_enrolled(const char *path, const char *node_id, struct st_err *err)
     enum st_code code = load_luks(path, &cd, err);
     if (code)
         return code;
-    if (!disk_token_read(cd, &found) || strcmp(found.node_id, node_id) != 0)
+    if (!disk_token_read(cd, &found) || found.state == START_VOLUME_TORN ||
+        strcmp(found.node_id, node_id) != 0)
         return st_fail(err, ST_FAILED_PRECONDITION,
-                       "the data volume %.200s is not of this node", path);
+                       "the data volume %.200s is not of this node, or not whole", path);
     if (found.state == START_VOLUME_ENROLLED)
         return ST_OK;
     return disk_token_write(cd, path, START_VOLUME_ENROLLED, node_id, err);
@@ -153,14 +111,63 @@ disk_set_enrolled(const char *path, const char *node_id, struct st_err *err)
 static int
 activate(struct crypt_device *cd, const char *name, const struct secret *key)
 {
-    return crypt_activate_by_passphrase(cd, name, CRYPT_ANY_SLOT,
-                                        (const char *)key->bytes, key->len, 0);
+    return crypt_activate_by_passphrase(cd, name, DISK_SLOT, (const char *)key->bytes,
+                                        key->len, 0);
+}
+
+static bool
+is(const char *found, const char *wanted)
+{
+    return found && !strcmp(found, wanted);
+}
+
+/* One of the two kinds that disk_format.c makes.  The length of the key is known to
+ * whoever made the slot only, so one kind cannot be taken for the other. */
+static bool
+is_encrypted_as_ours(struct crypt_device *cd)
+{
+    struct crypt_params_integrity integrity = {0};
+    const char *mode = crypt_get_cipher_mode(cd);
+    const int key_len = crypt_get_volume_key_size(cd);
+    if (!is(crypt_get_cipher(cd), "aes") || crypt_get_integrity_info(cd, &integrity))
+        return false;
+    return is(mode, "gcm-random")
+               ? key_len == DISK_GCM_KEY_LEN && is(integrity.integrity, "aead")
+               : is(mode, "xts-plain64") && key_len == DISK_XTS_KEY_LEN &&
+                     !integrity.integrity;
+}
+
+static bool
+is_slot_as_ours(struct crypt_device *cd)
+{
+    size_t len = 0;
+    return is(crypt_keyslot_get_encryption(cd, DISK_SLOT, &len), "aes-xts-plain64") &&
+           len == DISK_XTS_KEY_LEN;
+}
+
+/* Nothing authenticates a header: one that says "not encrypted" is opened by the right
+ * key, too.  A re-encryption under way has segments of any kind; we never begin one. */
+static enum st_code
+check_header(struct crypt_device *cd, const char *path, struct st_err *err)
+{
+    uint32_t unusual = 0;
+    const int rc = crypt_persistent_flags_get(cd, CRYPT_FLAGS_REQUIREMENTS, &unusual);
+    if (REFUSES(0x48f,
+                !is_encrypted_as_ours(cd) || !is_slot_as_ours(cd) || rc || unusual))
+        return st_fail(err, ST_PERMISSION_DENIED,
+                       "the data volume %.200s is encrypted otherwise than this node "
+                       "does: somebody wrote its header",
+                       path);
+    return ST_OK;
 }
 
 static enum st_code
 check_key(struct crypt_device *cd, const char *path, const struct secret *key,
           struct st_err *err)
 {
+    enum st_code code = check_header(cd, path, err);
+    if (code)
+        return code;
     int slot = activate(cd, NULL, key);
     if (REFUSES(0x48c, slot == -EPERM || slot == -ENOENT))
         return st_fail(err, ST_PERMISSION_DENIED,
@@ -181,8 +188,8 @@ disk_check_key(const char *path, const struct secret *key, struct st_err *err)
 }
 
 /* The node may be there without a driver behind it. */
-static bool
-has_device_mapper(void)
+bool
+disk_has_device_mapper(void)
 {
     struct dm_ioctl version = {
         .version = {DM_VERSION_MAJOR, 0, 0},
@@ -224,7 +231,7 @@ disk_map(const char *path, const struct secret *key, bool *out_mapped, struct st
     enum st_code code;
     if ((code = load_luks(path, &cd, err)) || (code = check_key(cd, path, key, err)))
         return code;
-    *out_mapped = has_device_mapper();
+    *out_mapped = disk_has_device_mapper();
     if (!*out_mapped)
         return ST_OK;
     if (disk_is_mapped())

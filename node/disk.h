@@ -5,11 +5,19 @@
  *
  *     {"type":"smalltown","keyslots":["0"],"state":"pending","node":"smalltown-..."}
  *
- * ("enrolled" later), and while a format is under way, which takes many writes, its last
- * page names the node that began it:
+ * ("enrolled" later; "formatting" while it is wiped), and while a format is under way,
+ * which takes many writes, its last page names the node that began it, until there is a
+ * token:
  *
  *     offset size rounded down to 4096, minus 4096:
  *     "smalltown format v1\n" | node id (42) | zeros
+ *
+ * Authenticated encryption is AES-256-GCM, its tags kept by dm-integrity: a sector that
+ * somebody changed is a read error.  Until every sector was written once each of them is
+ * one, so a format wipes the volume, which takes as long as the disk takes to be written.
+ * A volume without it (XTS) needs no device-mapper to be formatted.  Either way a fresh
+ * volume begins with a MiB of zeros, where this kernel has a device-mapper: no file
+ * system is on it yet.
  *
  * Nothing is written to a volume that is not blank, unless it is one's own begun format.
  * The only keyslot takes the 32-byte disk key as its passphrase: it has full entropy, so
@@ -24,6 +32,11 @@
 
 #define DISK_MAPPING "smalltown-data"
 
+enum disk_encryption {
+    DISK_AUTHENTICATED,
+    DISK_XTS
+};
+
 struct disk_found {
     enum start_volume state;       /* not NONE, not UNREADABLE */
     char node_id[NODE_ID_LEN + 1]; /* TORN, PENDING, ENROLLED */
@@ -32,10 +45,12 @@ struct disk_found {
 /* Looks, writes nothing.  ST_NOT_FOUND, ST_FAILED_PRECONDITION (too small, no volume). */
 enum st_code disk_observe(const char *path, struct disk_found *out, struct st_err *err);
 
-/* A new volume in the state pending.  ST_FAILED_PRECONDITION where it is neither blank
- * nor torn by this node. */
+/* A new volume in the state pending.  Says every ten seconds how far it is; ST_CANCELLED
+ * where the daemon is to stop, and then it is torn.  ST_FAILED_PRECONDITION where it is
+ * neither blank nor torn by this node, and where authentication needs a device-mapper
+ * that this kernel has not. */
 enum st_code disk_format(const char *path, const struct secret *key, const char *node_id,
-                         struct st_err *err);
+                         enum disk_encryption encryption, struct st_err *err);
 /* What disk_format() does first.  Refuses like it. */
 enum st_code disk_begin_format(const char *path, const char *node_id, struct st_err *err);
 

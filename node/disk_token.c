@@ -15,7 +15,9 @@ enum {
 static const char *
 state_word(enum start_volume state)
 {
-    return state == START_VOLUME_ENROLLED ? "enrolled" : "pending";
+    return state == START_VOLUME_ENROLLED  ? "enrolled"
+           : state == START_VOLUME_PENDING ? "pending"
+                                           : "formatting";
 }
 
 /* Is this the text of that state?  libcryptsetup gives back what was set, without
@@ -45,7 +47,8 @@ disk_token_read(struct crypt_device *cd, struct disk_found *out)
     const char *json;
     if (crypt_token_json_get(cd, TOKEN_ID, &json) != TOKEN_ID)
         return false;
-    return is_state(json, START_VOLUME_PENDING, out) ||
+    return is_state(json, START_VOLUME_TORN, out) ||
+           is_state(json, START_VOLUME_PENDING, out) ||
            is_state(json, START_VOLUME_ENROLLED, out);
 }
 

@@ -172,7 +172,8 @@ volume_prepare(const struct node *node, const struct disk_found *found,
     if ((code = disk_begin_format(node->volume, node_id, err)))
         return code;
     passed(node, ENROL_FORMAT_BEGUN);
-    if ((code = disk_format(node->volume, &keys->disk_key, node_id, err)))
+    if ((code =
+             disk_format(node->volume, &keys->disk_key, node_id, node->encryption, err)))
         return code;
     passed(node, ENROL_FORMATTED);
     event("format", "volume=%s node=%s", node->volume, node_id);

@@ -39,6 +39,7 @@ run(const struct options *options, struct keeper *keeper, const char *program,
         .tcti = options->tcti,
         .address = options->address,
         .volume = strcmp(options->volume, "none") ? options->volume : NULL,
+        .encryption = options->encryption,
         .ak = options->ak,
         .keeper = keeper,
     };

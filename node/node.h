@@ -14,6 +14,7 @@
 #define NODE_NODE_H
 
 #include "node/config.h"
+#include "node/disk.h"
 #include "node/esp.h"
 #include "node/keeper.h"
 #include "tpm/device.h"
@@ -36,8 +37,9 @@ enum enrol_step {
 
 struct node {
     const char *tcti;
-    struct st_address address; /* where masters reach this node */
-    const char *volume;        /* NULL: none */
+    struct st_address address;       /* where masters reach this node */
+    const char *volume;              /* NULL: none */
+    enum disk_encryption encryption; /* of a volume that is formatted */
     enum tpm_ak_type ak;
 
     uint16_t master_port, node_port;

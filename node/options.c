@@ -10,6 +10,7 @@ enum option_id {
     OPTION_TPM,
     OPTION_ADDRESS,
     OPTION_VOLUME,
+    OPTION_ENCRYPTION,
     OPTION_AK,
     OPTION_BOOTSTRAP,
     OPTION_MASTER_DATA,
@@ -23,6 +24,7 @@ static const struct option long_options[] = {
     {"tpm", required_argument, NULL, OPTION_TPM},
     {"address", required_argument, NULL, OPTION_ADDRESS},
     {"data-volume", required_argument, NULL, OPTION_VOLUME},
+    {"encryption", required_argument, NULL, OPTION_ENCRYPTION},
     {"ak", required_argument, NULL, OPTION_AK},
     {"bootstrap", required_argument, NULL, OPTION_BOOTSTRAP},
     {"master-data", required_argument, NULL, OPTION_MASTER_DATA},
@@ -47,6 +49,10 @@ options_help(FILE *out)
         "  --tpm TCTI          the TPM, such as device:/dev/tpmrm0\n"
         "  --address IP        of this machine, as the masters reach it\n"
         "  --data-volume PATH  block device or image file to encrypt, or none\n"
+        "  --encryption authenticated|xts\n"
+        "                      of a volume that is formatted; authenticated, which "
+        "wipes\n"
+        "                      the whole of it, unless xts is asked for\n"
         "  --ak ecc|rsa        attestation key; ecc unless the TPM cannot\n"
         "  --master-data DIR   where this machine keeps its records where it is a\n"
         "                      master; without, it cannot become one\n"
@@ -69,6 +75,19 @@ take_ak(const char *text, enum tpm_ak_type *out, struct st_err *err)
         *out = TPM_AK_RSA_2048;
     else
         return st_fail(err, ST_INVALID_ARGUMENT, "--ak is ecc or rsa, not '%.60s'", text);
+    return ST_OK;
+}
+
+static enum st_code
+take_encryption(const char *text, enum disk_encryption *out, struct st_err *err)
+{
+    if (!strcmp(text, "authenticated"))
+        *out = DISK_AUTHENTICATED;
+    else if (!strcmp(text, "xts"))
+        *out = DISK_XTS;
+    else
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "--encryption is authenticated or xts, not '%.60s'", text);
     return ST_OK;
 }
 
@@ -108,6 +127,8 @@ take(int id, char **argv, struct options *out, struct st_err *err)
     case OPTION_VOLUME:
         out->volume = optarg;
         return ST_OK;
+    case OPTION_ENCRYPTION:
+        return take_encryption(optarg, &out->encryption, err);
     case OPTION_AK:
         return take_ak(optarg, &out->ak, err);
     case OPTION_BOOTSTRAP:

@@ -3,6 +3,7 @@
 #ifndef NODE_OPTIONS_H
 #define NODE_OPTIONS_H
 
+#include "node/disk.h"
 #include "proto/address.h"
 #include "tpm/device.h"
 
@@ -17,6 +18,7 @@ struct options {
     bool help, version; /* then nothing else is filled in */
     const char *esp, *tcti, *address_text, *volume;
     struct st_address address;
+    enum disk_encryption encryption;
     enum tpm_ak_type ak;
     const char *bootstrap, *master_data; /* NULL: not given */
     const char *admin_certs[OPTIONS_ADMIN_CERTS_MAX];

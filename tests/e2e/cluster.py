@@ -308,7 +308,8 @@ class Node(Program):
     def start(self, **how):
         words = ["--ak", self.ak] if self.ak else []
         self.spawn([NODE, "run", "--esp", self.esp, "--tpm", self.tpm.tcti, "--address",
-                    self.address, "--data-volume", self.volume, *words], **how)
+                    self.address, "--data-volume", self.volume, "--encryption", "xts", *words],
+                   **how)
         return self
 
     def reboot(self, image="image 1", **how):
