@@ -8,6 +8,7 @@ import unittest
 
 import towns
 from town import leader, until
+from towns import image
 
 
 def setUpModule():
@@ -51,7 +52,7 @@ class Whole(unittest.TestCase):
 
     def masters_say(self, pattern):
         def said():
-            return "".join(machine.log() for machine in (self.m1, self.m2, self.m3))
+            return "".join(machine.said() for machine in (self.m1, self.m2, self.m3))
         until(lambda: re.search(pattern, said(), re.M), lambda: f"{pattern!r} in\n{said()}", 60)
 
     def swap(self, one, two):
@@ -78,14 +79,15 @@ class Machines(Whole):
 
     def test_each_reboots_in_turn_and_nothing_is_lost(self):
         for machine in self.all:
-            towns.write_mark(machine, f"mark-of-{machine.name}")
+            towns.until_mounted(machine)
+            machine.must(f"echo mark of {machine.name} >/data/mark && sync")
         for machine in self.all:
             self.remember(f"before-{machine.name}")
             towns.reboot(here, machine)
             self.until_whole()
-            mark = f"mark-of-{machine.name}"
-            self.assertEqual(towns.read_mark(machine, len(mark)), mark.encode())
-            self.assertEqual(machine.execute(f"head -c 20M {towns.DATA} | grep -q {mark}")[0], 1)
+            towns.until_mounted(machine)
+            self.assertEqual(machine.must("cat /data/mark"), f"mark of {machine.name}\n".encode())
+            self.assertEqual(machine.execute(f"grep -q 'mark of' {towns.DATA}")[0], 1)
             self.assertLessEqual({f"before-{m.name}" for m in self.all[:self.all.index(machine)]},
                                  self.remembered())
 
@@ -157,6 +159,22 @@ class Machines(Whole):
         finally:
             self.swap(self.w1, self.w2)
 
+    def test_a_sector_that_somebody_changed_is_a_read_error(self):
+        self.assertEqual(self.w1.execute(f"cat {towns.MAPPED} >/dev/null")[0], 0)
+        self.w1.power_cut()
+        before = towns.data_volume(self.w1)
+        place = len(before) * 2 // 3
+        altered = bytes(byte ^ 1 for byte in before[place:place + 4096])
+        towns.set_data_volume(self.w1, before[:place] + altered + before[place + 4096:])
+        try:
+            here.boot([self.w1], {"unlocked"})
+            status, _, error = self.w1.execute(f"cat {towns.MAPPED} >/dev/null")
+            self.assertEqual(status, 1)
+            self.assertRegex(error, b"Input/output error")
+        finally:
+            self.w1.power_cut()
+            towns.set_data_volume(self.w1, before)
+
     def test_a_data_volume_of_another_node_is_refused_before_it_is_opened(self):
         for machine in (self.w1, self.w2):
             machine.power_cut()
@@ -210,15 +228,40 @@ class Commands(unittest.TestCase):
 
 
 class Removal(Whole):
-    """Costs a node."""
+    """Costs a node, again and again: a machine in its place."""
 
-    def test_a_node_that_was_removed_asks_again_and_is_refused(self):
-        node = here.nodes()["w2"]["node_id"]
-        here.stctl("node", "remove", node, "--yes")
+    def test_1_a_node_that_was_removed_asks_again_and_is_refused(self):
+        node = self.remove()
         self.w2.power_cut()
         here.power_on([self.w2])
         towns.says(self.w2, r"^unlock decision=retry .*PERMISSION_DENIED")
         self.masters_say(rf'^unlock node={node} .*reason="')
+
+    def test_2_a_wipe_that_loses_its_power_begins_anew(self):
+        """A big volume, so that there is time for it."""
+        towns.remake(here, self.w2, "wiped", sizes={"data": 256 * image.MIB})
+        here.power_on([self.w2])
+        wiping = "test -e /dev/mapper/smalltown-format"
+        until(lambda: self.w2.phase() == "node" and self.w2.execute(wiping)[0] == 0,
+              self.w2.log, pause=0)
+        self.w2.power_cut()
+        self.assertIn(b'"state":"formatting"', towns.data_volume(self.w2)[:1 << 20])
+        here.boot([self.w2], {"enrolled"})
+        self.assertIn(b'"state":"enrolled"', self.w2.must(f"head -c 1048576 {towns.DATA}"))
+        self.masters_say(r"^enrol .*decision=OK")
+
+    def test_3_a_volume_without_authentication_needs_no_wipe(self):
+        self.remove()
+        towns.remake(here, self.w2, "xts", conf=b"encryption=xts\r\n")
+        here.boot([self.w2], {"enrolled"})
+        towns.until_mounted(self.w2)
+        names = self.w2.must("ls /dev/mapper").decode().split()
+        self.assertEqual(names, ["control", "smalltown-data"])
+
+    def remove(self):
+        node = here.nodes()["w2"]["node_id"]
+        here.stctl("node", "remove", node, "--yes")
+        return node
 
 
 if __name__ == "__main__":

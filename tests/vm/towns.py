@@ -15,6 +15,7 @@ import town
 TOOL = os.path.join(SOURCE, "tools", "vm-cluster")
 PROGRAMS = os.environ.get("ST_RELEASE", os.path.join(SOURCE, "build", "release"))
 MAPPED, DATA = "/dev/mapper/smalltown-data", "/dev/vda3"
+until = town.until
 
 
 class News(town.Silence):
@@ -60,17 +61,20 @@ def reboot(here, *machines, wanted=("unlocked",), clock=None):
 
 def says(machine, pattern, patience=300):
     """Waits for a line of its console in this boot; the match."""
-    return town.until(lambda: town.re.search(pattern, machine.log(), town.re.M),
+    return until(lambda: town.re.search(pattern, machine.said(), town.re.M),
                       lambda: f"{machine.name}: {pattern!r} in\n{machine.log()}", patience)
 
 
-def write_mark(machine, mark):
-    """Into its open disk, where no header is."""
-    machine.must(f"printf %s {mark} | dd of={MAPPED} bs=4096 seek=64 conv=notrunc && sync")
+def until_mounted(machine):
+    until(lambda: "init mounted=/data" in machine.log(), machine.log)
 
 
-def read_mark(machine, size, device=MAPPED):
-    return machine.must(f"dd if={device} bs=4096 skip=64 count=1 2>/dev/null | head -c {size}")
+def remake(here, machine, name, conf=b"", sizes=None):
+    """A new machine in its place, blank, with a TPM and an enrolment of its own."""
+    machine.power_cut()
+    files = {"machine.conf": town.machine_conf(machine.spec) + conf,
+             "enrolment.pb": town.new_enrolment(here, name)}
+    machine.make(here / "smalltown.efi", files, here / "vendor/setup.conf", sizes)
 
 
 def _data_place(machine):

@@ -48,8 +48,9 @@ class Machine:
 
     # --- made once ----------------------------------------------------------------------------
 
-    def make(self, uki, files, tpm_config):
-        image.make_disk(self.disk, uki, f"{self.spec['seed']}/{self.name}", files)
+    def make(self, uki, files, tpm_config, sizes=None):
+        self.must_be_off()
+        image.make_disk(self.disk, uki, f"{self.spec['seed']}/{self.name}", files, sizes)
         self.make_tpm(tpm_config)
         self.use_image(uki)
         if self.spec["firmware"] != "direct":
@@ -257,11 +258,15 @@ class Machine:
             return ""
         return text.replace("\r", "")
 
+    def said(self):
+        """The same, with sentences that were broken for a screen in one line again."""
+        return self.log().replace("\n  ", " ")
+
     def phase(self):
         """How far it is in this boot."""
         if not self.is_on():
             return "off"
-        text, reached = self.log(), "firmware"
+        text, reached = self.said(), "firmware"
         text = text[max(0, text.rfind("\ninit kernel=")):]  # it may have rebooted by itself
         for name, pattern in PHASES:
             if re.search(pattern, text, re.M):
@@ -272,6 +277,6 @@ class Machine:
         """The last sentence in which it said why it does not go on."""
         if not self.is_on():
             return self.qemu.last_words()
-        lines = [line for line in self.log().split("\n") if re.search(COMPLAINTS, line)]
+        lines = [line for line in self.said().split("\n") if re.search(COMPLAINTS, line)]
         return lines[-1] if lines else ""
 

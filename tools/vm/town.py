@@ -230,7 +230,7 @@ def _vendor(folder):
     return os.path.join(folder, "setup.conf")
 
 
-def _machine_conf(spec, bootstrap):
+def machine_conf(spec, bootstrap=False):
     lines = [f"network=eth0 {spec['address']}/24", f"address={spec['address']}"]
     if spec["host_address"]:
         lines.append("network=eth1 10.0.2.15/24")
@@ -309,7 +309,7 @@ def up(wishes, state, news=None, leash=False):
     town.stctl("keygen")
     first = town.masters()[0]
     admin = image.read(town / "admin/smalltown/admin.pem")
-    first.make(uki, {"machine.conf": _machine_conf(first.spec, True), "admin.pem": admin},
+    first.make(uki, {"machine.conf": machine_conf(first.spec, True), "admin.pem": admin},
                tpm_config)
     town.boot([first], {"master"})
     found_cluster(town, first)
@@ -328,15 +328,22 @@ def found_cluster(town, first):
     town.news.step("founded", f"by {first.name}, reached at {first.spec['host_address']}")
 
 
+def new_enrolment(town, name, uses=1):
+    """The content of an enrolment.pb."""
+    path = town / "enrolment.pb"
+    town.stctl("enrolment", "create", name, "--uses", str(uses), "--out", path)
+    try:
+        return image.read(path)
+    finally:
+        os.unlink(path)
+
+
 def enrol(town, first, uki, tpm_config):
     """All of them; the machine that made the cluster becomes a node of it while it runs."""
-    path = town / "enrolment.pb"
-    town.stctl("enrolment", "create", "vm", "--uses", str(len(town.machines)), "--out", path)
-    enrolment = image.read(path)
-    os.unlink(path)
+    enrolment = new_enrolment(town, "vm", len(town.machines))
     others = [m for m in town.machines.values() if m is not first]
     _in_parallel(others, lambda m: m.make(uki, {
-        "machine.conf": _machine_conf(m.spec, False), "enrolment.pb": enrolment}, tpm_config))
+        "machine.conf": machine_conf(m.spec), "enrolment.pb": enrolment}, tpm_config))
     first.put("/esp/EFI/smalltown/enrolment.pb", enrolment)
     first.must("killall smalltown-node")
     town.wait([first], {"enrolled"})
