@@ -24,9 +24,11 @@ enum st_code
 disk_recovery_look(const char *path, struct disk_recovery *out, struct st_err *err)
 {
     DISK_CRYPT *cd = NULL;
+    struct disk_found volume;
     struct disk_recovery found = {0};
-    enum st_code code = disk_load_luks(path, &cd, err);
-    if (code)
+    enum st_code code;
+    if ((code = disk_load_luks(path, &cd, err)) ||
+        (code = disk_header_check(cd, path, &volume, err)))
         return code;
     found.there = is_active(cd, DISK_SLOT_RECOVERY);
     found.sealed = found.there && disk_sealed_read(cd, found.bytes) &&
@@ -63,18 +65,22 @@ forget_slot(struct crypt_device *cd, const char *path, int slot, struct st_err *
     return rc ? disk_fail(err, rc, "take a key from", path) : ST_OK;
 }
 
-/* Whoever has one key of a volume can give it another. */
+/* Whoever has one key of a volume can give it another; `from` is the slot of the one that
+ * he has, and no other is tried. */
 static enum st_code
-add_key(struct crypt_device *cd, const char *path, int slot, const struct secret *has,
-        const struct secret *given, struct st_err *err)
+add_key(struct crypt_device *cd, const char *path, int from, const struct secret *has,
+        int slot, const struct secret *given, struct st_err *err)
 {
-    int rc = crypt_set_pbkdf_type(cd, &disk_pbkdf);
-    if (!rc)
-        rc = crypt_keyslot_add_by_passphrase(cd, slot, (const char *)has->bytes, has->len,
-                                             (const char *)given->bytes, given->len);
+    SECRET volume_key = {.len = SECRET_MAX};
+    int rc = crypt_volume_key_get(cd, from, (char *)volume_key.bytes, &volume_key.len,
+                                  (const char *)has->bytes, has->len);
     if (rc == -EPERM || rc == -ENOENT)
         return st_fail(err, ST_PERMISSION_DENIED,
                        "the key does not open the data volume %.200s", path);
+    if (rc >= 0 && !(rc = crypt_set_pbkdf_type(cd, &disk_pbkdf)))
+        rc = crypt_keyslot_add_by_volume_key(cd, slot, (const char *)volume_key.bytes,
+                                             volume_key.len, (const char *)given->bytes,
+                                             given->len);
     return rc < 0 ? disk_fail(err, rc, "give a key to", path) : ST_OK;
 }
 
@@ -85,23 +91,29 @@ disk_recovery_set(const char *path, const struct secret *key,
 {
     DISK_CRYPT *cd = NULL;
     struct disk_found found;
-    enum st_code code = disk_load_luks(path, &cd, err);
-    if (code)
+    enum st_code code;
+    if ((code = disk_load_luks(path, &cd, err)) ||
+        (code = disk_header_check(cd, path, &found, err)))
         return code;
-    if (!disk_token_read(cd, &found) || found.state != START_VOLUME_PENDING)
+    if (found.state != START_VOLUME_PENDING)
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "the data volume %.200s is not being enrolled", path);
     if ((code = disk_sealed_forget(cd, path, err)) ||
         (code = forget_slot(cd, path, DISK_SLOT_RECOVERY, err)) ||
-        (code = add_key(cd, path, DISK_SLOT_RECOVERY, key, recovery, err)))
+        (code = add_key(cd, path, found.slot, key, DISK_SLOT_RECOVERY, recovery, err)))
         return code;
     return recipient ? seal(cd, path, found.node_id, recovery, recipient, err) : ST_OK;
 }
 
+/* Into a header that somebody else wrote nobody's recovery key is typed for anything: a
+ * slot that any key opens would have the volume go on under a key of his. */
 static enum st_code
 check(struct crypt_device *cd, const char *path, const struct secret *recovery,
-      struct st_err *err)
+      struct disk_found *out, struct st_err *err)
 {
+    enum st_code code = disk_header_check(cd, path, out, err);
+    if (code)
+        return code;
     if (!is_active(cd, DISK_SLOT_RECOVERY))
         return st_fail(err, ST_NOT_FOUND, "the data volume %.200s has no recovery key",
                        path);
@@ -119,8 +131,9 @@ enum st_code
 disk_recovery_check(const char *path, const struct secret *recovery, struct st_err *err)
 {
     DISK_CRYPT *cd = NULL;
+    struct disk_found found;
     enum st_code code = disk_load_luks(path, &cd, err);
-    return code ? code : check(cd, path, recovery, err);
+    return code ? code : check(cd, path, recovery, &found, err);
 }
 
 /* The key comes first, then the token that says which it is, in one write of the header:
@@ -132,18 +145,15 @@ disk_rebind(const char *path, const struct secret *recovery, const struct secret
 {
     DISK_CRYPT *cd = NULL;
     struct disk_found found;
-    enum st_code code = disk_load_luks(path, &cd, err);
-    if (code)
+    enum st_code code;
+    if ((code = disk_load_luks(path, &cd, err)) ||
+        (code = check(cd, path, recovery, &found, err)))
         return code;
-    if (!disk_token_read(cd, &found))
-        return st_fail(err, ST_FAILED_PRECONDITION,
-                       "the data volume %.200s is not one of smalltown-node", path);
     found.slot = found.slot == DISK_SLOT_FIRST ? DISK_SLOT_SECOND : DISK_SLOT_FIRST;
     found.state = START_VOLUME_PENDING;
     strncpy(found.node_id, node_id, NODE_ID_LEN);
-    if ((code = check(cd, path, recovery, err)) ||
-        (code = forget_slot(cd, path, found.slot, err)) ||
-        (code = add_key(cd, path, found.slot, recovery, key, err)) ||
+    if ((code = forget_slot(cd, path, found.slot, err)) ||
+        (code = add_key(cd, path, DISK_SLOT_RECOVERY, recovery, found.slot, key, err)) ||
         (recipient && (code = seal(cd, path, node_id, recovery, recipient, err))) ||
         (code = disk_token_write(cd, path, &found, err)))
         return code;

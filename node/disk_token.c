@@ -21,7 +21,9 @@ enum {
 static const char *
 state_word(enum start_volume state)
 {
-    return state == START_VOLUME_ENROLLED ? "enrolled" : "pending";
+    return state == START_VOLUME_ENROLLED  ? "enrolled"
+           : state == START_VOLUME_PENDING ? "pending"
+                                           : "formatting";
 }
 
 /* Is this the text of that state?  libcryptsetup gives back what was set, without
@@ -52,6 +54,8 @@ disk_token_read(struct crypt_device *cd, struct disk_found *out)
     const char *json;
     if (crypt_token_json_get(cd, TOKEN_ID, &json) != TOKEN_ID)
         return false;
+    if (is_state(json, START_VOLUME_TORN, DISK_SLOT_FIRST, out))
+        return true;
     for (size_t i = 0; i < sizeof(slots) / sizeof(*slots); i++)
         if (is_state(json, START_VOLUME_PENDING, slots[i], out) ||
             is_state(json, START_VOLUME_ENROLLED, slots[i], out))

@@ -169,7 +169,8 @@ volume_format(const struct node *node, const struct disk_found *found,
     if ((code = disk_begin_format(node->volume, node_id, err)))
         return code;
     node_passed(node, ENROL_FORMAT_BEGUN);
-    if ((code = disk_format(node->volume, &keys->disk_key, node_id, err)))
+    if ((code =
+             disk_format(node->volume, &keys->disk_key, node_id, node->encryption, err)))
         return code;
     node_passed(node, ENROL_FORMATTED);
     event("format", "volume=%s node=%s", node->volume, node_id);

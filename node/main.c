@@ -42,6 +42,7 @@ run(const struct options *options, struct keeper *keeper, const char *program,
         .volume = strcmp(options->volume, "none") ? options->volume : NULL,
         .recovery_terminal = options->recovery_terminal,
         .no_recovery = options->no_recovery,
+        .encryption = options->encryption,
         .ak = options->ak,
         .keeper = keeper,
     };

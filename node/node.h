@@ -15,6 +15,7 @@
 #define NODE_NODE_H
 
 #include "node/config.h"
+#include "node/disk.h"
 #include "node/esp.h"
 #include "node/keeper.h"
 #include "tpm/device.h"
@@ -41,8 +42,9 @@ enum enrol_step {
 
 struct node {
     const char *tcti;
-    struct st_address address; /* where masters reach this node */
-    const char *volume;        /* NULL: none */
+    struct st_address address;       /* where masters reach this node */
+    const char *volume;              /* NULL: none */
+    enum disk_encryption encryption; /* of a volume that is formatted */
     /* Where a person is shown the recovery key that no administrator is sealed: NULL:
      * nowhere, and then only `no_recovery` permits to format. */
     const char *recovery_terminal;

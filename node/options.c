@@ -10,6 +10,7 @@ enum option_id {
     OPTION_TPM,
     OPTION_ADDRESS,
     OPTION_VOLUME,
+    OPTION_ENCRYPTION,
     OPTION_AK,
     OPTION_BOOTSTRAP,
     OPTION_MASTER_DATA,
@@ -24,6 +25,7 @@ static const struct option long_options[] = {
     {"tpm", required_argument, NULL, OPTION_TPM},
     {"address", required_argument, NULL, OPTION_ADDRESS},
     {"data-volume", required_argument, NULL, OPTION_VOLUME},
+    {"encryption", required_argument, NULL, OPTION_ENCRYPTION},
     {"ak", required_argument, NULL, OPTION_AK},
     {"bootstrap", required_argument, NULL, OPTION_BOOTSTRAP},
     {"master-data", required_argument, NULL, OPTION_MASTER_DATA},
@@ -59,6 +61,10 @@ options_help(FILE *out)
         "                      where to show the recovery key of a new volume, once, if\n"
         "                      the enrolment seals it to no administrator; none: there\n"
         "                      shall be no such key\n"
+        "  --encryption authenticated|xts\n"
+        "                      of a volume that is formatted; authenticated, which "
+        "wipes\n"
+        "                      the whole of it, unless xts is asked for\n"
         "  --ak ecc|rsa        attestation key; ecc unless the TPM cannot\n"
         "  --master-data DIR   where this machine keeps its records where it is a\n"
         "                      master; without, it cannot become one\n"
@@ -81,6 +87,19 @@ take_ak(const char *text, enum tpm_ak_type *out, struct st_err *err)
         *out = TPM_AK_RSA_2048;
     else
         return st_fail(err, ST_INVALID_ARGUMENT, "--ak is ecc or rsa, not '%.60s'", text);
+    return ST_OK;
+}
+
+static enum st_code
+take_encryption(const char *text, enum disk_encryption *out, struct st_err *err)
+{
+    if (!strcmp(text, "authenticated"))
+        *out = DISK_AUTHENTICATED;
+    else if (!strcmp(text, "xts"))
+        *out = DISK_XTS;
+    else
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "--encryption is authenticated or xts, not '%.60s'", text);
     return ST_OK;
 }
 
@@ -120,6 +139,8 @@ take(int id, char **argv, struct options *out, struct st_err *err)
     case OPTION_VOLUME:
         out->volume = optarg;
         return ST_OK;
+    case OPTION_ENCRYPTION:
+        return take_encryption(optarg, &out->encryption, err);
     case OPTION_AK:
         return take_ak(optarg, &out->ak, err);
     case OPTION_BOOTSTRAP:
@@ -185,7 +206,8 @@ static enum st_code
 check_recover(const struct options *options, struct st_err *err)
 {
     if (options->address_text || options->bootstrap || options->master_data ||
-        options->admin_cert_count || options->no_recovery || options->recovery_terminal)
+        options->admin_cert_count || options->no_recovery || options->recovery_terminal ||
+        options->encryption != DISK_AUTHENTICATED)
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "smalltown-node recover takes --esp, --tpm and --data-volume");
     if (!strcmp(options->volume, "none"))

@@ -3,6 +3,7 @@
 #ifndef NODE_OPTIONS_H
 #define NODE_OPTIONS_H
 
+#include "node/disk.h"
 #include "proto/address.h"
 #include "tpm/device.h"
 
@@ -18,6 +19,7 @@ struct options {
     bool recover;       /* not run: address and what follows it are not there */
     const char *esp, *tcti, *volume, *address_text;
     struct st_address address;
+    enum disk_encryption encryption;
     enum tpm_ak_type ak;
     const char *bootstrap, *master_data; /* NULL: not given */
     const char *admin_certs[OPTIONS_ADMIN_CERTS_MAX];

@@ -317,7 +317,8 @@ class Node(Program):
         if self.recovery_key:
             words += ["--recovery-key", self.recovery_key]
         self.spawn([NODE, "run", "--esp", self.esp, "--tpm", self.tpm.tcti, "--address",
-                    self.address, "--data-volume", self.volume, *words], **how)
+                    self.address, "--data-volume", self.volume, "--encryption", "xts", *words],
+                   **how)
         return self
 
     def reboot(self, image="image 1", **how):

@@ -30,19 +30,19 @@ fails(void)
     return fail_at && ++writes >= fail_at;
 }
 
-int __real_crypt_keyslot_add_by_passphrase(struct crypt_device *cd, int slot,
+int __real_crypt_keyslot_add_by_volume_key(struct crypt_device *cd, int slot,
                                            const char *has, size_t has_len,
                                            const char *given, size_t given_len);
-int __wrap_crypt_keyslot_add_by_passphrase(struct crypt_device *cd, int slot,
+int __wrap_crypt_keyslot_add_by_volume_key(struct crypt_device *cd, int slot,
                                            const char *has, size_t has_len,
                                            const char *given, size_t given_len);
 int
-__wrap_crypt_keyslot_add_by_passphrase(struct crypt_device *cd, int slot, const char *has,
+__wrap_crypt_keyslot_add_by_volume_key(struct crypt_device *cd, int slot, const char *has,
                                        size_t has_len, const char *given,
                                        size_t given_len)
 {
     return fails() ? -EIO
-                   : __real_crypt_keyslot_add_by_passphrase(cd, slot, has, has_len, given,
+                   : __real_crypt_keyslot_add_by_volume_key(cd, slot, has, has_len, given,
                                                             given_len);
 }
 
@@ -76,7 +76,7 @@ set_up(void **state)
     assert_ok(secret_random(&next_key, UNLOCK_KEY_LEN, &err));
     assert_ok(recovery_make(&recovery, &err));
     assert_ok(hpke_generate(&private_key, recipient, &err));
-    assert_ok(disk_format(image, &key, ME, &err));
+    assert_ok(disk_format(image, &key, ME, DISK_XTS, &err));
     return 0;
 }
 
@@ -227,7 +227,8 @@ a_volume_becomes_that_of_another_enrolment_with_its_data(void **state)
         assert_state(START_VOLUME_PENDING, NEXT);
         assert_sealed_for(NEXT);
         assert_opens(&next_key, true);
-        assert_opens(&key, true); /* until the new one is known to be good */
+        assert_opens(&key, false);   /* the token names the other slot; */
+        get_volume_key(&key, after); /* which is there until the new key is in use */
         assert_code(disk_set_enrolled(image, ME, &err), ST_FAILED_PRECONDITION);
         assert_ok(disk_set_enrolled(image, NEXT, &err));
         assert_state(START_VOLUME_ENROLLED, NEXT);

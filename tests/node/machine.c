@@ -309,6 +309,7 @@ machine_child_main(int argc, char **argv)
         .tcti = argv[3],
         .address = loopback,
         .volume = strcmp(argv[4], "none") ? argv[4] : NULL,
+        .encryption = DISK_XTS, /* an image file on whatever kernel there is */
         .ak = strcmp(argv[8], "rsa") ? TPM_AK_ECC_P256 : TPM_AK_RSA_2048,
         .no_recovery = !strcmp(argv[11], "none"),
         .recovery_terminal = *argv[11] == '/' ? argv[11] : NULL,

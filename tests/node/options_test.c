@@ -43,6 +43,11 @@ a_good_command_line_is_understood(void **state)
     assert_string_equal(options.admin_certs[1], "b.pem");
     assert_ok(read_words(WORDS(GOOD), &options, &err));
     assert_int_equal(options.ak, TPM_AK_ECC_P256);
+    assert_int_equal(options.encryption, DISK_AUTHENTICATED);
+    assert_ok(read_words(WORDS(GOOD, "--encryption", "xts"), &options, &err));
+    assert_int_equal(options.encryption, DISK_XTS);
+    assert_ok(read_words(WORDS(GOOD, "--encryption=authenticated"), &options, &err));
+    assert_int_equal(options.encryption, DISK_AUTHENTICATED);
     assert_null(options.bootstrap);
     assert_null(options.recovery_terminal);
     assert_false(options.no_recovery || options.recover);
@@ -78,6 +83,7 @@ every_slip_gets_a_sentence(void **state)
         {WORDS(GOOD, "--edp", "x"), "no option '--edp'"},
         {WORDS(GOOD, "-x"), "no option '-x'"},
         {WORDS(GOOD, "--ak", "ed25519"), "ecc or rsa, not 'ed25519'"},
+        {WORDS(GOOD, "--encryption", "none"), "authenticated or xts, not 'none'"},
         {WORDS(GOOD, "--bootstrap", "town"), "needs --master-data"},
         {WORDS(GOOD, "--bootstrap", "../x", "--master-data", "/m"), "--bootstrap"},
         {WORDS(GOOD, "--admin-cert", "a.pem"), "goes with --bootstrap"},
@@ -88,6 +94,9 @@ every_slip_gets_a_sentence(void **state)
          "nothing to recover"},
         {WORDS("recover", "--esp", "/efi", "--tpm", "t", "--data-volume", "/v",
                "--recovery-key", "none"),
+         "recover takes"},
+        {WORDS("recover", "--esp", "/efi", "--tpm", "t", "--data-volume", "/v",
+               "--encryption", "xts"),
          "recover takes"},
         {WORDS(GOOD, "--master-data", ""), "needs a folder"},
         {WORDS(GOOD, "--address", "192.0.2"), "--address"},
