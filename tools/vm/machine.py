@@ -279,4 +279,3 @@ class Machine:
             return self.qemu.last_words()
         lines = [line for line in self.said().split("\n") if re.search(COMPLAINTS, line)]
         return lines[-1] if lines else ""
-
