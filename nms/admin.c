@@ -55,6 +55,8 @@ const struct rpc_method admin_methods[] = {
            list_captured_sets),
     METHOD("RemoveCapturedSet", remove_captured_set_request, remove_captured_set_response,
            remove_captured_set),
+    METHOD("FetchRecoveryKey", fetch_recovery_key_request, fetch_recovery_key_response,
+           fetch_recovery_key),
     METHOD("GetStatus", get_status_request, get_status_response, status),
     METHOD("ListAudit", list_audit_request, list_audit_response, list_audit),
 };
@@ -87,6 +89,7 @@ static const struct {
     {MANAGEMENT "ApproveBoot", STATE__ADMIN_ROLE__ADMIN},
     {MANAGEMENT "ListCapturedSets", STATE__ADMIN_ROLE__VIEWER},
     {MANAGEMENT "RemoveCapturedSet", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "FetchRecoveryKey", STATE__ADMIN_ROLE__ADMIN},
     {MANAGEMENT "GetStatus", STATE__ADMIN_ROLE__VIEWER},
     {MANAGEMENT "ListAudit", STATE__ADMIN_ROLE__VIEWER},
     {"/grpc.health.v1.Health/Check", STATE__ADMIN_ROLE__VIEWER},

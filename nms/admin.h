@@ -9,6 +9,7 @@
 
 #include "nms/nms.h"
 #include "tpm/approval.h"
+#include "proto/recovery.h"
 
 #include <stddef.h>
 
@@ -40,6 +41,8 @@ struct admin_pending {
     uint8_t secret_hash[SHA256_LEN];
     uint32_t uses;
     int64_t expires_at;
+    size_t recovery_key_len; /* of an enrolment: 0, or that of */
+    uint8_t recovery_key[HPKE_KEY_LEN];
     uint64_t member_id;         /* of a master that is removed */
     unsigned tries;             /* of a master that is adopted */
     uint64_t version;           /* of a policy */
@@ -117,6 +120,8 @@ void admin_handle_list_captured_sets(struct rpc_call *call, enum rpc_event what,
                                      const ProtobufCMessage *message);
 void admin_handle_remove_captured_set(struct rpc_call *call, enum rpc_event what,
                                       const ProtobufCMessage *message);
+void admin_handle_fetch_recovery_key(struct rpc_call *call, enum rpc_event what,
+                                     const ProtobufCMessage *message);
 void admin_handle_status(struct rpc_call *call, enum rpc_event what,
                          const ProtobufCMessage *message);
 void admin_handle_list_audit(struct rpc_call *call, enum rpc_event what,

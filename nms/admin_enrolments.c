@@ -26,6 +26,8 @@ new_send(struct admin_pending *pending)
     config.name = pending->name;
     config.uses_left = pending->uses;
     config.expires_at = pending->expires_at;
+    config.recovery_key.data = pending->recovery_key;
+    config.recovery_key.len = pending->recovery_key_len;
     config.master_ips = ips;
     config.n_master_ips = members_ips(nms->state, masters, ips);
 
@@ -60,6 +62,8 @@ new_check(const Api__NewEnrolmentConfigRequest *request, struct st_err *err)
         return malformed(err, "an enrolment lasts a year at most");
     if (request->request_id.len != 0 && request->request_id.len != REQUEST_ID_LEN)
         return malformed(err, "a request id has 16 bytes");
+    if (request->recovery_key.len != 0 && request->recovery_key.len != HPKE_KEY_LEN)
+        return malformed(err, "a recovery_key has 32 bytes");
     return name_check("an enrolment", request->name, err);
 }
 
@@ -74,6 +78,9 @@ new_fill(struct admin_pending *pending, const Api__NewEnrolmentConfigRequest *re
         return code;
     pending->uses = request->uses ? request->uses : 1;
     pending->expires_at = nms_now() + (int64_t)lasts;
+    pending->recovery_key_len = request->recovery_key.len;
+    if (pending->recovery_key_len)
+        memcpy(pending->recovery_key, request->recovery_key.data, HPKE_KEY_LEN);
     return digest_enrolment_secret(pending->secret.bytes, pending->secret.len,
                                    pending->secret_hash, err);
 }
@@ -87,12 +94,16 @@ new_propose(struct admin_pending *pending, const Api__NewEnrolmentConfigRequest 
     enrolment.secret_hash.len = SHA256_LEN;
     enrolment.uses_left = pending->uses;
     enrolment.expires_at = pending->expires_at;
+    enrolment.recovery_key.data = pending->recovery_key;
+    enrolment.recovery_key.len = pending->recovery_key_len;
     State__NewEnrolment new_enrolment = STATE__NEW_ENROLMENT__INIT;
     new_enrolment.enrolment = &enrolment;
     State__Command command = STATE__COMMAND__INIT;
     command.request_id = request->request_id;
-    command.change_case = STATE__COMMAND__CHANGE_NEW_ENROLMENT;
-    command.new_enrolment = &new_enrolment;
+    command.change_case = pending->recovery_key_len
+                              ? STATE__COMMAND__CHANGE_NEW_RECOVERABLE_ENROLMENT
+                              : STATE__COMMAND__CHANGE_NEW_ENROLMENT;
+    command.new_enrolment = &new_enrolment; /* the same place for both */
     nms_propose(pending->nms, &command, made, pending);
 }
 

@@ -24,6 +24,9 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_remove_node(applying, command->remove_node, err);
     case STATE__COMMAND__CHANGE_NEW_ENROLMENT:
         return apply_new_enrolment(applying, command->new_enrolment, err);
+    case STATE__COMMAND__CHANGE_NEW_RECOVERABLE_ENROLMENT:
+        return apply_new_recoverable_enrolment(applying,
+                                               command->new_recoverable_enrolment, err);
     case STATE__COMMAND__CHANGE_REMOVE_ENROLMENT:
         return apply_remove_enrolment(applying, command->remove_enrolment, err);
     case STATE__COMMAND__CHANGE_ADOPT_MASTER:

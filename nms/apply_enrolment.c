@@ -1,4 +1,5 @@
 #include "nms/state_internal.h"
+#include "proto/hpke.h"
 #include "proto/secret.h"
 
 #include <string.h>
@@ -54,19 +55,37 @@ new_enrolment_check(const struct applying *applying, const State__Enrolment *enr
     return ST_OK;
 }
 
-enum st_code
-apply_new_enrolment(struct applying *applying, const State__NewEnrolment *new_enrolment,
-                    struct st_err *err)
+static enum st_code
+put_new(struct applying *applying, State__Enrolment *enrolment, size_t recovery_key_len,
+        struct st_err *err)
 {
     char key[STATE_KEY_MAX];
-    State__Enrolment *enrolment = new_enrolment->enrolment;
     enum st_code code = new_enrolment_check(applying, enrolment, err);
     if (code)
         return code;
+    if (enrolment->recovery_key.len != recovery_key_len)
+        return st_fail(err, ST_INVALID_ARGUMENT, "a recovery_key of %zu bytes",
+                       enrolment->recovery_key.len);
     enrolment->created_at = applying->now;
     key_of_enrolment(enrolment->name, key);
     applying_put(applying, key, enrolment->secret_hash.data, &enrolment->base);
     return ST_OK;
+}
+
+enum st_code
+apply_new_enrolment(struct applying *applying, const State__NewEnrolment *new_enrolment,
+                    struct st_err *err)
+{
+    return put_new(applying, new_enrolment->enrolment, 0, err);
+}
+
+/* A change of its own: what a master of before would not judge is not half judged. */
+enum st_code
+apply_new_recoverable_enrolment(struct applying *applying,
+                                const State__NewEnrolment *new_enrolment,
+                                struct st_err *err)
+{
+    return put_new(applying, new_enrolment->enrolment, HPKE_KEY_LEN, err);
 }
 
 enum st_code

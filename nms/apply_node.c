@@ -12,23 +12,34 @@ bytes_equal(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
     return a->len == b->len && secret_equal_bytes(a->data, b->data, a->len);
 }
 
-/* Nothing at all differs: this is the node that did not hear its OK. */
+/* No key differs: this is the node that did not hear its OK. */
 static bool
-is_same_node(const struct record *record, const State__Node *node)
+is_same_node(const State__Node *known, const State__Node *node)
 {
-    State__Node *known = record_unpack(record, &state__node__descriptor);
     bool differs = REFUSES(0x29c, !bytes_equal(&known->ak_public, &node->ak_public)) ||
                    REFUSES(0x29d, !bytes_equal(&known->id_cert, &node->id_cert)) ||
                    REFUSES(0x29e, !bytes_equal(&known->global_unlock_key,
                                                &node->global_unlock_key)) ||
                    REFUSES(0x29f, !bytes_equal(&known->secret_hash, &node->secret_hash));
-    record_free_unpacked(known);
     return !differs;
+}
+
+/* *out_same false: it is not, and that alone says nothing against it. */
+static enum st_code
+same_judge(const struct record *record, const State__Node *node, bool *out_same,
+           struct st_err *err)
+{
+    State__Node *known = record_unpack(record, &state__node__descriptor);
+    *out_same = is_same_node(known, node);
+    enum st_code code = *out_same ? recovery_judge_again(known, node, err) : ST_OK;
+    record_free_unpacked(known);
+    return code;
 }
 
 /* One answer for every way in which a secret can be no good. */
 static enum st_code
-secret_judge(const struct record *record, int64_t now, struct st_err *err)
+secret_judge(const struct record *record, const State__Node *node, int64_t now,
+             struct st_err *err)
 {
     if (REFUSES(0x31a, !record))
         return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
@@ -41,6 +52,8 @@ secret_judge(const struct record *record, int64_t now, struct st_err *err)
     else if (REFUSES(0x31c, enrolment->uses_left == 0))
         code = st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
                            "enrolment %s is used up", enrolment->name);
+    else
+        code = recovery_judge(enrolment, node, err);
     record_free_unpacked(enrolment);
     return code;
 }
@@ -58,12 +71,14 @@ enrol_judge(const struct state *state, const State__Node *node, int64_t now,
     key_of_node(node->node_id, key);
     const struct record *same_id = records_find(&state->records, key);
     const struct record *same_ek = records_find_node_of_ek(&state->records, ek_hash);
-    if (same_id && same_id == same_ek && is_same_node(same_id, node)) {
+    bool same = false;
+    if (same_id && same_id == same_ek &&
+        ((code = same_judge(same_id, node, &same, err)) || same)) {
         *out_enrolment = NULL;
-        return ST_OK;
+        return code;
     }
     struct record *enrolment = enrolment_of_secret(state, &node->secret_hash);
-    if ((code = secret_judge(enrolment, now, err)) ||
+    if ((code = secret_judge(enrolment, node, now, err)) ||
         REFUSES(0x24f0, (code = policy_judge_evidence(state->policy, node, err))))
         return code;
     if (REFUSES(0x29a, same_id))
@@ -135,8 +150,10 @@ apply_enrol(struct applying *applying, const State__Enrol *enrol, struct st_err 
         (code = digest_labelled("EK", node->ek_pubkey.data, node->ek_pubkey.len, ek_hash,
                                 err)))
         return code;
-    if (!record)
+    if (!record) {
+        apply_recovery_again(applying, node);
         return ST_OK;
+    }
     State__Enrolment *enrolment = record_unpack(record, &state__enrolment__descriptor);
     char *no_name = node->enrolment;
     node->enrolment = enrolment->name;

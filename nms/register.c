@@ -372,6 +372,8 @@ node_fill(const struct enrolling *enrolling, const Api__NewNodeInfo *info, char 
     out->ek_pubkey.len = enrolling->ek.spki_len;
     out->ek_cert.data = enrolling->ek_cert;
     out->ek_cert.len = enrolling->ek_cert_len;
+    out->recovery = info->recovery;
+    out->without_volume = info->without_volume;
     out->secret_hash.data = secret_hash;
     out->secret_hash.len = SHA256_LEN;
     out->pcrs.data = (uint8_t *)enrolling->pcrs.digest;

@@ -150,6 +150,9 @@ enum st_code apply_remove_node(struct applying *applying,
 enum st_code apply_new_enrolment(struct applying *applying,
                                  const State__NewEnrolment *new_enrolment,
                                  struct st_err *err);
+enum st_code apply_new_recoverable_enrolment(struct applying *applying,
+                                             const State__NewEnrolment *new_enrolment,
+                                             struct st_err *err);
 enum st_code apply_remove_enrolment(struct applying *applying,
                                     const State__RemoveEnrolment *remove_enrolment,
                                     struct st_err *err);
@@ -203,6 +206,16 @@ void apply_command(struct applying *applying, const void *bytes, size_t len,
  * same. */
 enum st_code enrol_judge(const struct state *state, const State__Node *node, int64_t now,
                          struct record **out_enrolment, struct st_err *err);
+
+/* Whether the node has the recovery key that its enrolment wants, sealed to whom that
+ * names: nobody can put a key of his own in its place in the file of a machine. */
+enum st_code recovery_judge(const State__Enrolment *enrolment, const State__Node *node,
+                            struct st_err *err);
+/* The same of a node that is in already, with the same keys. */
+enum st_code recovery_judge_again(const State__Node *known, const State__Node *node,
+                                  struct st_err *err);
+/* After that: a node whose volume was formatted once more has another. */
+void apply_recovery_again(struct applying *applying, const State__Node *node);
 
 /* What a JoinMaster is judged by; out_ticket is NULL where the secret was used already,
  * with the same key: out_member is whose. */

@@ -3,6 +3,7 @@
 #include "nms/digest.h"
 #include "nms/state_internal.h"
 #include "proto/cert.h"
+#include "proto/recovery.h"
 #include "proto/secret.h"
 #include "tpm/approval.h"
 
@@ -166,7 +167,8 @@ is_enrolment(const char *key, const void *message, uint8_t *alias)
     const State__Enrolment *enrolment = message;
     char own[STATE_KEY_MAX];
     if (name_check("", enrolment->name, NULL) ||
-        enrolment->secret_hash.len != RECORD_ALIAS_LEN)
+        enrolment->secret_hash.len != RECORD_ALIAS_LEN ||
+        (enrolment->recovery_key.len != 0 && enrolment->recovery_key.len != HPKE_KEY_LEN))
         return false;
     key_of_enrolment(enrolment->name, own);
     memcpy(alias, enrolment->secret_hash.data, RECORD_ALIAS_LEN);
@@ -194,6 +196,7 @@ is_node(const char *key, const void *message, uint8_t *alias)
         node->global_unlock_key.len != UNLOCK_KEY_LEN || node->ak_public.len == 0 ||
         node->ek_pubkey.len == 0 || node->secret_hash.len != SHA256_LEN ||
         (node->pcrs.len != 0 && node->pcrs.len != sizeof(struct tpm_pcrs)) ||
+        (node->recovery.len != 0 && node->recovery.len != RECOVERY_SEALED_LEN) ||
         digest_labelled("EK", node->ek_pubkey.data, node->ek_pubkey.len, alias, NULL))
         return false;
     key_of_node(node->node_id, own);

@@ -58,6 +58,19 @@ take_masters(const ProtobufCBinaryData *wire, struct cert *out, struct st_err *e
 }
 
 static enum st_code
+take_recovery(const ProtobufCBinaryData *wire, struct node_config *out,
+              struct st_err *err)
+{
+    if (wire->len != 0 && wire->len != HPKE_KEY_LEN)
+        return st_fail(err, ST_INVALID_ARGUMENT, "a recovery_key of %zu bytes",
+                       wire->len);
+    out->has_recovery = wire->len != 0;
+    if (out->has_recovery)
+        memcpy(out->recovery, wire->data, HPKE_KEY_LEN);
+    return ST_OK;
+}
+
+static enum st_code
 take(const Api__EnrolmentConfig *wire, struct node_config *out, struct st_err *err)
 {
     bool secret = wire->enrolment_secret.len > 0, enrolled = *wire->node_id != 0;
@@ -71,7 +84,8 @@ take(const Api__EnrolmentConfig *wire, struct node_config *out, struct st_err *e
     strncpy(out->node_id, wire->node_id, NODE_ID_LEN);
     if ((code = secret_set(&out->secret, wire->enrolment_secret.data,
                            wire->enrolment_secret.len, err)) ||
-        (code = take_masters(&wire->masters_cert, &out->masters, err)))
+        (code = take_masters(&wire->masters_cert, &out->masters, err)) ||
+        (code = take_recovery(&wire->recovery_key, out, err)))
         return code;
     return config_addresses(wire->master_ips, wire->n_master_ips, out, err);
 }
@@ -123,6 +137,8 @@ config_write(const char *path, const struct node_config *config, struct st_err *
     wire.enrolment_secret.len = config->secret.len;
     wire.enrolment_secret.data = (uint8_t *)config->secret.bytes;
     wire.node_id = (char *)config->node_id;
+    wire.recovery_key.len = config->has_recovery ? HPKE_KEY_LEN : 0;
+    wire.recovery_key.data = (uint8_t *)config->recovery;
     uint8_t packed[CONFIG_MAX];
     size_t len = api__enrolment_config__get_packed_size(&wire);
     if (len > sizeof(packed))

@@ -5,6 +5,7 @@
 
 #include "proto/address.h"
 #include "proto/cert.h"
+#include "proto/hpke.h"
 #include "proto/secret.h"
 
 /* Has either a secret (not enrolled yet) or a node id (enrolled), never both. */
@@ -14,6 +15,8 @@ struct node_config {
     struct st_address addresses[ADDRESSES_MAX]; /* at least one */
     size_t address_count;
     char node_id[NODE_ID_LEN + 1]; /* "": none */
+    bool has_recovery; /* the volume's recovery key is sealed to this administrator: */
+    uint8_t recovery[HPKE_KEY_LEN];
 };
 void config_wipe(struct node_config *config);
 #define NODE_CONFIG __attribute__((cleanup(config_wipe))) struct node_config

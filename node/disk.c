@@ -9,9 +9,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum {
-    VOLUME_KEY_LEN = 64, /* AES-256-XTS */
-    PBKDF_ITERATIONS = 1000,
+const struct crypt_pbkdf_type disk_pbkdf = {
+    .type = CRYPT_KDF_PBKDF2,
+    .hash = "sha256",
+    .iterations = 1000,
+    .flags = CRYPT_PBKDF_NO_BENCHMARK,
 };
 
 static void
@@ -27,8 +29,8 @@ disk_fail(struct st_err *err, int rc, const char *what, const char *path)
                    strerror(-rc));
 }
 
-static enum st_code
-init(const char *path, struct crypt_device **out, struct st_err *err)
+enum st_code
+disk_init(const char *path, struct crypt_device **out, struct st_err *err)
 {
     crypt_set_log_callback(NULL, be_quiet, NULL);
     int rc = crypt_init(out, path);
@@ -39,7 +41,7 @@ enum st_code
 disk_load(const char *path, struct crypt_device **out, struct st_err *err)
 {
     DISK_CRYPT *cd = NULL;
-    enum st_code code = init(path, &cd, err);
+    enum st_code code = disk_init(path, &cd, err);
     if (code)
         return code;
     int rc = crypt_load(cd, CRYPT_LUKS2, NULL);
@@ -85,46 +87,8 @@ disk_begin_format(const char *path, const char *node_id, struct st_err *err)
     return disk_page_write(path, node_id, err);
 }
 
-static enum st_code
-write_header(const char *path, const struct secret *key, const char *node_id,
-             struct st_err *err)
-{
-    const struct crypt_pbkdf_type pbkdf = {
-        .type = CRYPT_KDF_PBKDF2,
-        .hash = "sha256",
-        .iterations = PBKDF_ITERATIONS,
-        .flags = CRYPT_PBKDF_NO_BENCHMARK,
-    };
-    struct crypt_params_luks2 params = {.pbkdf = &pbkdf, .label = "smalltown"};
-    DISK_CRYPT *cd = NULL;
-    enum st_code code = init(path, &cd, err);
-    if (code)
-        return code;
-    int rc = crypt_format(cd, CRYPT_LUKS2, "aes", "xts-plain64", NULL, NULL,
-                          VOLUME_KEY_LEN, &params);
-    if (rc)
-        return disk_fail(err, rc, "format", path);
-    rc = crypt_keyslot_add_by_volume_key(cd, 0, NULL, VOLUME_KEY_LEN,
-                                         (const char *)key->bytes, key->len);
-    if (rc < 0)
-        return disk_fail(err, rc, "give a key to", path);
-    return disk_token_write(cd, path, START_VOLUME_PENDING, node_id, err);
-}
-
 enum st_code
-disk_format(const char *path, const struct secret *key, const char *node_id,
-            struct st_err *err)
-{
-    enum st_code code;
-    if ((code = disk_begin_format(path, node_id, err)) ||
-        (code = write_header(path, key, node_id, err)) ||
-        (code = disk_page_write(path, "", err)))
-        return code;
-    return disk_check_key(path, key, err);
-}
-
-static enum st_code
-load_luks(const char *path, struct crypt_device **out, struct st_err *err)
+disk_load_luks(const char *path, struct crypt_device **out, struct st_err *err)
 {
     enum st_code code = disk_load(path, out, err);
     if (!code && !*out)
@@ -133,56 +97,77 @@ load_luks(const char *path, struct crypt_device **out, struct st_err *err)
     return code;
 }
 
+/* After disk_rebind(): of the machine, or the enrolment, that it was bound to before. */
+static enum st_code
+forget_other_key(struct crypt_device *cd, const char *path, int kept, struct st_err *err)
+{
+    const int other = kept == DISK_SLOT_FIRST ? DISK_SLOT_SECOND : DISK_SLOT_FIRST;
+    if (crypt_keyslot_status(cd, other) == CRYPT_SLOT_INACTIVE)
+        return ST_OK;
+    int rc = crypt_keyslot_destroy(cd, other);
+    return rc ? disk_fail(err, rc, "take the old key from", path) : ST_OK;
+}
+
 enum st_code
 disk_set_enrolled(const char *path, const char *node_id, struct st_err *err)
 {
     DISK_CRYPT *cd = NULL;
     struct disk_found found;
-    enum st_code code = load_luks(path, &cd, err);
+    enum st_code code = disk_load_luks(path, &cd, err);
     if (code)
         return code;
-    if (!disk_token_read(cd, &found) || strcmp(found.node_id, node_id) != 0)
+    if (!disk_token_read(cd, &found) || found.state == START_VOLUME_TORN ||
+        strcmp(found.node_id, node_id) != 0)
         return st_fail(err, ST_FAILED_PRECONDITION,
-                       "the data volume %.200s is not of this node", path);
+                       "the data volume %.200s is not of this node, or not whole", path);
     if (found.state == START_VOLUME_ENROLLED)
         return ST_OK;
-    return disk_token_write(cd, path, START_VOLUME_ENROLLED, node_id, err);
+    if ((code = forget_other_key(cd, path, found.slot, err)))
+        return code;
+    found.state = START_VOLUME_ENROLLED;
+    return disk_token_write(cd, path, &found, err);
 }
 
-/* name NULL only checks. */
+/* name NULL only checks.  The token says which slot: no other is tried. */
 static int
-activate(struct crypt_device *cd, const char *name, const struct secret *key)
+activate(struct crypt_device *cd, const char *name, int slot, const struct secret *key)
 {
-    return crypt_activate_by_passphrase(cd, name, CRYPT_ANY_SLOT,
-                                        (const char *)key->bytes, key->len, 0);
+    return crypt_activate_by_passphrase(cd, name, slot, (const char *)key->bytes,
+                                        key->len, 0);
 }
 
 static enum st_code
 check_key(struct crypt_device *cd, const char *path, const struct secret *key,
-          struct st_err *err)
+          int *out_slot, struct st_err *err)
 {
-    int slot = activate(cd, NULL, key);
-    if (REFUSES(0x48c, slot == -EPERM || slot == -ENOENT))
+    struct disk_found found;
+    enum st_code code = disk_header_check(cd, path, &found, err);
+    if (code)
+        return code;
+    int rc = activate(cd, NULL, found.slot, key);
+    if (REFUSES(0x48c, rc == -EPERM || rc == -ENOENT))
         return st_fail(err, ST_PERMISSION_DENIED,
                        "the key does not open the data volume %.200s: this is not the "
                        "volume that this node formatted",
                        path);
-    return slot < 0 && slot != -EPERM && slot != -ENOENT
-               ? disk_fail(err, slot, "try the key of", path)
-               : ST_OK;
+    if (rc < 0 && rc != -EPERM && rc != -ENOENT)
+        return disk_fail(err, rc, "try the key of", path);
+    *out_slot = found.slot;
+    return ST_OK;
 }
 
 enum st_code
 disk_check_key(const char *path, const struct secret *key, struct st_err *err)
 {
     DISK_CRYPT *cd = NULL;
-    enum st_code code = load_luks(path, &cd, err);
-    return code ? code : check_key(cd, path, key, err);
+    int slot;
+    enum st_code code = disk_load_luks(path, &cd, err);
+    return code ? code : check_key(cd, path, key, &slot, err);
 }
 
 /* The node may be there without a driver behind it. */
-static bool
-has_device_mapper(void)
+bool
+disk_has_device_mapper(void)
 {
     struct dm_ioctl version = {
         .version = {DM_VERSION_MAJOR, 0, 0},
@@ -222,13 +207,15 @@ disk_map(const char *path, const struct secret *key, bool *out_mapped, struct st
 {
     DISK_CRYPT *cd = NULL;
     enum st_code code;
-    if ((code = load_luks(path, &cd, err)) || (code = check_key(cd, path, key, err)))
+    int slot;
+    if ((code = disk_load_luks(path, &cd, err)) ||
+        (code = check_key(cd, path, key, &slot, err)))
         return code;
-    *out_mapped = has_device_mapper();
+    *out_mapped = disk_has_device_mapper();
     if (!*out_mapped)
         return ST_OK;
     if (disk_is_mapped())
         return check_mapping(cd, path, err);
-    int rc = activate(cd, DISK_MAPPING, key);
+    int rc = activate(cd, DISK_MAPPING, slot, key);
     return rc < 0 ? disk_fail(err, rc, "map", path) : ST_OK;
 }

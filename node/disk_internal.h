@@ -1,4 +1,4 @@
-/* disk_internal.h - what disk.c, disk_token.c and disk_page.c share.
+/* disk_internal.h - what the files of disk.h share.
  */
 #ifndef NODE_DISK_INTERNAL_H
 #define NODE_DISK_INTERNAL_H
@@ -8,20 +8,49 @@
 
 #include <libcryptsetup.h>
 
+enum {
+    DISK_XTS_KEY_LEN = 64,
+    DISK_GCM_KEY_LEN = 32
+};
+
 AUTO_DEFINE(struct crypt_device *, disk_crypt_freep, crypt_free)
 #define DISK_CRYPT AUTO(disk_crypt_freep) struct crypt_device
 
 /* libcryptsetup's negative errno as ours: "<what> <path>: <words>". */
 enum st_code disk_fail(struct st_err *err, int rc, const char *what, const char *path);
 
+/* Of a key with full entropy. */
+extern const struct crypt_pbkdf_type disk_pbkdf;
+
+bool disk_has_device_mapper(void);
+
+/* Without looking at what is on it. */
+enum st_code disk_init(const char *path, struct crypt_device **out, struct st_err *err);
+/* ST_DATA_LOSS where there is no LUKS2 header. */
+enum st_code disk_load_luks(const char *path, struct crypt_device **out,
+                            struct st_err *err);
 /* Sets *out to NULL where the volume has no LUKS2 header that can be read. */
 enum st_code disk_load(const char *path, struct crypt_device **out, struct st_err *err);
 
-/* Our token; false where there is none, or it is not as we write it. */
+/* What has to be so before a key is tried, or given to it: a whole volume of ours, which
+ * is encrypted as we do, as are its slots, and there are no others.
+ * ST_FAILED_PRECONDITION without a token, or where it is torn; ST_PERMISSION_DENIED. */
+enum st_code disk_header_check(struct crypt_device *cd, const char *path,
+                               struct disk_found *out, struct st_err *err);
+
+/* Our token, TORN where the volume is being wiped; false where there is none, or it is
+ * not as we write it. */
 bool disk_token_read(struct crypt_device *cd, struct disk_found *out);
 enum st_code disk_token_write(struct crypt_device *cd, const char *path,
-                              enum start_volume state, const char *node_id,
-                              struct st_err *err);
+                              const struct disk_found *found, struct st_err *err);
+/* The sealed recovery key; false where there is none that we wrote. */
+bool disk_sealed_read(struct crypt_device *cd, uint8_t out[RECOVERY_SEALED_LEN]);
+enum st_code disk_sealed_write(struct crypt_device *cd, const char *path,
+                               const uint8_t sealed[RECOVERY_SEALED_LEN],
+                               struct st_err *err);
+/* One that is not there is fine. */
+enum st_code disk_sealed_forget(struct crypt_device *cd, const char *path,
+                                struct st_err *err);
 
 /* The bare bytes: BLANK, TORN or FOREIGN. */
 enum st_code disk_page_observe(const char *path, struct disk_found *out,

@@ -1,38 +1,46 @@
-/* The LUKS2 token that says whose volume this is, and how far its enrolment came. */
+/* The LUKS2 tokens that say whose volume this is, how far its enrolment came, and, for an
+ * administrator, what its recovery key is. */
 #include "node/disk_internal.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define TOKEN                                                                            \
-    "{\"type\":\"smalltown\",\"keyslots\":[\"0\"],\"state\":\"%s\",\"node\":\"%s\"}"
+    "{\"type\":\"smalltown\",\"keyslots\":[\"%d\"],\"state\":\"%s\",\"node\":\"%s\"}"
+#define SEALED_BEFORE                                                                    \
+    "{\"type\":\"smalltown-recovery\",\"keyslots\":[\"1\"],\"sealed\":\""
+#define SEALED_AFTER "\"}"
 
 enum {
     TOKEN_ID = 0,
-    TOKEN_MAX = 256
+    SEALED_ID = 1,
+    TOKEN_MAX = 256,
+    SEALED_MAX = sizeof(SEALED_BEFORE SEALED_AFTER) + 2 * RECOVERY_SEALED_LEN,
 };
 
 static const char *
 state_word(enum start_volume state)
 {
-    return state == START_VOLUME_ENROLLED ? "enrolled" : "pending";
+    return state == START_VOLUME_ENROLLED  ? "enrolled"
+           : state == START_VOLUME_PENDING ? "pending"
+                                           : "formatting";
 }
 
 /* Is this the text of that state?  libcryptsetup gives back what was set, without
  * spaces: nothing has to be parsed to be understood exactly. */
 static bool
-is_state(const char *json, enum start_volume state, struct disk_found *out)
+is_state(const char *json, enum start_volume state, int slot, struct disk_found *out)
 {
     static const char end[] = "\"}";
     char expected[TOKEN_MAX];
-    struct disk_found found = {.state = state};
+    struct disk_found found = {.state = state, .slot = slot};
     size_t len = strlen(json);
     if (len < NODE_ID_LEN + strlen(end))
         return false;
     memcpy(found.node_id, json + len - strlen(end) - NODE_ID_LEN, NODE_ID_LEN);
     if (node_id_check(found.node_id, NULL))
         return false;
-    snprintf(expected, sizeof(expected), TOKEN, state_word(state), found.node_id);
+    snprintf(expected, sizeof(expected), TOKEN, slot, state_word(state), found.node_id);
     if (strcmp(json, expected) != 0)
         return false;
     *out = found;
@@ -42,19 +50,75 @@ is_state(const char *json, enum start_volume state, struct disk_found *out)
 bool
 disk_token_read(struct crypt_device *cd, struct disk_found *out)
 {
+    static const int slots[] = {DISK_SLOT_FIRST, DISK_SLOT_SECOND};
     const char *json;
     if (crypt_token_json_get(cd, TOKEN_ID, &json) != TOKEN_ID)
         return false;
-    return is_state(json, START_VOLUME_PENDING, out) ||
-           is_state(json, START_VOLUME_ENROLLED, out);
+    if (is_state(json, START_VOLUME_TORN, DISK_SLOT_FIRST, out))
+        return true;
+    for (size_t i = 0; i < sizeof(slots) / sizeof(*slots); i++)
+        if (is_state(json, START_VOLUME_PENDING, slots[i], out) ||
+            is_state(json, START_VOLUME_ENROLLED, slots[i], out))
+            return true;
+    return false;
 }
 
 enum st_code
-disk_token_write(struct crypt_device *cd, const char *path, enum start_volume state,
-                 const char *node_id, struct st_err *err)
+disk_token_write(struct crypt_device *cd, const char *path,
+                 const struct disk_found *found, struct st_err *err)
 {
     char json[TOKEN_MAX];
-    snprintf(json, sizeof(json), TOKEN, state_word(state), node_id);
+    snprintf(json, sizeof(json), TOKEN, found->slot, state_word(found->state),
+             found->node_id);
     int rc = crypt_token_json_set(cd, TOKEN_ID, json);
     return rc == TOKEN_ID ? ST_OK : disk_fail(err, rc, "write the token of", path);
+}
+
+static int
+digit(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *found = c ? strchr(digits, c) : NULL;
+    return found ? (int)(found - digits) : -1;
+}
+
+bool
+disk_sealed_read(struct crypt_device *cd, uint8_t out[RECOVERY_SEALED_LEN])
+{
+    const char *json;
+    const size_t before = strlen(SEALED_BEFORE);
+    if (crypt_token_json_get(cd, SEALED_ID, &json) != SEALED_ID ||
+        strlen(json) != SEALED_MAX - 1 || strncmp(json, SEALED_BEFORE, before) != 0 ||
+        strcmp(json + before + 2 * RECOVERY_SEALED_LEN, SEALED_AFTER) != 0)
+        return false;
+    for (size_t i = 0; i < RECOVERY_SEALED_LEN; i++) {
+        int high = digit(json[before + 2 * i]), low = digit(json[before + 2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        out[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
+enum st_code
+disk_sealed_write(struct crypt_device *cd, const char *path,
+                  const uint8_t sealed[RECOVERY_SEALED_LEN], struct st_err *err)
+{
+    char json[SEALED_MAX];
+    int at = snprintf(json, sizeof(json), SEALED_BEFORE);
+    for (size_t i = 0; i < RECOVERY_SEALED_LEN; i++)
+        at += snprintf(json + at, sizeof(json) - (size_t)at, "%02x", sealed[i]);
+    strcpy(json + at, SEALED_AFTER);
+    int rc = crypt_token_json_set(cd, SEALED_ID, json);
+    return rc == SEALED_ID ? ST_OK : disk_fail(err, rc, "write the token of", path);
+}
+
+enum st_code
+disk_sealed_forget(struct crypt_device *cd, const char *path, struct st_err *err)
+{
+    const char *json;
+    if (crypt_token_json_get(cd, SEALED_ID, &json) != SEALED_ID)
+        return ST_OK;
+    int rc = crypt_token_json_set(cd, SEALED_ID, NULL);
+    return rc == SEALED_ID ? ST_OK : disk_fail(err, rc, "take the token from", path);
 }

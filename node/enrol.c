@@ -10,6 +10,8 @@
  *   5 mark the volume: its last page names this node
  *   6 format it, token "pending", unmark
  *        a start that finds its own mark formats again; nothing else is ever formatted
+ *    and give it its recovery key (recover.c): a start that finds a volume that has none,
+ *        or another administrator's, makes it then
  *   7 ask the masters until one says OK: it is committed
  *        a lost OK is asked for again: the same node with the same keys gets it again
  *   8 write `identity`
@@ -28,6 +30,7 @@
 
 #include "node/half.h"
 #include "node/measure.h"
+#include "node/recover.h"
 #include "node/register.h"
 #include "node/retry.h"
 #include "node/stop.h"
@@ -151,13 +154,11 @@ keys_get(const struct node *node, bool resume, struct keys *out, struct st_err *
 
 /* Steps 5 and 6. */
 static enum st_code
-volume_prepare(const struct node *node, const struct disk_found *found,
-               const struct keys *keys, struct st_err *err)
+volume_format(const struct node *node, const struct disk_found *found,
+              const struct keys *keys, struct st_err *err)
 {
     const char *node_id = keys->identity.node_id;
     enum st_code code;
-    if (!node->volume)
-        return ST_OK;
     if (REFUSES(0x34d, *found->node_id && strcmp(found->node_id, node_id) != 0))
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "the data volume %.200s belongs to %s, and this enrolment is of "
@@ -168,10 +169,27 @@ volume_prepare(const struct node *node, const struct disk_found *found,
     if ((code = disk_begin_format(node->volume, node_id, err)))
         return code;
     node_passed(node, ENROL_FORMAT_BEGUN);
-    if ((code = disk_format(node->volume, &keys->disk_key, node_id, err)))
+    if ((code =
+             disk_format(node->volume, &keys->disk_key, node_id, node->encryption, err)))
         return code;
     node_passed(node, ENROL_FORMATTED);
     event("format", "volume=%s node=%s", node->volume, node_id);
+    return ST_OK;
+}
+
+static enum st_code
+volume_prepare(const struct node *node, const struct disk_found *found,
+               const struct keys *keys, struct st_err *err)
+{
+    enum st_code code;
+    if (!node->volume)
+        return ST_OK;
+    if ((code = volume_format(node, found, keys, err)))
+        return code;
+    if (found->state != START_VOLUME_ENROLLED &&
+        (code = recover_provide(node, &keys->disk_key, keys->identity.node_id, err)))
+        return code;
+    node_passed(node, ENROL_RECOVERABLE);
     return ST_OK;
 }
 
@@ -207,6 +225,7 @@ commit(struct node *node, const struct keys *keys, struct st_err *err)
         return code;
     node_passed(node, ENROL_VOLUME_ENROLLED);
     secret_wipe(&enrolled.secret);
+    enrolled.has_recovery = false;
     strcpy(enrolled.node_id, keys->identity.node_id);
     if ((code = config_write(esp_path(node->esp, ESP_CONFIG), &enrolled, err)))
         return code;
@@ -262,7 +281,8 @@ enrol_run(struct node *node, const struct facts *facts, bool resume, struct iden
     struct approvals said = {0};
     bool mapped = false;
     enum st_code code;
-    if ((code = keys_get_patiently(node, resume, &keys, err)) ||
+    if ((code = recover_choose(node, facts, err)) ||
+        (code = keys_get_patiently(node, resume, &keys, err)) ||
         (code = volume_prepare(node, &facts->disk, &keys, err)))
         return code;
     event("enrol", "node=%s decision=%s", keys.identity.node_id,
@@ -283,5 +303,56 @@ enrol_run(struct node *node, const struct facts *facts, bool resume, struct iden
           "`stctl node adopt %s` was said\"",
           keys.identity.node_id);
     *out = keys.identity;
+    return ST_OK;
+}
+
+/* A rebind that was through, and its keys are still here. */
+static bool
+is_bound(const struct node *node, const struct facts *facts, struct tpm *tpm,
+         char out_id[NODE_ID_LEN + 1])
+{
+    KEYS keys = {0};
+    if (facts->disk.state != START_VOLUME_PENDING ||
+        facts->start.pending != START_FILE_PRESENT ||
+        facts->start.sealed != START_FILE_PRESENT ||
+        keys_unseal(node, tpm, &keys, NULL) ||
+        strcmp(keys.identity.node_id, facts->disk.node_id) != 0)
+        return false;
+    strcpy(out_id, keys.identity.node_id);
+    return true;
+}
+
+enum st_code
+enrol_may_rebind(const struct node *node, struct st_err *err)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    enum st_code code = tpm_open(node->tcti, &tpm, err);
+    return code ? code : measure(node, tpm, err);
+}
+
+enum st_code
+enrol_rebind(const struct node *node, const struct facts *facts,
+             const struct secret *recovery, char out_id[NODE_ID_LEN + 1],
+             struct st_err *err)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    const uint8_t *recipient = node->config.has_recovery ? node->config.recovery : NULL;
+    KEYS keys = {0};
+    enum st_code code;
+    if ((code = tpm_open(node->tcti, &tpm, err)) || (code = measure(node, tpm, err)))
+        return code;
+    if (is_bound(node, facts, tpm, out_id))
+        return ST_OK;
+    if ((code = keys_make(&keys, err)))
+        return code;
+    node_passed(node, ENROL_KEYS_MADE);
+    if ((code = esp_erase(node->esp, ESP_IDENTITY, err)) ||
+        (code = esp_erase(node->esp, ESP_APPROVALS, err)) ||
+        (code = keys_seal(node, tpm, &keys, err)) ||
+        (code = disk_rebind(node->volume, recovery, &keys.disk_key, keys.identity.node_id,
+                            recipient, err)))
+        return code;
+    node_passed(node, ENROL_FORMATTED);
+    strcpy(out_id, keys.identity.node_id);
     return ST_OK;
 }

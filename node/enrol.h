@@ -14,4 +14,17 @@
 enum st_code enrol_run(struct node *node, const struct facts *facts, bool resume,
                        struct identity *out, struct st_err *err);
 
+/* Whether this boot is one in which enrol_rebind() can be: before somebody types a key in
+ * vain.  Step 1. */
+enum st_code enrol_may_rebind(const struct node *node, struct st_err *err);
+
+/* Steps 1 to 6 once more, for a volume that has data: new keys, and the volume becomes
+ * theirs by its recovery key (disk.h), which the caller has checked.  What follows is
+ * START_RESUME.  Until the volume is bound the files of this enrolment are of no use to
+ * anybody, and it is done again with other keys; afterwards, nothing is done again.
+ * Files of an enrolment of before are gone. */
+enum st_code enrol_rebind(const struct node *node, const struct facts *facts,
+                          const struct secret *recovery, char out_id[NODE_ID_LEN + 1],
+                          struct st_err *err);
+
 #endif

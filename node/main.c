@@ -1,5 +1,6 @@
 /* smalltown-node: wires options, signals and run.c. */
 #include "node/options.h"
+#include "node/recover.h"
 #include "node/run.h"
 #include "node/stop.h"
 #include "proto/event.h"
@@ -39,6 +40,9 @@ run(const struct options *options, struct keeper *keeper, const char *program,
         .tcti = options->tcti,
         .address = options->address,
         .volume = strcmp(options->volume, "none") ? options->volume : NULL,
+        .recovery_terminal = options->recovery_terminal,
+        .no_recovery = options->no_recovery,
+        .encryption = options->encryption,
         .ak = options->ak,
         .keeper = keeper,
     };
@@ -83,6 +87,18 @@ run_beside_keeper(const struct options *options, struct st_err *err)
     return code;
 }
 
+static enum st_code
+recover(const struct options *options, struct st_err *err)
+{
+    struct node node = {
+        NODE_DEFAULTS,
+        .tcti = options->tcti,
+        .volume = options->volume,
+        .ak = options->ak,
+    };
+    return recover_run(&node, options->esp, err);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -103,7 +119,7 @@ main(int argc, char **argv)
         puts("smalltown-node " ST_VERSION);
         return EXIT_SUCCESS;
     }
-    if (run_beside_keeper(&options, &err)) {
+    if (options.recover ? recover(&options, &err) : run_beside_keeper(&options, &err)) {
         say_failed("smalltown-node", err.text);
         return EXIT_FAILURE;
     }

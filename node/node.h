@@ -4,6 +4,7 @@
  *     run.c       looks (facts.c), decides (start.c), and does that one row
  *     enrol.c     the durable steps of an enrolment; register.c its talk with a master
  *     unlock.c    the way back to the disk key after a reboot
+ *     recover.c   the recovery key: when it is made, and when it is needed
  *     join.c      what this node serves
  *     bootstrap.c the first master of a new cluster
  *     keeper.c    the process that runs smalltown-nms, where this machine is a master
@@ -14,6 +15,7 @@
 #define NODE_NODE_H
 
 #include "node/config.h"
+#include "node/disk.h"
 #include "node/esp.h"
 #include "node/keeper.h"
 #include "tpm/device.h"
@@ -27,6 +29,7 @@ enum enrol_step {
     ENROL_HALF_SEALED,
     ENROL_FORMAT_BEGUN,
     ENROL_FORMATTED,
+    ENROL_RECOVERABLE,
     ENROL_COMMITTED, /* a master said OK */
     ENROL_IDENTITY_WRITTEN,
     ENROL_VOLUME_ENROLLED,
@@ -39,8 +42,13 @@ enum enrol_step {
 
 struct node {
     const char *tcti;
-    struct st_address address; /* where masters reach this node */
-    const char *volume;        /* NULL: none */
+    struct st_address address;       /* where masters reach this node */
+    const char *volume;              /* NULL: none */
+    enum disk_encryption encryption; /* of a volume that is formatted */
+    /* Where a person is shown the recovery key that no administrator is sealed: NULL:
+     * nowhere, and then only `no_recovery` permits to format. */
+    const char *recovery_terminal;
+    bool no_recovery;
     enum tpm_ak_type ak;
 
     uint16_t master_port, node_port;

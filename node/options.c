@@ -10,10 +10,12 @@ enum option_id {
     OPTION_TPM,
     OPTION_ADDRESS,
     OPTION_VOLUME,
+    OPTION_ENCRYPTION,
     OPTION_AK,
     OPTION_BOOTSTRAP,
     OPTION_MASTER_DATA,
     OPTION_ADMIN_CERT,
+    OPTION_RECOVERY_KEY,
     OPTION_HELP,
     OPTION_VERSION
 };
@@ -23,10 +25,12 @@ static const struct option long_options[] = {
     {"tpm", required_argument, NULL, OPTION_TPM},
     {"address", required_argument, NULL, OPTION_ADDRESS},
     {"data-volume", required_argument, NULL, OPTION_VOLUME},
+    {"encryption", required_argument, NULL, OPTION_ENCRYPTION},
     {"ak", required_argument, NULL, OPTION_AK},
     {"bootstrap", required_argument, NULL, OPTION_BOOTSTRAP},
     {"master-data", required_argument, NULL, OPTION_MASTER_DATA},
     {"admin-cert", required_argument, NULL, OPTION_ADMIN_CERT},
+    {"recovery-key", required_argument, NULL, OPTION_RECOVERY_KEY},
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
     {NULL, 0, NULL, 0},
@@ -38,15 +42,29 @@ options_help(FILE *out)
     fputs(
         "usage: smalltown-node run --esp DIR --tpm TCTI --address IP\n"
         "                          --data-volume PATH|none [OPTION...]\n"
+        "       smalltown-node recover --esp DIR --tpm TCTI --data-volume PATH\n"
         "\n"
-        "Enrols this machine with a Smalltown cluster, and opens its disk after each\n"
+        "run enrols this machine with a Smalltown cluster, and opens its disk after "
+        "each\n"
         "reboot.  Stays in the foreground; one line on stderr for each event.\n"
+        "recover asks for the recovery key of the volume and makes it, with its data, "
+        "that\n"
+        "of a fresh enrolment: after the TPM was replaced, or does not open it any "
+        "more.\n"
         "\n"
         "  --esp DIR           where the ESP is mounted; the enrolment goes into\n"
         "                      DIR/EFI/smalltown/enrolment.pb\n"
         "  --tpm TCTI          the TPM, such as device:/dev/tpmrm0\n"
         "  --address IP        of this machine, as the masters reach it\n"
         "  --data-volume PATH  block device or image file to encrypt, or none\n"
+        "  --recovery-key TERMINAL|none\n"
+        "                      where to show the recovery key of a new volume, once, if\n"
+        "                      the enrolment seals it to no administrator; none: there\n"
+        "                      shall be no such key\n"
+        "  --encryption authenticated|xts\n"
+        "                      of a volume that is formatted; authenticated, which "
+        "wipes\n"
+        "                      the whole of it, unless xts is asked for\n"
         "  --ak ecc|rsa        attestation key; ecc unless the TPM cannot\n"
         "  --master-data DIR   where this machine keeps its records where it is a\n"
         "                      master; without, it cannot become one\n"
@@ -69,6 +87,19 @@ take_ak(const char *text, enum tpm_ak_type *out, struct st_err *err)
         *out = TPM_AK_RSA_2048;
     else
         return st_fail(err, ST_INVALID_ARGUMENT, "--ak is ecc or rsa, not '%.60s'", text);
+    return ST_OK;
+}
+
+static enum st_code
+take_encryption(const char *text, enum disk_encryption *out, struct st_err *err)
+{
+    if (!strcmp(text, "authenticated"))
+        *out = DISK_AUTHENTICATED;
+    else if (!strcmp(text, "xts"))
+        *out = DISK_XTS;
+    else
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "--encryption is authenticated or xts, not '%.60s'", text);
     return ST_OK;
 }
 
@@ -108,6 +139,8 @@ take(int id, char **argv, struct options *out, struct st_err *err)
     case OPTION_VOLUME:
         out->volume = optarg;
         return ST_OK;
+    case OPTION_ENCRYPTION:
+        return take_encryption(optarg, &out->encryption, err);
     case OPTION_AK:
         return take_ak(optarg, &out->ak, err);
     case OPTION_BOOTSTRAP:
@@ -118,6 +151,10 @@ take(int id, char **argv, struct options *out, struct st_err *err)
         return ST_OK;
     case OPTION_ADMIN_CERT:
         return take_admin_cert(optarg, out, err);
+    case OPTION_RECOVERY_KEY:
+        out->no_recovery = !strcmp(optarg, "none");
+        out->recovery_terminal = out->no_recovery ? NULL : optarg;
+        return ST_OK;
     case OPTION_HELP:
         out->help = true;
         return ST_OK;
@@ -147,19 +184,48 @@ check_bootstrap(const struct options *options, struct st_err *err)
     return ST_OK;
 }
 
+/* The address comes last: only run needs one. */
 static enum st_code
-check(struct options *options, struct st_err *err)
+check_needed(const struct options *options, struct st_err *err)
 {
     const struct {
         const char *name, *value;
     } needed[] = {{"--esp DIR", options->esp},
                   {"--tpm TCTI", options->tcti},
-                  {"--address IP", options->address_text},
-                  {"--data-volume PATH|none", options->volume}};
-    for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
+                  {"--data-volume PATH|none", options->volume},
+                  {"--address IP", options->address_text}};
+    const size_t count = sizeof(needed) / sizeof(*needed) - (options->recover ? 1 : 0);
+    for (size_t i = 0; i < count; i++)
         if (!needed[i].value || !*needed[i].value)
-            return st_fail(err, ST_INVALID_ARGUMENT, "smalltown-node run needs %s",
-                           needed[i].name);
+            return st_fail(err, ST_INVALID_ARGUMENT, "smalltown-node %s needs %s",
+                           options->recover ? "recover" : "run", needed[i].name);
+    return ST_OK;
+}
+
+static enum st_code
+check_recover(const struct options *options, struct st_err *err)
+{
+    if (options->address_text || options->bootstrap || options->master_data ||
+        options->admin_cert_count || options->no_recovery || options->recovery_terminal ||
+        options->encryption != DISK_AUTHENTICATED)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "smalltown-node recover takes --esp, --tpm and --data-volume");
+    if (!strcmp(options->volume, "none"))
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "without a data volume there is nothing to recover");
+    return ST_OK;
+}
+
+static enum st_code
+check(struct options *options, struct st_err *err)
+{
+    enum st_code needed = check_needed(options, err);
+    if (needed)
+        return needed;
+    if (options->recover)
+        return check_recover(options, err);
+    if (options->recovery_terminal && !*options->recovery_terminal)
+        return st_fail(err, ST_INVALID_ARGUMENT, "--recovery-key is a terminal, or none");
     enum st_code code = address_parse(options->address_text, &options->address, err);
     if (code)
         return st_wrap(err, "--address");
@@ -184,9 +250,10 @@ options_read(int argc, char **argv, struct options *out, struct st_err *err)
     if (optind >= argc)
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "what shall it do?  `smalltown-node run ...` (see --help)");
-    if (strcmp(argv[optind], "run") != 0)
-        return st_fail(err, ST_INVALID_ARGUMENT, "there is no '%.60s', only 'run'",
-                       argv[optind]);
+    out->recover = !strcmp(argv[optind], "recover");
+    if (!out->recover && strcmp(argv[optind], "run") != 0)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "there is no '%.60s', only 'run' and 'recover'", argv[optind]);
     if (optind + 1 < argc)
         return st_fail(err, ST_INVALID_ARGUMENT, "'%.60s' is one word too many",
                        argv[optind + 1]);

@@ -3,6 +3,7 @@
 #ifndef NODE_OPTIONS_H
 #define NODE_OPTIONS_H
 
+#include "node/disk.h"
 #include "proto/address.h"
 #include "tpm/device.h"
 
@@ -15,12 +16,16 @@ enum {
 /* Strings are lent by argv. */
 struct options {
     bool help, version; /* then nothing else is filled in */
-    const char *esp, *tcti, *address_text, *volume;
+    bool recover;       /* not run: address and what follows it are not there */
+    const char *esp, *tcti, *volume, *address_text;
     struct st_address address;
+    enum disk_encryption encryption;
     enum tpm_ak_type ak;
     const char *bootstrap, *master_data; /* NULL: not given */
     const char *admin_certs[OPTIONS_ADMIN_CERTS_MAX];
     size_t admin_cert_count;
+    const char *recovery_terminal; /* NULL: not given, or none */
+    bool no_recovery;
 };
 
 /* ST_INVALID_ARGUMENT with a sentence for whoever typed it. */

@@ -4,11 +4,13 @@
  *   2 <- attest_request: a challenge for this AK in the TPM of this EK, and a nonce; who
  *        will approve of other boots
  *   3 -> attest_response: its solution; a quote over the nonce; the PCRs
- *   4 -> new_node_info: the config with its secret, who this node is, the global half
+ *   4 -> new_node_info: the config with its secret, who this node is, the global half;
+ *        the recovery key of its volume, sealed to an administrator
  *   5 <- status: OK means committed
  */
 #include "node/register.h"
 
+#include "node/disk.h"
 #include "node/talk.h"
 #include "proto/api.pb-c.h"
 #include "proto/mutant.h"
@@ -132,8 +134,8 @@ sign_proof(const struct identity *identity, const uint8_t nonce[NONCE_LEN],
 
 static enum st_code
 send_info(const struct node *node, const struct identity *identity,
-          const struct secret *global_half, const uint8_t nonce[NONCE_LEN],
-          struct talk *talk, struct st_err *err)
+          const struct secret *global_half, const struct disk_recovery *recovery,
+          const uint8_t nonce[NONCE_LEN], struct talk *talk, struct st_err *err)
 {
     const struct node_config *config = &node->config;
     uint8_t proof[ED25519_SIGNATURE_LEN];
@@ -154,6 +156,9 @@ send_info(const struct node *node, const struct identity *identity,
     info.id_cert = bytes(identity->cert.der, identity->cert.len);
     info.global_unlock_key = bytes(global_half->bytes, global_half->len);
     info.id_proof = bytes(proof, sizeof(proof));
+    if (recovery->sealed && !strcmp(recovery->place.node_id, identity->node_id))
+        info.recovery = bytes(recovery->bytes, sizeof(recovery->bytes));
+    info.without_volume = !node->volume;
     Api__TPM2FlowRequest flow = API__TPM2_FLOW_REQUEST__INIT;
     flow.stage_case = API__TPM2_FLOW_REQUEST__STAGE_NEW_NODE_INFO;
     flow.new_node_info = &info;
@@ -179,14 +184,17 @@ register_node(const struct node *node, const struct identity *identity,
     struct tpm_ak ak;
     struct tpm_own_ek ek;
     struct attest attest;
+    struct disk_recovery recovery = {0};
     enum st_code code;
-    if ((code = tpm_open(node->tcti, &tpm, err)) ||
+    if ((node->volume && (code = disk_recovery_look(node->volume, &recovery, err))) ||
+        (code = tpm_open(node->tcti, &tpm, err)) ||
         (code = prepare(node, tpm, &ak, &ek, err)) ||
         (code = talk_open(node, PATH, &talk, err)) ||
         (code = send_register(&talk, &ak, &ek, err)) ||
         (code = receive_attest(&talk, &attest, err)) ||
         (code = prove(node, tpm, &ek, &attest, &talk, err)) ||
-        (code = send_info(node, identity, global_half, attest.nonce, &talk, err)) ||
+        (code = send_info(node, identity, global_half, &recovery, attest.nonce, &talk,
+                          err)) ||
         (code = rpc_stream_finish(talk.stream, err)))
         return code;
     *out_said = attest.said;

@@ -1,6 +1,7 @@
 /* stctl enrolment: the files with which machines come. */
 #include "tools/connect.h"
 #include "tools/keep.h"
+#include "tools/recovery.h"
 #include "tools/table.h"
 #include "tools/text.h"
 
@@ -14,15 +15,19 @@ enum {
 
 static enum st_code
 make_request(const struct invocation *in, Api__NewEnrolmentConfigRequest *out,
-             struct secret *request_id, struct st_err *err)
+             struct secret *request_id, uint8_t recovery_key[HPKE_KEY_LEN],
+             struct st_err *err)
 {
     const char *uses = in->options[OPTION_USES], *expires = in->options[OPTION_EXPIRES];
+    const char *recovery = in->options[OPTION_RECOVERY_KEY];
     uint64_t ms = 0;
     enum st_code code = name_check("an enrolment", in->argument, err);
     if (!code && uses)
         code = text_count("--uses", uses, USES_MAX, &out->uses, err);
     if (!code && expires)
         code = text_duration("--expires", expires, &ms, err);
+    if (!code && recovery)
+        code = recovery_read_public(recovery, recovery_key, err);
     if (!code)
         code = secret_random(request_id, REQUEST_ID_LEN, err);
     if (code)
@@ -31,13 +36,25 @@ make_request(const struct invocation *in, Api__NewEnrolmentConfigRequest *out,
     out->expires_in_s = (ms + 999) / 1000;
     out->request_id.data = request_id->bytes;
     out->request_id.len = request_id->len;
+    out->recovery_key.data = recovery_key;
+    out->recovery_key.len = recovery ? HPKE_KEY_LEN : 0;
     return ST_OK;
 }
 
-/* What a machine is given: secret, masters, addresses, and nothing else. */
+/* A master of before does not know what that is. */
+static bool
+is_for(const ProtobufCBinaryData *asked, const ProtobufCBinaryData *made)
+{
+    return asked->len == made->len &&
+           (asked->len == 0 || !memcmp(asked->data, made->data, asked->len));
+}
+
+/* What a machine is given: secret, masters, addresses, to whom its recovery key goes, and
+ * nothing else. */
 static enum st_code
-write_config(const struct connection *connection, const Api__EnrolmentConfig *made,
-             const char *path, struct st_err *err)
+write_config(const struct connection *connection,
+             const Api__NewEnrolmentConfigRequest *request,
+             const Api__EnrolmentConfig *made, const char *path, struct st_err *err)
 {
     const struct cert *masters = &connection->context.masters;
     if (made->enrolment_secret.len == 0 || made->n_master_ips == 0 ||
@@ -46,7 +63,10 @@ write_config(const struct connection *connection, const Api__EnrolmentConfig *ma
         return st_fail(err, ST_INTERNAL,
                        "the master's answer is no enrolment of this "
                        "cluster");
+    if (!is_for(&request->recovery_key, &made->recovery_key))
+        return st_fail(err, ST_INTERNAL, "the master knows nothing of recovery keys");
     Api__EnrolmentConfig file = API__ENROLMENT_CONFIG__INIT;
+    file.recovery_key = made->recovery_key;
     file.enrolment_secret = made->enrolment_secret;
     file.masters_cert = made->masters_cert;
     file.n_master_ips = made->n_master_ips;
@@ -82,7 +102,8 @@ stctl_enrolment_create(const struct invocation *in, struct st_err *err)
     SECRET request_id = {0};
     CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
-    enum st_code code = make_request(in, &request, &request_id, err);
+    uint8_t recovery_key[HPKE_KEY_LEN];
+    enum st_code code = make_request(in, &request, &request_id, recovery_key, err);
     if (!code)
         code = keep_check(path, err);
     if (!code)
@@ -96,7 +117,7 @@ stctl_enrolment_create(const struct invocation *in, struct st_err *err)
     const Api__EnrolmentConfig *made =
         ((Api__NewEnrolmentConfigResponse *)answer)->enrolment_config;
     const Api__EnrolmentConfig nothing = API__ENROLMENT_CONFIG__INIT;
-    code = write_config(&connection, made ? made : &nothing, path, err);
+    code = write_config(&connection, &request, made ? made : &nothing, path, err);
     if (code)
         return st_wrap(err, "`stctl enrolment revoke %s`, its secret is lost",
                        in->argument);

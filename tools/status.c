@@ -59,6 +59,24 @@ best_of(const struct status *status)
     return best;
 }
 
+bool
+status_is_at(const Api__Master *master, const struct st_address *address)
+{
+    return master->address.len == address->len &&
+           !memcmp(master->address.data, address->bytes, address->len);
+}
+
+bool
+status_has_answered(const struct status *status, const Api__Master *master)
+{
+    for (size_t i = 0; i < status->connection.context.address_count; i++) {
+        const Api__GetStatusResponse *answer = status_answer(&status->masters[i]);
+        if (answer && answer->member_id == master->id)
+            return true;
+    }
+    return false;
+}
+
 /* Adds those whom the best one knows of, and the context does not. */
 static void
 learn_others(struct status *status)
@@ -74,7 +92,8 @@ learn_others(struct status *status)
         return;
     const Api__ListMastersResponse *list = (const void *)status->list;
     for (size_t i = 0; i < list->n_masters; i++)
-        if (!address_unpack(&list->masters[i]->address, &address, NULL) &&
+        if (!status_has_answered(status, list->masters[i]) &&
+            !address_unpack(&list->masters[i]->address, &address, NULL) &&
             context->address_count < ADDRESSES_MAX &&
             !config_has_address(context, &address))
             context->addresses[context->address_count++] = address;

@@ -32,6 +32,10 @@ status_answer(const struct status_master *master)
     return (const void *)master->answer;
 }
 
+/* One of the list: is it there; did it answer, wherever it was asked. */
+bool status_is_at(const Api__Master *master, const struct st_address *address);
+bool status_has_answered(const struct status *status, const Api__Master *master);
+
 /* For people, and for programs; best->answer is there. */
 void status_print(const struct status *status);
 enum st_code status_print_json(const struct status *status, struct st_err *err);

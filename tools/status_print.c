@@ -6,26 +6,41 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* What the others know of it; NULL: nothing. */
+/* What the others know of it; NULL: nothing.  Who answers says which master it is; its
+ * address here may be another than theirs, as of a port that is forwarded. */
 static const Api__Master *
 listed(const struct status *status, size_t index)
 {
     const struct st_address *own = &status->connection.context.addresses[index];
+    const Api__GetStatusResponse *answer = status_answer(&status->masters[index]);
     const Api__ListMastersResponse *list = (const void *)status->list;
     for (size_t i = 0; list && i < list->n_masters; i++) {
-        const ProtobufCBinaryData *address = &list->masters[i]->address;
-        if (address->len == own->len && !memcmp(address->data, own->bytes, own->len))
-            return list->masters[i];
+        const Api__Master *master = list->masters[i];
+        if (answer ? answer->member_id == master->id
+                   : status_is_at(master, own) && !status_has_answered(status, master))
+            return master;
     }
     return NULL;
 }
 
-/* Who is asked for the list and sees no leader may have been removed itself. */
+static bool
+all_have_answered(const struct status *status)
+{
+    const Api__ListMastersResponse *list = (const void *)status->list;
+    for (size_t i = 0; i < list->n_masters; i++)
+        if (!status_has_answered(status, list->masters[i]))
+            return false;
+    return true;
+}
+
+/* Who is asked for the list and sees no leader may have been removed itself.  An address
+ * that is silent may be another one of a master that is down. */
 static bool
 is_removed(const struct status *status, size_t index)
 {
     return status->list && status_answer(status->best)->leader_id &&
-           !listed(status, index);
+           !listed(status, index) &&
+           (status_answer(&status->masters[index]) || all_have_answered(status));
 }
 
 static const char *

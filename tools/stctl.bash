@@ -9,7 +9,7 @@ _stctl()
         --role) mapfile -t COMPREPLY < <(compgen -W 'worker master' -- "$cur"); return ;;
         --state) mapfile -t COMPREPLY < <(compgen -W 'registered worker master' -- "$cur"); return ;;
         --node) _stctl_names node; return ;;
-        --cert | --file | --key | --masters-cert | --out) _filedir; return ;;
+        --cert | --file | --key | --masters-cert | --out | --recovery-key) _filedir; return ;;
         --context) _stctl_names context; return ;;
         --nodes) _stctl_names node; return ;;
         --address | --at | --expect | --expires | --fingerprint | --for | -n | --lines | --name | \
@@ -20,7 +20,8 @@ _stctl()
         case ${words[i]} in
             -o | --output | --role | --state | --cert | --key | --masters-cert | --out | \
                 --context | --address | --at | --expect | --expires | --file | --fingerprint | \
-                --for | -n | --lines | --name | --node | --nodes | --pcrs | --timeout | --uses) ((i++)) ;;
+                --for | -n | --lines | --name | --node | --nodes | --pcrs | --recovery-key | --timeout | \
+                --uses) ((i++)) ;;
             -*) ;;
             *)
                 if [[ -z $noun ]]; then
@@ -39,12 +40,13 @@ _stctl()
         _stctl_options "$noun $verb"
     elif [[ -z $noun ]]; then
         mapfile -t COMPREPLY < <(
-            compgen -W 'keygen context enrolment node policy authority master audit status' -- "$cur")
+            compgen -W 'keygen context enrolment node recovery policy authority master audit status' -- "$cur")
     elif [[ -z $verb ]]; then
         case $noun in
             context) mapfile -t COMPREPLY < <(compgen -W 'add update use list remove' -- "$cur") ;;
             enrolment) mapfile -t COMPREPLY < <(compgen -W 'create list revoke' -- "$cur") ;;
-            node) mapfile -t COMPREPLY < <(compgen -W 'list show adopt pcrs approve remove' -- "$cur") ;;
+            node) mapfile -t COMPREPLY < <(compgen -W 'list show adopt pcrs approve recovery-key remove' -- "$cur") ;;
+            recovery) mapfile -t COMPREPLY < <(compgen -W 'keygen open' -- "$cur") ;;
             policy)
                 mapfile -t COMPREPLY < <(
                     compgen -W 'show set edit test history capture window captured ca' -- "$cur")
@@ -57,13 +59,13 @@ _stctl()
         case "$noun $verb" in
             'context use' | 'context remove') _stctl_names context ;;
             'enrolment revoke') _stctl_names enrolment ;;
-            'node show' | 'node adopt' | 'node pcrs' | 'node approve' | 'node remove' | \
-                'policy test' | 'policy capture') _stctl_names node ;;
+            'node show' | 'node adopt' | 'node pcrs' | 'node approve' | 'node recovery-key' | \
+                'node remove' | 'policy test' | 'policy capture') _stctl_names node ;;
             'policy ca') mapfile -t COMPREPLY < <(compgen -W 'add list remove' -- "$cur") ;;
             'policy window') mapfile -t COMPREPLY < <(compgen -W 'open close' -- "$cur") ;;
             'policy captured') mapfile -t COMPREPLY < <(compgen -W 'list remove' -- "$cur") ;;
             'policy captured remove') _stctl_names captured ;;
-            'policy set' | 'policy ca add') _filedir ;;
+            'policy set' | 'policy ca add' | 'recovery open') _filedir ;;
             'master remove') _stctl_names master ;;
         esac
     fi
@@ -76,9 +78,11 @@ _stctl_options()
     case $1 in
         'keygen '*) options+=' --out --name' ;;
         'context add') options+=' --address --masters-cert --fingerprint --cert --key' ;;
-        'enrolment create') options+=' --uses --expires --out' ;;
+        'enrolment create') options+=' --uses --expires --out --recovery-key' ;;
         'node list') options+=' --state' ;;
         'node adopt') options+=' --role' ;;
+        'node recovery-key' | 'recovery open') options+=' --key' ;;
+        'recovery keygen') options+=' --out' ;;
         'node pcrs') options+=' --diff' ;;
         'node approve') options+=' --yes' ;;
         'node remove' | 'master remove') options+=' --yes --force' ;;

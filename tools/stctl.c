@@ -39,10 +39,13 @@ const struct verb stctl_verbs[] = {
     {"context", "remove", "NAME", 0, "Forgets a cluster; nothing happens there", NULL,
      stctl_context_remove},
     {"enrolment", "create", "NAME",
-     OPTION_BIT(OPTION_USES) | OPTION_BIT(OPTION_EXPIRES) | OPTION_BIT(OPTION_OUT),
+     OPTION_BIT(OPTION_USES) | OPTION_BIT(OPTION_EXPIRES) | OPTION_BIT(OPTION_OUT) |
+         OPTION_BIT(OPTION_RECOVERY_KEY),
      "Makes a file with which new machines enrol",
      "The file (--out, by default enrolment.pb here, 0600) holds a secret: put it onto\n"
-     "the machine's ESP as EFI/smalltown/enrolment.pb and keep no copy.\n",
+     "the machine's ESP as EFI/smalltown/enrolment.pb and keep no copy.  With\n"
+     "--recovery-key the data volume gets a key for the day on which its TPM is gone,\n"
+     "sealed to that file's owner: `stctl node recovery-key` shows it.\n",
      stctl_enrolment_create},
     {"enrolment", "list", NULL, 0, "Lists the enrolments", NULL, stctl_enrolment_list},
     {"enrolment", "revoke", "NAME", 0, "Ends an enrolment; nodes that came with it stay",
@@ -62,9 +65,18 @@ const struct verb stctl_verbs[] = {
     {"node", "remove", "ID", OPTION_BIT(OPTION_YES) | OPTION_BIT(OPTION_FORCE),
      "Destroys a node's half of its key",
      "ID is the node's id or its beginning, with smalltown- or without.  The node can\n"
-     "never unlock again; what is on its disk is lost.  If it is a master, its\n"
-     "certificate is revoked.\n",
+     "never unlock again; what is on its disk is lost, unless somebody has its recovery\n"
+     "key: `stctl node recovery-key` before this.  If it is a master, its certificate "
+     "is\n"
+     "revoked.\n",
      stctl_node_remove},
+    {"node", "recovery-key", "ID", OPTION_BIT(OPTION_KEY),
+     "Shows the recovery key of a node's disk",
+     "ID is the node's id or its beginning, with smalltown- or without; --key is the\n"
+     "recovery-key.pem to whose other half its enrolment was made.  It is opened here; "
+     "no\n"
+     "master can.  On the machine `smalltown-node recover` asks for it.\n",
+     stctl_node_recovery_key},
     {"node", "pcrs", "ID", OPTION_BIT(OPTION_DIFF),
      "Tells what a node booted, as its TPM measured it",
      "When it enrolled, when a master last gave it its key, and what was refused last;\n"
@@ -76,6 +88,18 @@ const struct verb stctl_verbs[] = {
      "beside\n"
      "the policy's sets: `stctl policy captured list`.\n",
      stctl_node_approve},
+    {"recovery", "keygen", NULL, OPTION_BIT(OPTION_OUT),
+     "Makes the key to which recovery keys are sealed",
+     "Writes recovery-key.pem (0600) and recovery.pem into the folder --out, by default\n"
+     "~/.config/smalltown.  Never overwrites.  recovery.pem is for `stctl enrolment\n"
+     "create`; keep recovery-key.pem where no attacker and no fire gets it.\n",
+     stctl_recovery_keygen},
+    {"recovery", "open", "FILE", OPTION_BIT(OPTION_KEY),
+     "Shows the recovery key that lies in a disk's own header",
+     "For a node that was removed already.  FILE is what `cryptsetup token export` of\n"
+     "token 1 wrote on its machine; stctl(1) says how.  --key as in `stctl node\n"
+     "recovery-key`.\n",
+     stctl_recovery_open},
     {"policy", "show", NULL, OPTION_BIT(OPTION_AT),
      "Prints what is demanded of a machine",
      "As JSON that `stctl policy set` takes; what each word means is in "

@@ -43,6 +43,7 @@ enum stctl_option {
     OPTION_NODES,
     OPTION_OUT,
     OPTION_PCRS,
+    OPTION_RECOVERY_KEY,
     OPTION_REFUSED,
     OPTION_ROLE,
     OPTION_STATE,
@@ -83,7 +84,7 @@ extern const size_t stctl_verb_count;
 bool verb_is_named(const struct verb *verb, const struct invocation *in);
 
 /* audit.c, authority.c, keygen.c, context.c, context_update.c, enrolment.c, node.c,
- * node_*.c, master.c, policy.c, policy_*.c, window.c, captured.c, status.c */
+ * node_*.c, master.c, policy.c, policy_*.c, recovery.c, window.c, captured.c, status.c */
 enum st_code stctl_keygen(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_add(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_update(const struct invocation *in, struct st_err *err);
@@ -97,6 +98,9 @@ enum st_code stctl_node_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_show(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_adopt(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_remove(const struct invocation *in, struct st_err *err);
+enum st_code stctl_node_recovery_key(const struct invocation *in, struct st_err *err);
+enum st_code stctl_recovery_keygen(const struct invocation *in, struct st_err *err);
+enum st_code stctl_recovery_open(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_pcrs(const struct invocation *in, struct st_err *err);
 enum st_code stctl_node_approve(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_show(const struct invocation *in, struct st_err *err);

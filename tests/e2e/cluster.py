@@ -300,9 +300,9 @@ class Swtpm(Program):
 class Node(Program):
     """smalltown-node on a machine of its own: ESP, TPM, data volume, address."""
 
-    def __init__(self, folder, vendor=None, name="node", ak=None):
+    def __init__(self, folder, vendor=None, name="node", ak=None, recovery_key="none"):
         super().__init__(folder / f"{name}.log")
-        self.name, self.ak = name, ak
+        self.name, self.ak, self.recovery_key = name, ak, recovery_key
         self.address = fresh_address()
         self.esp = folder / f"{name}-esp"
         self.volume = folder / f"{name}.img"
@@ -314,8 +314,11 @@ class Node(Program):
 
     def start(self, **how):
         words = ["--ak", self.ak] if self.ak else []
+        if self.recovery_key:
+            words += ["--recovery-key", self.recovery_key]
         self.spawn([NODE, "run", "--esp", self.esp, "--tpm", self.tpm.tcti, "--address",
-                    self.address, "--data-volume", self.volume, *words], **how)
+                    self.address, "--data-volume", self.volume, "--encryption", "xts", *words],
+                   **how)
         return self
 
     def reboot(self, image="image 1", **how):

@@ -235,8 +235,9 @@ class NodeMasters(Masters):
     def run_node(self, node):
         path = os.path.dirname(cluster.NMS) + ":" + os.environ["PATH"]
         node.spawn([cluster.NODE, "run", "--esp", node.esp, "--tpm", node.tpm.tcti, "--address",
-                    node.address, "--data-volume", node.volume, "--master-data",
-                    self.folder / f"{node.name}-master"], env={"PATH": path})
+                    node.address, "--data-volume", node.volume, "--encryption", "xts",
+                    "--recovery-key", "none", "--master-data", self.folder / f"{node.name}-master"],
+                   env={"PATH": path})
 
     def test_a_node_becomes_a_master_and_is_removed_as_both(self):
         node, node_id = self.node("one")

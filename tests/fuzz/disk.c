@@ -1,5 +1,5 @@
 /* A data volume that is not ours, or no longer: whose it says that it is.  First byte,
- * its bit 0: the bytes are at the start, else in the last page.  And its LUKS2 token. */
+ * its bit 0: the bytes are at the start, else in the last page.  And its LUKS2 tokens. */
 #include "node/disk_internal.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -43,8 +43,12 @@ read_token(const struct fuzz_input *input)
     struct disk_found found = {0};
     char *text = fuzz_text(input->at, input->left);
     token = text;
-    if (disk_token_read(NULL, &found))
+    uint8_t sealed[RECOVERY_SEALED_LEN];
+    if (disk_token_read(NULL, &found)) {
         FUZZ_HOLDS(strlen(found.node_id) == NODE_ID_LEN);
+        FUZZ_HOLDS(found.slot == DISK_SLOT_FIRST || found.slot == DISK_SLOT_SECOND);
+    }
+    FUZZ_HOLDS(!disk_sealed_read(NULL, sealed) || strlen(text) > 2 * sizeof(sealed));
     free(text);
 }
 

@@ -3,6 +3,7 @@
 
 #include "proto/api.pb-c.h"
 #include "proto/cert.h"
+#include "proto/recovery.h"
 #include "tests/fuzz/fuzz.h"
 #include "tpm/device_internal.h"
 
@@ -132,6 +133,45 @@ disk(void)
     seed_bytes(id, NODE_ID_LEN);
     seed_bytes("\"}", 2);
     seed_write("disk", "token");
+    seed_byte(0);
+    static const char sealed[] = "{\"type\":\"smalltown-recovery\",\"keyslots\":[\"1\"],"
+                                 "\"sealed\":\"";
+    seed_bytes(sealed, strlen(sealed));
+    for (int i = 0; i < RECOVERY_SEALED_LEN; i++)
+        seed_bytes("5a", 2);
+    seed_bytes("\"}", 2);
+    seed_write("disk", "sealed");
+}
+
+/* For a key that nobody keeps: it opens nothing. */
+static void
+recovery(void)
+{
+    struct recovery_place place = {.uuid = "4c1b3f1e-7a52-4c63-9f3b-0123456789ab"};
+    struct secret key = {0}, private_key = {.len = HPKE_KEY_LEN};
+    struct st_err err = {0};
+    uint8_t bytes[RECOVERY_SEALED_LEN];
+    memset(private_key.bytes, FUZZ_SEED, HPKE_KEY_LEN);
+    strcpy(place.node_id, id);
+    assert_ok(hpke_public(&private_key, place.recipient, &err));
+    assert_ok(recovery_make(&key, &err));
+    assert_ok(recovery_seal(&key, &place, bytes, &err));
+    seed_byte(0);
+    seed_bytes(bytes, sizeof(bytes));
+    seed_write("recovery", "sealed");
+    seed_byte(1);
+    seed_bytes(key.bytes, key.len);
+    seed_write("recovery", "typed");
+    char pem[RECOVERY_PEM_MAX];
+    assert_ok(recovery_public_to_pem(place.recipient, pem, &err));
+    seed_byte(2);
+    seed_bytes(pem, strlen(pem));
+    seed_write("recovery", "public");
+    struct secret private_pem;
+    assert_ok(recovery_private_to_pem(&private_key, &private_pem, &err));
+    seed_byte(2);
+    seed_bytes(private_pem.bytes, private_pem.len);
+    seed_write("recovery", "private");
 }
 
 static void
@@ -165,5 +205,6 @@ seeds_files(void)
     approvals();
     esp();
     disk();
+    recovery();
     contexts();
 }

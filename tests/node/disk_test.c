@@ -1,9 +1,8 @@
 /* A volume is formatted when it is blank, opened with its key, and otherwise left. */
-#include "node/disk.h"
+#include "node/disk_internal.h"
 #include "tests/cmocka.h"
 
 #include <fcntl.h>
-#include <libcryptsetup.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,7 +76,7 @@ static void
 format(void)
 {
     struct st_err err = {0};
-    assert_ok(disk_format(image, &key, ME, &err));
+    assert_ok(disk_format(image, &key, ME, DISK_XTS, &err));
 }
 
 static void
@@ -141,7 +140,7 @@ assert_not_formatted(void)
     uint8_t before[BYTES], after[BYTES], tail_before[BYTES], tail_after[BYTES];
     get(0, before, BYTES);
     get(SIZE - BYTES, tail_before, BYTES);
-    assert_code(disk_format(image, &key, ME, &err), ST_FAILED_PRECONDITION);
+    assert_code(disk_format(image, &key, ME, DISK_XTS, &err), ST_FAILED_PRECONDITION);
     assert_code(disk_begin_format(image, ME, &err), ST_FAILED_PRECONDITION);
     get(0, after, BYTES);
     get(SIZE - BYTES, tail_after, BYTES);
@@ -218,7 +217,7 @@ a_torn_format_is_known_by_its_node(void **state)
     assert_state(START_VOLUME_TORN, ME);
     put(32768, noise, sizeof(noise));
     assert_state(START_VOLUME_TORN, ME);
-    assert_code(disk_format(image, &key, OTHER, &err), ST_FAILED_PRECONDITION);
+    assert_code(disk_format(image, &key, OTHER, DISK_XTS, &err), ST_FAILED_PRECONDITION);
     assert_state(START_VOLUME_TORN, ME);
     get(SIZE - BYTES, page, BYTES);
     for (size_t i = 0; i < BYTES; i += i < 80 ? 1 : 101) {
@@ -230,6 +229,45 @@ a_torn_format_is_known_by_its_node(void **state)
     put(SIZE - BYTES, page, BYTES);
     format();
     assert_state(START_VOLUME_PENDING, ME);
+}
+
+/* The mark in the last page is gone by then. */
+static void
+a_volume_that_is_being_wiped_is_torn_by_its_node(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    struct crypt_device *cd = NULL;
+    format();
+    assert_int_equal(crypt_init(&cd, image), 0);
+    assert_int_equal(crypt_load(cd, CRYPT_LUKS2, NULL), 0);
+    assert_int_equal(crypt_token_json_set(cd, 0,
+                                          "{\"type\":\"smalltown\",\"keyslots\":[\"0\"],"
+                                          "\"state\":\"formatting\",\"node\":\"" ME
+                                          "\"}"),
+                     0);
+    crypt_free(cd);
+    assert_state(START_VOLUME_TORN, ME);
+    assert_code(disk_format(image, &key, OTHER, DISK_XTS, &err), ST_FAILED_PRECONDITION);
+    assert_code(disk_begin_format(image, OTHER, &err), ST_FAILED_PRECONDITION);
+    assert_state(START_VOLUME_TORN, ME);
+    assert_code(disk_set_enrolled(image, ME, &err), ST_FAILED_PRECONDITION);
+    format();
+    assert_state(START_VOLUME_PENDING, ME);
+}
+
+/* Only a machine that boots can do it, see tests/vm. */
+static void
+authentication_without_a_device_mapper_is_refused_and_nothing_is_touched(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    if (disk_has_device_mapper())
+        skip();
+    assert_code(disk_format(image, &key, ME, DISK_AUTHENTICATED, &err),
+                ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "--encryption xts"));
+    assert_state(START_VOLUME_BLANK, "");
 }
 
 static void
@@ -306,6 +344,8 @@ main(void)
         TEST(N34_a_volume_of_ours_is_never_formatted_again),
         TEST(N34_a_LUKS_volume_of_somebody_else_is_data),
         TEST(a_torn_format_is_known_by_its_node),
+        TEST(a_volume_that_is_being_wiped_is_torn_by_its_node),
+        TEST(authentication_without_a_device_mapper_is_refused_and_nothing_is_touched),
         TEST(N34_a_mark_under_other_data_does_not_make_it_torn),
         TEST(a_volume_that_is_cut_off_is_not_used),
         TEST(a_volume_that_is_not_there_is_said_to_be_missing),

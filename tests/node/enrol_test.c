@@ -172,7 +172,7 @@ N34_a_half_done_enrolment_does_not_take_the_volume_of_another(void **state)
     assert_int_equal(machine_wait(&machine), 128 + 9);
     assert_ok(secret_random(&key, UNLOCK_KEY_LEN, &err));
     machine_volume_blank(&machine);
-    assert_ok(disk_format(machine.volume, &key, other, &err));
+    assert_ok(disk_format(machine.volume, &key, other, DISK_XTS, &err));
     machine_start(&machine, 0);
     assert_int_equal(machine_wait(&machine), 1);
     assert_true(machine_said(&machine, "it is not touched"));

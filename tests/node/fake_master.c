@@ -201,6 +201,11 @@ take_info(struct rpc_call *call, struct flow *flow, const Api__NewNodeInfo *info
                      sizeof(master->secret));
     assert_memory_equal(info->enrolment_config->enrolment_secret.data, master->secret,
                         sizeof(master->secret));
+    assert_in_range(info->recovery.len, 0, sizeof(master->recovery));
+    master->recovery_len = info->recovery.len;
+    if (info->recovery.len)
+        memcpy(master->recovery, info->recovery.data, info->recovery.len);
+    master->without_volume = info->without_volume;
     if (flow->act == ACT_REFUSE)
         end(call, ST_PERMISSION_DENIED, ST_REASON_REFUSED, "refused");
     else if (!commit(master, flow, info, node_id))

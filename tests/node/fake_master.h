@@ -6,6 +6,7 @@
 
 #include "proto/api.pb-c.h"
 #include "proto/cert.h"
+#include "proto/recovery.h"
 #include "proto/rpc_server.h"
 #include "tests/cmocka.h"
 #include "tpm/approval.h"
@@ -75,6 +76,10 @@ struct master {
     struct tpm_ak ak;
     size_t id_cert_len;
     uint8_t id_cert[1024];
+    /* What the last new_node_info said of the recovery key. */
+    size_t recovery_len;
+    uint8_t recovery[RECOVERY_SEALED_LEN];
+    bool without_volume;
 };
 
 /* With one authority the first time. */

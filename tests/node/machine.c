@@ -1,6 +1,7 @@
 #include "tests/node/machine.h"
 #include "tests/patience.h"
 
+#include "node/recover.h"
 #include "node/run.h"
 #include "node/stop.h"
 #include "proto/file.h"
@@ -50,6 +51,9 @@ machine_config_put(const struct machine *machine)
         .masters = machine->master->cert, .addresses = {loopback}, .address_count = 1};
     assert_ok(secret_set(&config.secret, machine->master->secret,
                          sizeof(machine->master->secret), &err));
+    config.has_recovery = machine->recovery.len > 0;
+    if (config.has_recovery)
+        assert_ok(hpke_public(&machine->recovery, config.recovery, &err));
     machine_path(machine, "enrolment.pb", path);
     assert_ok(config_write(path, &config, &err));
 }
@@ -91,6 +95,7 @@ machine_make(struct machine *machine, struct master *master)
     struct st_err err = {0};
     memset(machine, 0, sizeof(*machine));
     machine->master = master;
+    machine->recovery_key = "none";
     machine->chip = swtpm_make(NULL);
     const char *root = swtpm_folder(machine->chip);
     snprintf(machine->esp, MACHINE_PATH, "%s/esp", root);
@@ -110,8 +115,9 @@ machine_free(struct machine *machine)
     swtpm_free(machine->chip);
 }
 
-void
-machine_start(struct machine *machine, enum enrol_step die_at)
+static void
+spawn(struct machine *machine, const char *what, const char *typed,
+      enum enrol_step die_at)
 {
     extern char **environ;
     char step[16], port[16], stream[16];
@@ -123,7 +129,7 @@ machine_start(struct machine *machine, enum enrol_step die_at)
     snprintf(stream, sizeof(stream), "%u",
              machine->stream_ms ? machine->stream_ms : 5000);
     const char *argv[] = {"node",
-                          "--child",
+                          what,
                           machine->esp,
                           swtpm_tcti(machine->chip),
                           machine->volume,
@@ -133,14 +139,33 @@ machine_start(struct machine *machine, enum enrol_step die_at)
                           machine->rsa ? "rsa" : "ecc",
                           machine->master_data,
                           machine->nms,
+                          machine->recovery_key ? machine->recovery_key : "",
                           NULL};
     posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, 0, typed, O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&files, 2, machine->log,
                                      O_CREAT | O_TRUNC | O_WRONLY | O_APPEND, 0600);
     assert_int_equal(posix_spawn(&machine->pid, "/proc/self/exe", &files, NULL,
                                  (char *const *)argv, environ),
                      0);
     posix_spawn_file_actions_destroy(&files);
+}
+
+void
+machine_start(struct machine *machine, enum enrol_step die_at)
+{
+    spawn(machine, "--child", "/dev/null", die_at);
+}
+
+int
+machine_recover(struct machine *machine, const char *typed, enum enrol_step die_at)
+{
+    char path[MACHINE_PATH];
+    struct st_err err = {0};
+    snprintf(path, sizeof(path), "%.60s/typed", swtpm_folder(machine->chip));
+    assert_ok(file_write(path, 0600, typed, strlen(typed), &err));
+    spawn(machine, "--recover", path, die_at);
+    return machine_wait(machine);
 }
 
 bool
@@ -275,15 +300,19 @@ live(struct node *node, const char *esp, const char *master_data, const char *nm
 void
 machine_child_main(int argc, char **argv)
 {
-    if (argc != 11 || strcmp(argv[1], "--child") != 0)
+    if (argc != 12)
         return;
+    const bool recover = !strcmp(argv[1], "--recover");
     struct st_err err = {0};
     struct node node = {
         NODE_DEFAULTS,
         .tcti = argv[3],
         .address = loopback,
         .volume = strcmp(argv[4], "none") ? argv[4] : NULL,
+        .encryption = DISK_XTS, /* an image file on whatever kernel there is */
         .ak = strcmp(argv[8], "rsa") ? TPM_AK_ECC_P256 : TPM_AK_RSA_2048,
+        .no_recovery = !strcmp(argv[11], "none"),
+        .recovery_terminal = *argv[11] == '/' ? argv[11] : NULL,
         .passed = die_at,
     };
     node.master_port = (uint16_t)atoi(argv[5]);
@@ -294,7 +323,8 @@ machine_child_main(int argc, char **argv)
     node.efivars = "/nowhere";
     wanted_step = (enum enrol_step)atoi(argv[7]);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    enum st_code code = live(&node, argv[2], argv[9], argv[10], &err);
+    enum st_code code = recover ? recover_run(&node, argv[2], &err)
+                                : live(&node, argv[2], argv[9], argv[10], &err);
     if (code)
         fprintf(stderr, "failed: %s\n", err.text);
     exit(code ? 1 : 0);

@@ -30,12 +30,15 @@ struct machine {
     struct master *master;
     char master_data[MACHINE_PATH], nms[MACHINE_PATH]; /* --master-data and the program
                                                           that it is for; "": without */
-    uint32_t stream_ms;                                /* 0: 5000 */
+    const char *recovery_key;                          /* --recovery-key; NULL: without */
+    struct secret recovery; /* the key of the administrator in enrolment.pb, private;
+                               len 0: none */
+    uint32_t stream_ms;     /* 0: 5000 */
     bool rsa;
     pid_t pid;
 };
 
-/* Fresh, with an enrolment.pb of this master and a blank volume. */
+/* Fresh, with an enrolment.pb of this master and a blank volume; --recovery-key none. */
 void machine_make(struct machine *machine, struct master *master);
 void machine_free(struct machine *machine);
 void machine_config_put(const struct machine *machine);
@@ -49,6 +52,9 @@ void machine_volume_fill(const struct machine *machine, off_t at, size_t len, in
 
 /* The daemon runs; step 0: until it is stopped, else it dies by SIGKILL at that step. */
 void machine_start(struct machine *machine, enum enrol_step die_at);
+/* `smalltown-node recover`, with `typed` as its standard input; 128 and the signal where
+ * it dies at that step, else its exit status. */
+int machine_recover(struct machine *machine, const char *typed, enum enrol_step die_at);
 /* Waits until the daemon said `text`; the test fails where it ends before, or after
  * machine_timeout_ms(). */
 void machine_wait_for(struct machine *machine, const char *text);

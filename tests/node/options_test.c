@@ -43,7 +43,23 @@ a_good_command_line_is_understood(void **state)
     assert_string_equal(options.admin_certs[1], "b.pem");
     assert_ok(read_words(WORDS(GOOD), &options, &err));
     assert_int_equal(options.ak, TPM_AK_ECC_P256);
+    assert_int_equal(options.encryption, DISK_AUTHENTICATED);
+    assert_ok(read_words(WORDS(GOOD, "--encryption", "xts"), &options, &err));
+    assert_int_equal(options.encryption, DISK_XTS);
+    assert_ok(read_words(WORDS(GOOD, "--encryption=authenticated"), &options, &err));
+    assert_int_equal(options.encryption, DISK_AUTHENTICATED);
     assert_null(options.bootstrap);
+    assert_null(options.recovery_terminal);
+    assert_false(options.no_recovery || options.recover);
+    assert_ok(read_words(WORDS(GOOD, "--recovery-key", "none"), &options, &err));
+    assert_true(options.no_recovery);
+    assert_null(options.recovery_terminal);
+    assert_ok(read_words(WORDS(GOOD, "--recovery-key=/dev/tty1"), &options, &err));
+    assert_string_equal(options.recovery_terminal, "/dev/tty1");
+    assert_ok(read_words(WORDS("recover", "--esp", "/efi", "--tpm", "device:/dev/tpmrm0",
+                               "--data-volume", "/dev/vda3"),
+                         &options, &err));
+    assert_true(options.recover);
     assert_ok(read_words(WORDS("--help"), &options, &err));
     assert_true(options.help);
     assert_ok(read_words(WORDS("--version"), &options, &err));
@@ -67,9 +83,21 @@ every_slip_gets_a_sentence(void **state)
         {WORDS(GOOD, "--edp", "x"), "no option '--edp'"},
         {WORDS(GOOD, "-x"), "no option '-x'"},
         {WORDS(GOOD, "--ak", "ed25519"), "ecc or rsa, not 'ed25519'"},
+        {WORDS(GOOD, "--encryption", "none"), "authenticated or xts, not 'none'"},
         {WORDS(GOOD, "--bootstrap", "town"), "needs --master-data"},
         {WORDS(GOOD, "--bootstrap", "../x", "--master-data", "/m"), "--bootstrap"},
         {WORDS(GOOD, "--admin-cert", "a.pem"), "goes with --bootstrap"},
+        {WORDS(GOOD, "--recovery-key", ""), "--recovery-key is a terminal, or none"},
+        {WORDS("recover"), "smalltown-node recover needs --esp DIR"},
+        {WORDS("recover", "--esp", "/efi", "--tpm", "t"), "needs --data-volume"},
+        {WORDS("recover", "--esp", "/efi", "--tpm", "t", "--data-volume", "none"),
+         "nothing to recover"},
+        {WORDS("recover", "--esp", "/efi", "--tpm", "t", "--data-volume", "/v",
+               "--recovery-key", "none"),
+         "recover takes"},
+        {WORDS("recover", "--esp", "/efi", "--tpm", "t", "--data-volume", "/v",
+               "--encryption", "xts"),
+         "recover takes"},
         {WORDS(GOOD, "--master-data", ""), "needs a folder"},
         {WORDS(GOOD, "--address", "192.0.2"), "--address"},
         {WORDS(GOOD, "--address", "192.0.2.7:7835"), "--address"},

@@ -118,7 +118,7 @@ N48_the_volume_of_another_node_is_not_opened(void **state)
     flow_enrol_and_adopt();
     machine_volume_blank(&machine);
     assert_ok(secret_random(&key, UNLOCK_KEY_LEN, &err));
-    assert_ok(disk_format(machine.volume, &key, other, &err));
+    assert_ok(disk_format(machine.volume, &key, other, DISK_XTS, &err));
     assert_ok(disk_set_enrolled(machine.volume, other, &err));
     MASTER_SCRIPT(&master, ACT_HONEST);
     machine_start(&machine, 0);
@@ -139,7 +139,7 @@ N48_a_volume_in_our_name_with_another_key_is_not_opened(void **state)
     flow_enrol_and_adopt();
     machine_volume_blank(&machine);
     assert_ok(secret_random(&key, UNLOCK_KEY_LEN, &err));
-    assert_ok(disk_format(machine.volume, &key, master.node_id, &err));
+    assert_ok(disk_format(machine.volume, &key, master.node_id, DISK_XTS, &err));
     assert_ok(disk_set_enrolled(machine.volume, master.node_id, &err));
     MASTER_SCRIPT(&master, ACT_HONEST);
     machine_start(&machine, 0);

@@ -1,0 +1,148 @@
+#include "node/recover.h"
+
+#include "node/enrol.h"
+#include "node/terminal.h"
+#include "proto/event.h"
+#include "proto/scope.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* One of before this version, or whose making was cut, gets one at the next chance. */
+static bool
+is_provided(const struct node *node, const char *node_id,
+            const struct disk_recovery *found)
+{
+    if (!node->config.has_recovery)
+        return found->there;
+    return found->sealed && !strcmp(found->place.node_id, node_id) &&
+           !memcmp(found->place.recipient, node->config.recovery, HPKE_KEY_LEN);
+}
+
+static bool
+will_need_one(const struct node *node, const struct facts *facts)
+{
+    struct disk_recovery found;
+    if (!node->volume)
+        return false;
+    if (facts->disk.state == START_VOLUME_BLANK || facts->disk.state == START_VOLUME_TORN)
+        return true;
+    return facts->disk.state == START_VOLUME_PENDING &&
+           !disk_recovery_look(node->volume, &found, NULL) &&
+           !is_provided(node, facts->disk.node_id, &found);
+}
+
+enum st_code
+recover_choose(const struct node *node, const struct facts *facts, struct st_err *err)
+{
+    if (!will_need_one(node, facts) || node->config.has_recovery || node->no_recovery)
+        return ST_OK;
+    if (node->recovery_terminal)
+        return terminal_check(node->recovery_terminal, err);
+    return st_fail(err, ST_FAILED_PRECONDITION,
+                   "nobody would have a recovery key of the data volume: enrol with a "
+                   "file of `stctl enrolment create --recovery-key`, or say "
+                   "--recovery-key TERMINAL to be shown one there, or --recovery-key "
+                   "none");
+}
+
+enum st_code
+recover_provide(const struct node *node, const struct secret *disk_key,
+                const char *node_id, struct st_err *err)
+{
+    const bool sealed = node->config.has_recovery;
+    SECRET key = {0};
+    struct disk_recovery found;
+    enum st_code code = disk_recovery_look(node->volume, &found, err);
+    if (code || is_provided(node, node_id, &found))
+        return code;
+    if (!sealed && node->no_recovery) {
+        event("warning",
+              "reason=\"%s has no recovery key, as --recovery-key none says: "
+              "without this TPM its data is lost\"",
+              node->volume);
+        return ST_OK;
+    }
+    if ((code = recovery_make(&key, err)) ||
+        (!sealed &&
+         (code = terminal_show_key(node->recovery_terminal, node->volume, &key, err))) ||
+        (code = disk_recovery_set(node->volume, disk_key, &key,
+                                  sealed ? node->config.recovery : NULL, err)))
+        return code;
+    event("recovery-key", "volume=%s node=%s to=%s", node->volume, node_id,
+          sealed ? "administrator" : "terminal");
+    return ST_OK;
+}
+
+static enum st_code
+check_config(const struct facts *facts, struct st_err *err)
+{
+    if (facts->start.config == START_CONFIG_SECRET)
+        return ST_OK;
+    if (facts->start.config == START_CONFIG_ENROLLED)
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "this machine is enrolled: if it does not unlock any more, `stctl "
+                       "node recovery-key` and `stctl node remove` its node, and copy a "
+                       "fresh enrolment.pb over the old one");
+    return st_fail(err, ST_FAILED_PRECONDITION,
+                   "recover needs a fresh EFI/smalltown/enrolment.pb: `stctl enrolment "
+                   "create` makes one");
+}
+
+static enum st_code
+check_volume(const struct node *node, const struct facts *facts, struct st_err *err)
+{
+    struct disk_recovery found;
+    enum st_code code;
+    if (facts->start.volume == START_VOLUME_UNREADABLE)
+        return st_fail(err, ST_FAILED_PRECONDITION, "%s", facts->why.text);
+    if (facts->disk.state != START_VOLUME_PENDING &&
+        facts->disk.state != START_VOLUME_ENROLLED)
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "%.200s is no data volume of smalltown-node: there is nothing to "
+                       "recover",
+                       node->volume);
+    if ((code = disk_recovery_look(node->volume, &found, err)))
+        return code;
+    if (!found.there)
+        return st_fail(err, ST_NOT_FOUND, "the data volume %.200s has no recovery key",
+                       node->volume);
+    fprintf(stderr, "%s is the data volume of %s\n", node->volume, facts->disk.node_id);
+    if (found.sealed)
+        fprintf(stderr,
+                "`stctl node recovery-key %s --key FILE` shows its recovery key\n",
+                found.place.node_id);
+    return ST_OK;
+}
+
+static enum st_code
+rebind(struct node *node, struct st_err *err)
+{
+    SECRET recovery = {0};
+    struct facts facts;
+    char node_id[NODE_ID_LEN + 1];
+    enum st_code code;
+    facts_observe(node, false, &facts);
+    if ((code = check_config(&facts, err)) || (code = check_volume(node, &facts, err)) ||
+        (code = enrol_may_rebind(node, err)) ||
+        (code = terminal_ask_key(&recovery, err)) ||
+        (code = disk_recovery_check(node->volume, &recovery, err)) ||
+        (code = enrol_rebind(node, &facts, &recovery, node_id, err)))
+        return code;
+    printf("%s is %s's now, with all that is on it.\n"
+           "Start smalltown-node: it enrols, and the recovery key stays as it is.\n",
+           node->volume, node_id);
+    return ST_OK;
+}
+
+enum st_code
+recover_run(struct node *node, const char *esp, struct st_err *err)
+{
+    enum st_code code = esp_open(esp, &node->esp, err);
+    if (code)
+        return code;
+    code = rebind(node, err);
+    esp_close(TAKE(node->esp));
+    config_wipe(&node->config);
+    return code;
+}

@@ -1,0 +1,425 @@
+/* The recovery key of a machine: to whom it goes, and the day on which it is needed. */
+#include "node/disk.h"
+#include "proto/file.h"
+#include "proto/scope.h"
+#include "tests/node/flow.h"
+
+#include <fcntl.h>
+#include <libcryptsetup.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A machine whose TPM was replaced has two until the end of the test. */
+static struct swtpm *broken;
+
+static int
+set_up(void **state)
+{
+    struct st_err err = {0};
+    uint8_t public_key[HPKE_KEY_LEN];
+    flow_set_up(state);
+    assert_ok(hpke_generate(&machine.recovery, public_key, &err));
+    machine_config_put(&machine);
+    machine.recovery_key = NULL;
+    broken = NULL;
+    return 0;
+}
+
+static int
+tear_down(void **state)
+{
+    flow_tear_down(state);
+    if (broken)
+        swtpm_free(broken);
+    return 0;
+}
+
+/* As `stctl node recovery-key` does with what the master has. */
+static struct secret
+administrators_key(void)
+{
+    struct secret key;
+    struct st_err err = {0};
+    assert_int_equal(master.recovery_len, RECOVERY_SEALED_LEN);
+    assert_ok(recovery_open(master.recovery, master.recovery_len, &machine.recovery, &key,
+                            &err));
+    return key;
+}
+
+/* What the data on the volume is encrypted with. */
+static void
+get_volume_key(const struct secret *recovery, char out[64])
+{
+    struct crypt_device *cd = NULL;
+    size_t len = 64;
+    assert_int_equal(crypt_init(&cd, machine.volume), 0);
+    assert_int_equal(crypt_load(cd, CRYPT_LUKS2, NULL), 0);
+    assert_true(crypt_volume_key_get(cd, CRYPT_ANY_SLOT, out, &len,
+                                     (const char *)recovery->bytes, recovery->len) >= 0);
+    crypt_free(cd);
+}
+
+static void
+assert_state(enum start_volume state)
+{
+    struct disk_found found;
+    struct st_err err = {0};
+    assert_ok(disk_observe(machine.volume, &found, &err));
+    assert_int_equal(found.state, state);
+}
+
+static void
+replace_the_chip(void)
+{
+    broken = machine.chip;
+    machine.chip = swtpm_make(NULL);
+}
+
+/* `stctl node remove`, and a fresh file on the ESP. */
+static void
+begin_anew(void)
+{
+    master.has_record = false;
+    master.adopted = false;
+    machine_config_put(&machine);
+}
+
+static void
+the_administrator_of_the_enrolment_is_sent_the_key(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    struct disk_recovery found;
+    machine_run_until_served(&machine);
+    assert_enrolled();
+    const struct secret key = administrators_key();
+    assert_ok(disk_recovery_check(machine.volume, &key, &err));
+    assert_ok(disk_recovery_look(machine.volume, &found, &err));
+    assert_memory_equal(found.bytes, master.recovery, RECOVERY_SEALED_LEN);
+    assert_string_equal(found.place.node_id, master.node_id);
+    assert_false(machine_said(&machine, (const char *)key.bytes));
+    assert_false(master.without_volume);
+    assert_unlocks_after_a_reboot();
+}
+
+static void
+a_machine_without_a_volume_says_so(void **state)
+{
+    (void)state;
+    strcpy(machine.volume, "none");
+    machine_run_until_served(&machine);
+    assert_true(master.without_volume);
+    assert_int_equal(master.recovery_len, 0);
+}
+
+static void
+nothing_is_formatted_before_somebody_will_have_the_key(void **state)
+{
+    (void)state;
+    machine.recovery.len = 0;
+    machine_config_put(&machine);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "--recovery-key none"));
+    assert_false(machine_has(&machine, "sealed"));
+    assert_state(START_VOLUME_BLANK);
+    assert_int_equal(atomic_load(&master.calls), 0);
+    machine.recovery_key = "none";
+    machine_run_until_served(&machine);
+    assert_true(machine_said(&machine, "has no recovery key"));
+    assert_int_equal(master.recovery_len, 0);
+    assert_enrolled();
+}
+
+static void
+a_file_is_no_terminal(void **state)
+{
+    (void)state;
+    const char *paths[] = {"/dev/null", "/nowhere", machine.log};
+    machine.recovery.len = 0;
+    machine_config_put(&machine);
+    for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
+        machine.recovery_key = paths[i];
+        machine_start(&machine, 0);
+        assert_int_equal(machine_wait(&machine), 1);
+        assert_true(machine_said(&machine, "--recovery-key /"));
+        assert_state(START_VOLUME_BLANK);
+    }
+}
+
+static int
+terminal_make(char path[64])
+{
+    int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(grantpt(fd), 0);
+    assert_int_equal(unlockpt(fd), 0);
+    assert_int_equal(ptsname_r(fd, path, 64), 0);
+    return fd;
+}
+
+/* What the person before it sees, up to `text`. */
+static void
+terminal_wait_for(int fd, const char *text, char out[4096])
+{
+    size_t len = 0;
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    while (len < 4095) {
+        assert_true(poll(&poll_fd, 1, (int)machine_timeout_ms()) > 0);
+        ssize_t n = read(fd, out + len, 4095 - len);
+        if (n < 0) { /* nobody has it open yet */
+            flow_sleep_ms(10);
+            continue;
+        }
+        len += (size_t)n;
+        out[len] = 0;
+        if (strstr(out, text))
+            return;
+    }
+    fail_msg("the terminal shows: %s", out);
+}
+
+static struct secret
+key_on_screen(const char *screen)
+{
+    struct secret key;
+    struct st_err err = {0};
+    char text[RECOVERY_TEXT_LEN + 1] = "";
+    const char *line = strstr(screen, "\r\n    ");
+    assert_non_null(line);
+    memcpy(text, line + 6, RECOVERY_TEXT_LEN);
+    assert_ok(recovery_read(text, &key, &err));
+    return key;
+}
+
+static void
+a_person_before_the_machine_is_shown_the_key_until_he_has_it(void **state)
+{
+    (void)state;
+    char path[64], screen[4096];
+    struct st_err err = {0};
+    machine.recovery.len = 0;
+    machine_config_put(&machine);
+    int fd = terminal_make(path), held = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(held >= 0);
+    machine.recovery_key = path;
+    machine_start(&machine, 0);
+    terminal_wait_for(fd, "Press Enter", screen);
+    const struct secret void_key = key_on_screen(screen);
+    flow_sleep_ms(200);
+    assert_int_equal(atomic_load(&master.calls), 0); /* it waits */
+    machine_reboot(&machine);
+    machine_start(&machine, 0);
+    terminal_wait_for(fd, "Press Enter", screen);
+    const struct secret key = key_on_screen(screen);
+    assert_int_equal(write(fd, "\n", 1), 1);
+    terminal_wait_for(fd, "\033[3J", screen); /* cleared */
+    machine_wait_for(&machine, "serve ");
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_enrolled();
+    assert_ok(disk_recovery_check(machine.volume, &key, &err));
+    assert_code(disk_recovery_check(machine.volume, &void_key, &err),
+                ST_PERMISSION_DENIED);
+    assert_false(machine_said(&machine, (const char *)key.bytes));
+    assert_int_equal(master.recovery_len, 0);
+    close(held);
+    close(fd);
+}
+
+static void
+a_daemon_that_is_stopped_waits_for_nobody(void **state)
+{
+    (void)state;
+    char path[64], screen[4096];
+    machine.recovery.len = 0;
+    machine_config_put(&machine);
+    int fd = terminal_make(path), held = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(held >= 0);
+    machine.recovery_key = path;
+    machine_start(&machine, 0);
+    terminal_wait_for(fd, "Press Enter", screen);
+    assert_int_equal(machine_stop(&machine), 0);
+    close(held);
+    close(fd);
+}
+
+static void
+recover_and_enrol(const struct secret *key)
+{
+    char volume_key[64], after[64];
+    get_volume_key(key, volume_key);
+    assert_int_equal(machine_recover(&machine, (const char *)key->bytes, 0), 0);
+    assert_state(START_VOLUME_PENDING);
+    machine_run_until_served(&machine);
+    assert_enrolled();
+    get_volume_key(key, after);
+    assert_memory_equal(volume_key, after, 64);
+    const struct secret same = administrators_key();
+    assert_true(secret_equal(&same, key));
+    assert_unlocks_after_a_reboot();
+}
+
+static void
+a_machine_with_a_new_TPM_keeps_its_data(void **state)
+{
+    (void)state;
+    char old_id[NODE_ID_LEN + 1];
+    flow_enrol_and_adopt();
+    strcpy(old_id, master.node_id);
+    const struct secret key = administrators_key();
+    replace_the_chip();
+    begin_anew();
+    recover_and_enrol(&key);
+    assert_string_not_equal(old_id, master.node_id);
+}
+
+static void
+a_machine_whose_firmware_changed_keeps_its_data(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    const struct secret key = administrators_key();
+    const char *extend = "tpm2_pcrextend 4:sha256=%064d";
+    master.approve = APPROVE_NOTHING; /* nobody knows of the change */
+    assert_int_equal(swtpm_shell(machine.chip, extend, 1), 0);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "firmware, boot loader, kernel"));
+    begin_anew(); /* in a boot whose key is spent nobody is asked to type */
+    assert_int_equal(machine_recover(&machine, "", 0), 1);
+    assert_true(machine_said(&machine, "released in this boot: reboot"));
+    machine_reboot(&machine);
+    assert_int_equal(swtpm_shell(machine.chip, extend, 1), 0);
+    char volume_key[64], after[64];
+    get_volume_key(&key, volume_key);
+    assert_int_equal(machine_recover(&machine, (const char *)key.bytes, 0), 0);
+    machine_run_until_served(&machine);
+    assert_enrolled();
+    get_volume_key(&key, after);
+    assert_memory_equal(volume_key, after, 64);
+}
+
+static void
+a_recovery_that_was_cut_is_done_again(void **state)
+{
+    const enum enrol_step steps[] = {ENROL_MEASURED, ENROL_KEYS_MADE,
+                                     ENROL_PENDING_SEALED, ENROL_HALF_SEALED,
+                                     ENROL_FORMATTED};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        print_message("killed at step %d\n", (int)steps[i]);
+        flow_enrol_and_adopt();
+        const struct secret key = administrators_key();
+        replace_the_chip();
+        begin_anew();
+        const char *typed = (const char *)key.bytes;
+        assert_int_equal(machine_recover(&machine, typed, steps[i]), 128 + 9);
+        machine_reboot(&machine);
+        if (steps[i] != ENROL_FORMATTED) { /* as if nobody had tried */
+            machine_start(&machine, 0);
+            assert_int_equal(machine_wait(&machine), 1);
+            assert_state(START_VOLUME_ENROLLED);
+        }
+        recover_and_enrol(&key);
+        tear_down(state);
+        set_up(state);
+    }
+}
+
+static void
+N48_another_key_recovers_nothing(void **state)
+{
+    (void)state;
+    struct secret other;
+    struct st_err err = {0};
+    char typed[RECOVERY_TEXT_LEN + 1];
+    flow_enrol_and_adopt();
+    const struct secret key = administrators_key();
+    replace_the_chip();
+    begin_anew();
+    assert_ok(recovery_make(&other, &err));
+    assert_int_equal(machine_recover(&machine, (const char *)other.bytes, 0), 1);
+    assert_true(machine_said(&machine, "the recovery key of another volume"));
+    memcpy(typed, key.bytes, sizeof(typed));
+    typed[9] = typed[9] == '7' ? '8' : '7';
+    assert_int_equal(machine_recover(&machine, typed, 0), 1);
+    assert_true(machine_said(&machine, "group 2 is mistyped"));
+    assert_int_equal(machine_recover(&machine, "", 0), 1);
+    assert_true(machine_said(&machine, "no recovery key was typed"));
+    assert_false(machine_has(&machine, "pending"));
+    assert_state(START_VOLUME_ENROLLED);
+    assert_false(machine_said(&machine, (const char *)key.bytes));
+}
+
+static void
+a_machine_that_works_is_not_recovered(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    const struct secret key = administrators_key();
+    assert_int_equal(machine_recover(&machine, (const char *)key.bytes, 0), 1);
+    assert_true(machine_said(&machine, "this machine is enrolled"));
+    assert_unlocks_after_a_reboot();
+}
+
+static void
+what_cannot_be_recovered_is_said(void **state)
+{
+    (void)state;
+    char typed[] = "K";
+    assert_int_equal(machine_recover(&machine, typed, 0), 1);
+    assert_true(machine_said(&machine, "there is nothing to recover"));
+    assert_state(START_VOLUME_BLANK);
+    machine.recovery.len = 0;
+    machine_config_put(&machine);
+    machine.recovery_key = "none";
+    flow_enrol_and_adopt();
+    begin_anew();
+    assert_int_equal(machine_recover(&machine, typed, 0), 1);
+    assert_true(machine_said(&machine, "has no recovery key"));
+}
+
+/* The file of before expired, and the next one is sealed to somebody. */
+static void
+an_enrolment_that_goes_on_with_another_file_gets_its_key(void **state)
+{
+    (void)state;
+    const struct secret administrator = machine.recovery;
+    machine.recovery.len = 0;
+    machine_config_put(&machine);
+    machine.recovery_key = "none";
+    machine_start(&machine, ENROL_RECOVERABLE);
+    assert_int_equal(machine_wait(&machine), 128 + 9);
+    machine.recovery = administrator;
+    machine_config_put(&machine);
+    machine_run_until_served(&machine);
+    const struct secret key = administrators_key();
+    struct st_err err = {0};
+    assert_ok(disk_recovery_check(machine.volume, &key, &err));
+    assert_enrolled();
+}
+
+int
+main(int argc, char **argv)
+{
+    machine_child_main(argc, argv);
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(the_administrator_of_the_enrolment_is_sent_the_key),
+        TEST(a_machine_without_a_volume_says_so),
+        TEST(nothing_is_formatted_before_somebody_will_have_the_key),
+        TEST(a_file_is_no_terminal),
+        TEST(a_person_before_the_machine_is_shown_the_key_until_he_has_it),
+        TEST(a_daemon_that_is_stopped_waits_for_nobody),
+        TEST(a_machine_with_a_new_TPM_keeps_its_data),
+        TEST(a_machine_whose_firmware_changed_keeps_its_data),
+        TEST(a_recovery_that_was_cut_is_done_again),
+        TEST(N48_another_key_recovers_nothing),
+        TEST(a_machine_that_works_is_not_recovered),
+        TEST(what_cannot_be_recovered_is_said),
+        TEST(an_enrolment_that_goes_on_with_another_file_gets_its_key),
+    };
+    return FLOW_MAIN(tests);
+}
