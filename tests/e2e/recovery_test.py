@@ -162,7 +162,7 @@ class Recovery(cluster.ClusterTest):
         self.assertEqual(os.stat(self.private).st_mode & 0o777, 0o600)
         for log in (node.log(), self.master.log()):
             self.assertNotIn(key, log)
-        self.assertRegex(self.master.log(), rf"(?m)^recovery-key name={node_id} .*decision=OK")
+        self.assertRegex(self.master.log(), rf"(?m)^recovery-key node={node_id} .*decision=OK")
 
     def refused(self, node):
         self.master.expect(r"^enrol .*decision=PERMISSION_DENIED", len(self.master.log()))
