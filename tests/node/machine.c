@@ -228,7 +228,10 @@ int
 machine_stop(struct machine *machine)
 {
     kill(machine->pid, SIGTERM);
-    return machine_wait(machine);
+    const int status = machine_wait(machine);
+    if (status)
+        show_log(machine);
+    return status;
 }
 
 void
