@@ -246,3 +246,24 @@ admin_say(const struct admin_pending *pending, const char *word, const struct st
     memcpy(line.ek, pending->ek, SHA256_LEN);
     nms_decided(pending->nms, AUDIT_CHANGE, &line);
 }
+
+void
+admin_answer(const struct admin_pending *pending, const char *word,
+             const struct st_err *err, const ProtobufCMessage *response)
+{
+    admin_say(pending, word, err);
+    if (err->code)
+        rpc_call_finish(pending->call, err);
+    else
+        rpc_call_reply(pending->call, response);
+}
+
+void
+admin_list(struct rpc_call *call, enum rpc_event what, nms_done done)
+{
+    if (what != RPC_MESSAGE)
+        return;
+    struct admin_pending *pending = admin_pending_new(call, "");
+    if (pending)
+        nms_barrier(pending->nms, done, pending);
+}

@@ -61,6 +61,13 @@ struct admin_pending *admin_pending_node(struct rpc_call *call, const char *node
 void admin_say(const struct admin_pending *pending, const char *word,
                const struct st_err *err);
 
+/* That line, and the end of the call: the refusal, or `response`. */
+void admin_answer(const struct admin_pending *pending, const char *word,
+                  const struct st_err *err, const ProtobufCMessage *response);
+/* A list that is asked for without words, and made after a barrier; `done` takes the
+ * pending. */
+void admin_list(struct rpc_call *call, enum rpc_event what, nms_done done);
+
 /* A master may go without force: those that are left and answer are a majority of those
  * that are left.  ST_FAILED_PRECONDITION. */
 enum st_code admin_leave_check(struct nms *nms, uint64_t id, struct st_err *err);

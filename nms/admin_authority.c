@@ -7,14 +7,9 @@ renewed(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     Api__RenewAuthorityResponse response = API__RENEW_AUTHORITY_RESPONSE__INIT;
-    admin_say(pending, "renew-authority", err);
-    if (err->code) {
-        rpc_call_finish(pending->call, err);
-        return;
-    }
     response.authority =
         (ProtobufCBinaryData){sizeof(pending->authority), pending->authority};
-    rpc_call_reply(pending->call, &response.base);
+    admin_answer(pending, "renew-authority", err, &response.base);
 }
 
 static void

@@ -11,11 +11,7 @@ approved(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     const Api__ApproveBootResponse response = API__APPROVE_BOOT_RESPONSE__INIT;
-    admin_say(pending, "approve-boot", err);
-    if (err->code)
-        rpc_call_finish(pending->call, err);
-    else
-        rpc_call_reply(pending->call, &response.base);
+    admin_answer(pending, "approve-boot", err, &response.base);
 }
 
 void
@@ -68,11 +64,7 @@ admin_handle_list_captured_sets(struct rpc_call *call, enum rpc_event what,
                                 const ProtobufCMessage *message)
 {
     (void)message;
-    if (what != RPC_MESSAGE)
-        return;
-    struct admin_pending *pending = admin_pending_new(call, "");
-    if (pending)
-        nms_barrier(pending->nms, list_barrier_passed, pending);
+    admin_list(call, what, list_barrier_passed);
 }
 
 static void
@@ -81,11 +73,7 @@ removed(void *arg, const struct st_err *err)
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     const Api__RemoveCapturedSetResponse response =
         API__REMOVE_CAPTURED_SET_RESPONSE__INIT;
-    admin_say(pending, "remove-captured", err);
-    if (err->code)
-        rpc_call_finish(pending->call, err);
-    else
-        rpc_call_reply(pending->call, &response.base);
+    admin_answer(pending, "remove-captured", err, &response.base);
 }
 
 void

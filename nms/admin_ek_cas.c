@@ -12,15 +12,10 @@ added(void *arg, const struct st_err *err)
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     Api__AddEkCaResponse response = API__ADD_EK_CA_RESPONSE__INIT;
     Api__EkCa ca = API__EK_CA__INIT;
-    admin_say(pending, "add-ek-ca", err);
-    if (err->code) {
-        rpc_call_finish(pending->call, err);
-        return;
-    }
     ca.sha256 = (ProtobufCBinaryData){SHA256_LEN, pending->sha256};
     ca.name = pending->text;
     response.ca = &ca;
-    rpc_call_reply(pending->call, &response.base);
+    admin_answer(pending, "add-ek-ca", err, &response.base);
 }
 
 /* The beginning of the digest names it in the log. */
@@ -72,11 +67,7 @@ removed(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     const Api__RemoveEkCaResponse response = API__REMOVE_EK_CA_RESPONSE__INIT;
-    admin_say(pending, "remove-ek-ca", err);
-    if (err->code)
-        rpc_call_finish(pending->call, err);
-    else
-        rpc_call_reply(pending->call, &response.base);
+    admin_answer(pending, "remove-ek-ca", err, &response.base);
 }
 
 void
@@ -156,9 +147,5 @@ admin_handle_list_ek_cas(struct rpc_call *call, enum rpc_event what,
                          const ProtobufCMessage *message)
 {
     (void)message;
-    if (what != RPC_MESSAGE)
-        return;
-    struct admin_pending *pending = admin_pending_new(call, "");
-    if (pending)
-        nms_barrier(pending->nms, list_barrier_passed, pending);
+    admin_list(call, what, list_barrier_passed);
 }

@@ -137,11 +137,7 @@ removed(void *arg, const struct st_err *err)
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     const Api__RemoveEnrolmentConfigResponse response =
         API__REMOVE_ENROLMENT_CONFIG_RESPONSE__INIT;
-    admin_say(pending, "remove-enrolment", err);
-    if (err->code)
-        rpc_call_finish(pending->call, err);
-    else
-        rpc_call_reply(pending->call, &response.base);
+    admin_answer(pending, "remove-enrolment", err, &response.base);
 }
 
 void
@@ -230,9 +226,5 @@ admin_handle_list_enrolments(struct rpc_call *call, enum rpc_event what,
                              const ProtobufCMessage *message)
 {
     (void)message;
-    if (what != RPC_MESSAGE)
-        return;
-    struct admin_pending *pending = admin_pending_new(call, "");
-    if (pending)
-        nms_barrier(pending->nms, list_barrier_passed, pending);
+    admin_list(call, what, list_barrier_passed);
 }

@@ -208,11 +208,7 @@ removed(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     const Api__RemoveMasterResponse response = API__REMOVE_MASTER_RESPONSE__INIT;
-    admin_say(pending, "remove-master", err);
-    if (err->code)
-        rpc_call_finish(pending->call, err);
-    else
-        rpc_call_reply(pending->call, &response.base);
+    admin_answer(pending, "remove-master", err, &response.base);
 }
 
 static void

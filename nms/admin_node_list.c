@@ -172,9 +172,5 @@ admin_handle_list_nodes(struct rpc_call *call, enum rpc_event what,
                         const ProtobufCMessage *message)
 {
     (void)message;
-    if (what != RPC_MESSAGE)
-        return;
-    struct admin_pending *pending = admin_pending_new(call, "");
-    if (pending)
-        nms_barrier(pending->nms, list_barrier_passed, pending);
+    admin_list(call, what, list_barrier_passed);
 }

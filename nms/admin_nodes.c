@@ -16,11 +16,7 @@ adopted(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     const Api__AddNodeResponse response = API__ADD_NODE_RESPONSE__INIT;
-    admin_say(pending, "adopt", err);
-    if (err->code)
-        rpc_call_finish(pending->call, err);
-    else
-        rpc_call_reply(pending->call, &response.base);
+    admin_answer(pending, "adopt", err, &response.base);
 }
 
 static enum st_code
@@ -173,13 +169,8 @@ removed(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     Api__RemoveNodeRequest response = API__REMOVE_NODE_REQUEST__INIT;
-    admin_say(pending, "remove", err);
-    if (err->code) {
-        rpc_call_finish(pending->call, err);
-        return;
-    }
     response.node_id = pending->name;
-    rpc_call_reply(pending->call, &response.base);
+    admin_answer(pending, "remove", err, &response.base);
 }
 
 /* The record is gone, and with it the half of the disk key.  The master that it was is

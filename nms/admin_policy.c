@@ -59,13 +59,8 @@ policy_set(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     Api__SetPolicyResponse response = API__SET_POLICY_RESPONSE__INIT;
-    admin_say(pending, "set-policy", err);
-    if (err->code) {
-        rpc_call_finish(pending->call, err);
-        return;
-    }
     response.version = pending->version + 1;
-    rpc_call_reply(pending->call, &response.base);
+    admin_answer(pending, "set-policy", err, &response.base);
 }
 
 void
@@ -144,9 +139,5 @@ admin_handle_list_policy_history(struct rpc_call *call, enum rpc_event what,
                                  const ProtobufCMessage *message)
 {
     (void)message;
-    if (what != RPC_MESSAGE)
-        return;
-    struct admin_pending *pending = admin_pending_new(call, "");
-    if (pending)
-        nms_barrier(pending->nms, history_barrier_passed, pending);
+    admin_list(call, what, history_barrier_passed);
 }

@@ -101,11 +101,7 @@ closed(void *arg, const struct st_err *err)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
     const Api__CloseWindowResponse response = API__CLOSE_WINDOW_RESPONSE__INIT;
-    admin_say(pending, "close-window", err);
-    if (err->code)
-        rpc_call_finish(pending->call, err);
-    else
-        rpc_call_reply(pending->call, &response.base);
+    admin_answer(pending, "close-window", err, &response.base);
 }
 
 void

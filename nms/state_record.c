@@ -12,6 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void
+key_of_hash(const char *kind, const uint8_t sha256[SHA256_LEN], char out[STATE_KEY_MAX])
+{
+    char hex[SHA256_HEX_LEN + 1];
+    digest_hex(sha256, hex);
+    snprintf(out, STATE_KEY_MAX, "%s/%s", kind, hex);
+}
+
 void
 key_of_member(uint64_t id, char out[STATE_KEY_MAX])
 {
@@ -21,9 +29,7 @@ key_of_member(uint64_t id, char out[STATE_KEY_MAX])
 void
 key_of_admin(const uint8_t fingerprint[SHA256_LEN], char out[STATE_KEY_MAX])
 {
-    char hex[SHA256_HEX_LEN + 1];
-    digest_hex(fingerprint, hex);
-    snprintf(out, STATE_KEY_MAX, "admin/%s", hex);
+    key_of_hash("admin", fingerprint, out);
 }
 
 void
@@ -53,17 +59,13 @@ key_of_policy(uint64_t version, char out[STATE_KEY_MAX])
 void
 key_of_ek_ca(const uint8_t sha256[SHA256_LEN], char out[STATE_KEY_MAX])
 {
-    char hex[SHA256_HEX_LEN + 1];
-    digest_hex(sha256, hex);
-    snprintf(out, STATE_KEY_MAX, "ek-ca/%s", hex);
+    key_of_hash("ek-ca", sha256, out);
 }
 
 void
 key_of_captured(const uint8_t sha256[SHA256_LEN], char out[STATE_KEY_MAX])
 {
-    char hex[SHA256_HEX_LEN + 1];
-    digest_hex(sha256, hex);
-    snprintf(out, STATE_KEY_MAX, "captured/%s", hex);
+    key_of_hash("captured", sha256, out);
 }
 
 void
