@@ -36,7 +36,7 @@ ENVIRONMENT = {
     "ASAN_OPTIONS": f"exitcode={SANITIZER_EXIT}",
     # In quotes: a path may hold a space or a colon.
     "LSAN_OPTIONS": f"exitcode={SANITIZER_EXIT}:print_suppressions=0:suppressions="
-                    f'"{os.path.join(SOURCE, "tests", "e2e", "lsan.supp")}"',
+                    f'"{os.path.join(SOURCE, "tests", "grpc.supp")}"',
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 
