@@ -95,6 +95,10 @@ void admin_handle_remove_enrolment(struct rpc_call *call, enum rpc_event what,
                                    const ProtobufCMessage *message);
 void admin_handle_invite_master(struct rpc_call *call, enum rpc_event what,
                                 const ProtobufCMessage *message);
+void admin_handle_list_invitations(struct rpc_call *call, enum rpc_event what,
+                                   const ProtobufCMessage *message);
+void admin_handle_revoke_invitation(struct rpc_call *call, enum rpc_event what,
+                                    const ProtobufCMessage *message);
 void admin_handle_list_masters(struct rpc_call *call, enum rpc_event what,
                                const ProtobufCMessage *message);
 void admin_handle_remove_master(struct rpc_call *call, enum rpc_event what,

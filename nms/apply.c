@@ -33,6 +33,8 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_adopt_master(applying, command->adopt_master, err);
     case STATE__COMMAND__CHANGE_INVITE_MASTER:
         return apply_invite_master(applying, command->invite_master, err);
+    case STATE__COMMAND__CHANGE_REVOKE_TICKET:
+        return apply_revoke_ticket(applying, command->revoke_ticket, err);
     case STATE__COMMAND__CHANGE_JOIN_MASTER:
         return apply_join_master(applying, command->join_master, err);
     case STATE__COMMAND__CHANGE_MEMBER_PHASE:

@@ -80,6 +80,24 @@ apply_invite_master(struct applying *applying, const State__InviteMaster *invite
     return ST_OK;
 }
 
+enum st_code
+apply_revoke_ticket(struct applying *applying, const State__RevokeTicket *revoke_ticket,
+                    struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    enum st_code code = name_check("a master", revoke_ticket->name, err);
+    if (code)
+        return code;
+    key_of_ticket(revoke_ticket->name, key);
+    if (!records_find(&applying->state->records, key))
+        return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
+                           "no ticket for a master %s: it was used (`stctl master "
+                           "list`), revoked, or there was none",
+                           revoke_ticket->name);
+    applying_delete(applying, key);
+    return ST_OK;
+}
+
 static bool
 bytes_equal(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
 {

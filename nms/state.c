@@ -289,56 +289,32 @@ state_each_node(struct state *state,
     return state_each(state, "node/", &state__node__descriptor, visit_node, &visit, err);
 }
 
-struct enrolment_visit {
-    enum st_code (*each)(void *arg, const State__Enrolment *enrolment,
-                         struct st_err *err);
-    void *arg;
-};
+/* state_each_KIND(): the records below "KIND/", each as its message. */
+#define EACH(kind, Message)                                                              \
+    struct kind##_visit {                                                                \
+        enum st_code (*each)(void *arg, const Message *kind, struct st_err *err);        \
+        void *arg;                                                                       \
+    };                                                                                   \
+    static enum st_code visit_##kind(void *arg, const void *message,                     \
+                                     const struct record *record, struct st_err *err)    \
+    {                                                                                    \
+        (void)record;                                                                    \
+        const struct kind##_visit *visit = arg;                                          \
+        return visit->each(visit->arg, message, err);                                    \
+    }                                                                                    \
+    enum st_code state_each_##kind(                                                      \
+        struct state *state,                                                             \
+        enum st_code (*each)(void *arg, const Message *kind, struct st_err *err),        \
+        void *arg, struct st_err *err)                                                   \
+    {                                                                                    \
+        struct kind##_visit visit = {each, arg};                                         \
+        return state_each(state, #kind "/", &state__##kind##__descriptor, visit_##kind,  \
+                          &visit, err);                                                  \
+    }
 
-static enum st_code
-visit_enrolment(void *arg, const void *message, const struct record *record,
-                struct st_err *err)
-{
-    (void)record;
-    const struct enrolment_visit *visit = arg;
-    return visit->each(visit->arg, message, err);
-}
-
-enum st_code
-state_each_enrolment(struct state *state,
-                     enum st_code (*each)(void *arg, const State__Enrolment *enrolment,
-                                          struct st_err *err),
-                     void *arg, struct st_err *err)
-{
-    struct enrolment_visit visit = {each, arg};
-    return state_each(state, "enrolment/", &state__enrolment__descriptor, visit_enrolment,
-                      &visit, err);
-}
-
-struct member_visit {
-    enum st_code (*each)(void *arg, const State__Member *member, struct st_err *err);
-    void *arg;
-};
-
-static enum st_code
-visit_member(void *arg, const void *message, const struct record *record,
-             struct st_err *err)
-{
-    (void)record;
-    const struct member_visit *visit = arg;
-    return visit->each(visit->arg, message, err);
-}
-
-enum st_code
-state_each_member(struct state *state,
-                  enum st_code (*each)(void *arg, const State__Member *member,
-                                       struct st_err *err),
-                  void *arg, struct st_err *err)
-{
-    struct member_visit visit = {each, arg};
-    return state_each(state, "member/", &state__member__descriptor, visit_member, &visit,
-                      err);
-}
+EACH(enrolment, State__Enrolment)
+EACH(ticket, State__Ticket)
+EACH(member, State__Member)
 
 struct counting {
     int64_t now;

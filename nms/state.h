@@ -96,6 +96,11 @@ enum st_code state_each_enrolment(struct state *state,
                                                        const State__Enrolment *enrolment,
                                                        struct st_err *err),
                                   void *arg, struct st_err *err);
+enum st_code state_each_ticket(struct state *state,
+                               enum st_code (*each)(void *arg,
+                                                    const State__Ticket *ticket,
+                                                    struct st_err *err),
+                               void *arg, struct st_err *err);
 enum st_code state_each_member(struct state *state,
                                enum st_code (*each)(void *arg,
                                                     const State__Member *member,

@@ -162,6 +162,9 @@ enum st_code apply_adopt_master(struct applying *applying,
 enum st_code apply_invite_master(struct applying *applying,
                                  const State__InviteMaster *invite_master,
                                  struct st_err *err);
+enum st_code apply_revoke_ticket(struct applying *applying,
+                                 const State__RevokeTicket *revoke_ticket,
+                                 struct st_err *err);
 enum st_code apply_join_master(struct applying *applying,
                                const State__JoinMaster *join_master, struct st_err *err);
 enum st_code apply_member_phase(struct applying *applying,

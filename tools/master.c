@@ -1,85 +1,12 @@
-/* stctl master: who decides, and hosts that come to do so without a TPM. */
+/* stctl master: who decides. */
 #include "tools/connect.h"
-#include "tools/keep.h"
 #include "tools/table.h"
 #include "tools/text.h"
 
 #include <inttypes.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 #include <unistd.h>
-
-enum {
-    REQUEST_ID_LEN = 16,
-};
-
-static enum st_code
-make_request(const struct invocation *in, Api__InviteMasterRequest *out,
-             struct secret *request_id, struct st_err *err)
-{
-    const char *expires = in->options[OPTION_EXPIRES];
-    uint64_t ms = 0;
-    enum st_code code = name_check("a master", in->argument, err);
-    if (!code && expires)
-        code = text_duration("--expires", expires, &ms, err);
-    if (!code)
-        code = secret_random(request_id, REQUEST_ID_LEN, err);
-    if (code)
-        return code;
-    out->name = (char *)in->argument;
-    out->expires_in_s = (ms + 999) / 1000;
-    out->request_id.data = request_id->bytes;
-    out->request_id.len = request_id->len;
-    return ST_OK;
-}
-
-static enum st_code
-write_ticket(const struct connection *connection, const Api__MasterTicket *made,
-             const char *path, struct st_err *err)
-{
-    const struct cert *masters = &connection->context.masters;
-    if (!made || made->secret.len == 0 || made->n_master_ips == 0 ||
-        made->masters_cert.len != masters->len ||
-        memcmp(made->masters_cert.data, masters->der, masters->len) != 0)
-        return st_fail(err, ST_INTERNAL, "the answer is no ticket of this cluster");
-    return keep_write(path, &made->base, err);
-}
-
-enum st_code
-stctl_master_invite(const struct invocation *in, struct st_err *err)
-{
-    const char *path = in->options[OPTION_OUT] ? in->options[OPTION_OUT] : "ticket.pb";
-    Api__InviteMasterRequest request = API__INVITE_MASTER_REQUEST__INIT;
-    SECRET request_id = {0};
-    CONNECTION connection = {0};
-    AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
-    enum st_code code = make_request(in, &request, &request_id, err);
-    if (!code)
-        code = keep_check(path, err);
-    if (!code)
-        code = connect_open(in, &connection, err);
-    if (!code)
-        code = connect_call(&connection, "InviteMaster", &request.base,
-                            &api__invite_master_response__descriptor, &answer, err);
-    if (code)
-        return code;
-    code = write_ticket(&connection, ((Api__InviteMasterResponse *)answer)->ticket, path,
-                        err);
-    if (code)
-        return st_wrap(err, "the secret of %s is lost: invite under another name",
-                       in->argument);
-    if (in->json)
-        return json_print(json_pack("{s:s, s:s}", "name", in->argument, "file", path),
-                          err);
-    printf(
-        "%s: a ticket for the master %s\n\n"
-        "It holds a secret.  On the host, once:\n"
-        "  smalltown-nms join --data DIR --ticket %s --address IP\n"
-        "Then `stctl master list` shows it; `stctl context update` learns its address.\n",
-        path, in->argument, path);
-    return ST_OK;
-}
 
 static const char *
 state_name(Api__Master__State state)

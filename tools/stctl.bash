@@ -8,10 +8,10 @@ _stctl()
         -o | --output) mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$cur"); return ;;
         --role) mapfile -t COMPREPLY < <(compgen -W 'worker master' -- "$cur"); return ;;
         --state) mapfile -t COMPREPLY < <(compgen -W 'registered worker master' -- "$cur"); return ;;
-        --node) _stctl_names node; return ;;
+        --node) _stctl_names 'node list' \$1; return ;;
         --cert | --file | --key | --masters-cert | --out | --recovery-key) _filedir; return ;;
-        --context) _stctl_names context; return ;;
-        --nodes) _stctl_names node; return ;;
+        --context) _stctl_names 'context list' substr\(\$0,6\); return ;;
+        --nodes) _stctl_names 'node list' \$1; return ;;
         --address | --at | --expect | --expires | --fingerprint | --for | -n | --lines | --name | \
             --pcrs | --timeout | --uses) return ;;
     esac
@@ -52,21 +52,22 @@ _stctl()
                     compgen -W 'show set edit test history capture window captured ca' -- "$cur")
                 ;;
             authority) mapfile -t COMPREPLY < <(compgen -W 'renew' -- "$cur") ;;
-            master) mapfile -t COMPREPLY < <(compgen -W 'invite list remove' -- "$cur") ;;
+            master) mapfile -t COMPREPLY < <(compgen -W 'invite invitations uninvite list remove' -- "$cur") ;;
             audit) mapfile -t COMPREPLY < <(compgen -W 'tail' -- "$cur") ;;
         esac
     elif [[ -z $argument ]]; then
         case "$noun $verb" in
-            'context use' | 'context remove') _stctl_names context ;;
-            'enrolment revoke') _stctl_names enrolment ;;
+            'context use' | 'context remove') _stctl_names 'context list' substr\(\$0,6\) ;;
+            'enrolment revoke') _stctl_names 'enrolment list' \$3 ;;
             'node show' | 'node adopt' | 'node pcrs' | 'node approve' | 'node recovery-key' | \
-                'node remove' | 'policy test' | 'policy capture') _stctl_names node ;;
+                'node remove' | 'policy test' | 'policy capture') _stctl_names 'node list' \$1 ;;
             'policy ca') mapfile -t COMPREPLY < <(compgen -W 'add list remove' -- "$cur") ;;
             'policy window') mapfile -t COMPREPLY < <(compgen -W 'open close' -- "$cur") ;;
             'policy captured') mapfile -t COMPREPLY < <(compgen -W 'list remove' -- "$cur") ;;
-            'policy captured remove') _stctl_names captured ;;
+            'policy captured remove') _stctl_names 'policy captured list' \$1 ;;
             'policy set' | 'policy ca add' | 'recovery open') _filedir ;;
-            'master remove') _stctl_names master ;;
+            'master uninvite') _stctl_names 'master invitations' \$3 ;;
+            'master remove') _stctl_names 'master list' \$1 ;;
         esac
     fi
 } &&
@@ -97,19 +98,13 @@ _stctl_options()
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
 }
 
-# The names that the cluster knows; nothing where it cannot be asked within a second.
+# The names in a column of a list that the cluster makes; nothing where it cannot be asked within a
+# second.
 _stctl_names()
 {
-    local column=1
-    case $1 in
-        context) column=substr\(\$0,6\) ;;
-        enrolment) column=\$3 ;;
-        node | master | captured) column=\$1 ;;
-    esac
-    local names noun=$1
-    [[ $noun != captured ]] || noun='policy captured'
-    # shellcheck disable=SC2086 # it may be two words
-    names=$(stctl $noun list --timeout 1s 2>/dev/null |
+    local column=$2 names
+    # shellcheck disable=SC2086 # it is two words, or three
+    names=$(stctl $1 --timeout 1s 2>/dev/null |
         awk "NR > 1 { split($column, name, \" \"); print name[1] }")
     mapfile -t COMPREPLY < <(compgen -W "$names" -- "$cur")
 }

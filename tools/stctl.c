@@ -167,6 +167,12 @@ const struct verb stctl_verbs[] = {
      "0600)\n"
      "holds a secret: on the host it is what `smalltown-nms join` reads.\n",
      stctl_master_invite},
+    {"master", "invitations", NULL, 0, "Lists the tickets that can still be used", NULL,
+     stctl_master_invitations},
+    {"master", "uninvite", "NAME", 0, "Makes a ticket useless",
+     "For one that got into other hands.  Whoever used it already is a master: "
+     "`stctl\nmaster remove`.\n",
+     stctl_master_uninvite},
     {"master", "list", NULL, 0, "Lists the masters as one of them sees them", NULL,
      stctl_master_list},
     {"master", "remove", "ID", OPTION_BIT(OPTION_YES) | OPTION_BIT(OPTION_FORCE),

@@ -119,6 +119,8 @@ enum st_code stctl_policy_ca_list(const struct invocation *in, struct st_err *er
 enum st_code stctl_policy_ca_remove(const struct invocation *in, struct st_err *err);
 enum st_code stctl_authority_renew(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_invite(const struct invocation *in, struct st_err *err);
+enum st_code stctl_master_invitations(const struct invocation *in, struct st_err *err);
+enum st_code stctl_master_uninvite(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_master_remove(const struct invocation *in, struct st_err *err);
 enum st_code stctl_audit_tail(const struct invocation *in, struct st_err *err);

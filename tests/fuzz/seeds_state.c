@@ -73,6 +73,7 @@ static State__MemberGone gone = {OF(member_gone), .id = 2, .crl = BYTES("a list"
 static State__Ticket ticket = {OF(ticket), .name = (char *)"other",
                                .secret_hash = {32, hash}, .expires_at = LATER};
 static State__InviteMaster invite = {OF(invite_master), .ticket = &ticket};
+static State__RevokeTicket revoke = {OF(revoke_ticket), .name = text};
 
 #define HEX_44 "4444444444444444444444444444444444444444444444444444444444444444"
 static char strict[] =
@@ -217,6 +218,8 @@ masters(void)
     command(STATE__COMMAND__CHANGE_ADOPT_MASTER, &adopt_master, 4);
     command(STATE__COMMAND__CHANGE_REMOVE_MASTER, &remove_master, 5);
     command(STATE__COMMAND__CHANGE_MEMBER_GONE, &gone, 6);
+    command(STATE__COMMAND__CHANGE_INVITE_MASTER, &invite, 7);
+    command(STATE__COMMAND__CHANGE_REVOKE_TICKET, &revoke, 8);
     seed_write("command", "masters");
 }
 

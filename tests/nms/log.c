@@ -404,6 +404,17 @@ log_invite(struct log_member *member, const char *name, const uint8_t secret_has
 }
 
 enum st_code
+log_uninvite(struct log_member *member, const char *name, struct st_err *err)
+{
+    State__RevokeTicket revoke_ticket = STATE__REVOKE_TICKET__INIT;
+    revoke_ticket.name = (char *)name;
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_REVOKE_TICKET;
+    command.revoke_ticket = &revoke_ticket;
+    return log_apply(member, &command, err);
+}
+
+enum st_code
 log_join(struct log_member *member, const uint8_t secret_hash[32], uint64_t id,
          uint8_t address, uint8_t key, int64_t time, struct st_err *err)
 {

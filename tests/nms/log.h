@@ -83,6 +83,8 @@ extern const uint8_t log_administrator[SHA256_LEN];
 void log_found(struct log_member *member);
 enum st_code log_adopt_master(struct log_member *member, const char *node_id, uint64_t id,
                               struct st_err *err);
+enum st_code log_uninvite(struct log_member *member, const char *name,
+                          struct st_err *err);
 enum st_code log_invite(struct log_member *member, const char *name,
                         const uint8_t secret_hash[32], int64_t time, int64_t expires_at,
                         struct st_err *err);

@@ -464,6 +464,41 @@ an_invitation_that_was_answered_before_has_no_secret_to_tell(void **state)
     assert_code(invite(town->admins, "a/b", secret, &err), ST_INVALID_ARGUMENT);
 }
 
+static void
+invitations_are_listed_without_their_secrets_and_revoked(void **state)
+{
+    struct town *town = *state;
+    const Api__ListInvitationsRequest list = API__LIST_INVITATIONS_REQUEST__INIT;
+    Api__RevokeInvitationRequest revoke = API__REVOKE_INVITATION_REQUEST__INIT;
+    Api__ListInvitationsResponse *listed;
+    uint8_t secret[32];
+    ProtobufCMessage *answer;
+    struct st_err err = {0};
+    assert_ok(invite(town->admins, "b", secret, &err));
+    assert_ok(invite(town->admins, "a", secret, &err));
+    for (size_t left = 2;; left--) {
+        assert_ok(town_call(town->admins, "ListInvitations", &list.base,
+                            &api__list_invitations_response__descriptor, &listed, &err));
+        assert_int_equal(listed->n_invitations, left);
+        revoke.name = strdup(left ? listed->invitations[0]->name : "a");
+        if (left) {
+            assert_string_equal(revoke.name, left == 2 ? "a" : "b");
+            assert_int_equal(listed->invitations[0]->expires_at -
+                                 listed->invitations[0]->created_at,
+                             3600);
+        }
+        town_answer_free(listed);
+        enum st_code code =
+            town_call(town->admins, "RevokeInvitation", &revoke.base,
+                      &api__revoke_invitation_response__descriptor, &answer, &err);
+        free(revoke.name);
+        assert_int_equal(code, left ? ST_OK : ST_NOT_FOUND);
+        if (!left)
+            break;
+        town_answer_free(answer);
+    }
+}
+
 static void *
 adopt(void *arg)
 {
@@ -715,6 +750,7 @@ main(void)
         TOWN_TEST(machines_that_come_at_once_get_an_id_each),
         TOWN_TEST(N50_who_may_only_look_can_list_masters_but_neither_invite_nor_remove),
         TOWN_TEST(an_invitation_that_was_answered_before_has_no_secret_to_tell),
+        TOWN_TEST(invitations_are_listed_without_their_secrets_and_revoked),
         TOWN_TEST(a_node_is_handed_its_certificate_and_its_adoption_ends_when_it_votes),
         TOWN_TEST(whoever_waits_for_a_master_is_told_when_it_is_removed_instead),
         TOWN_TEST(N53_a_master_that_was_removed_is_on_the_list_of_those_that_stay),

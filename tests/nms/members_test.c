@@ -238,6 +238,26 @@ the_same_ticket_with_the_same_key_is_answered_again_until_the_master_leaves(void
 }
 
 static void
+a_ticket_that_was_revoked_makes_no_master(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    assert_ok(log_invite(member, "a", secret_a, LOG_START, later, &err));
+    assert_ok(log_invite(member, "b", secret_no, LOG_START, later, &err));
+    assert_code(log_uninvite(member, "a/b", NULL), ST_INVALID_ARGUMENT);
+    assert_code(log_uninvite(member, "c", NULL), ST_NOT_FOUND);
+    assert_ok(log_uninvite(member, "a", &err));
+    assert_code(log_uninvite(member, "a", NULL), ST_NOT_FOUND);
+    assert_code(log_join(member, secret_a, 2, 9, 1, LOG_START, NULL),
+                ST_PERMISSION_DENIED);
+    /* The name is free again, and the other ticket is good; used, there is none to take.
+     */
+    assert_ok(log_invite(member, "a", secret_a, LOG_START, later, &err));
+    assert_ok(log_join(member, secret_no, 2, 9, 1, LOG_START, &err));
+    assert_code(log_uninvite(member, "b", NULL), ST_NOT_FOUND);
+}
+
+static void
 an_invitation_has_bounds(void **state)
 {
     struct log_member *member = *state;
@@ -431,6 +451,7 @@ main(void)
         MEMBER_TEST(N31_a_ticket_that_is_wrong_expired_or_used_is_refused),
         MEMBER_TEST(
             the_same_ticket_with_the_same_key_is_answered_again_until_the_master_leaves),
+        MEMBER_TEST(a_ticket_that_was_revoked_makes_no_master),
         MEMBER_TEST(an_invitation_has_bounds),
         MEMBER_TEST(N40_a_master_moves_from_where_it_is_only),
         MEMBER_TEST(N40_one_command_ends_a_node_and_the_master_that_it_was),

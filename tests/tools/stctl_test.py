@@ -64,7 +64,7 @@ class CommandLine(unittest.TestCase):
                 for words in lines]
 
     def test_there_is_help_at_each_level(self):
-        self.assertEqual(len(self.verbs()), 37)
+        self.assertEqual(len(self.verbs()), 39)
         for verb in self.verbs():
             done = self.run_it(*verb, "--help")
             self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -329,6 +329,16 @@ class FakeMaster:
     def ticket(self):
         return self.api.MasterTicket(secret=SECRET, masters_cert=self.masters_cert,
                                      master_ips=[b"\x7f\0\0\x01"], cluster=self.name)
+
+    def ListInvitations(self, request, context):
+        self._heard(request, context)
+        now = int(time.time())
+        return self.api.ListInvitationsResponse(invitations=[
+            self.api.Invitation(name="host", created_at=now - 120, expires_at=now + 7290)])
+
+    def RevokeInvitation(self, request, context):
+        self._heard(request, context)
+        return self.api.RevokeInvitationResponse()
 
     def ListMasters(self, request, context):
         self._heard(request, context)
@@ -646,6 +656,15 @@ class Answers(CommandLine):
         self.master.masters_cert = peer.self_signed(MASTER_KEY, "other")
         self.assertIn("another name", self.fails(1, "master", "invite", "x", "--out", "x.pb"))
         self.assertNotIn("x.pb", os.listdir(self.folder.path))
+
+    def test_invitations_are_listed_and_revoked(self):
+        self.assertRegex(self.succeeds("master", "invitations"), r"(?m)^2m +(121m|2h) +host$")
+        listed = json.loads(self.succeeds("master", "invitations", "-ojson"))
+        self.assertEqual([one["name"] for one in listed], ["host"])
+        self.assertIn("opens nothing", self.succeeds("master", "uninvite", "host"))
+        self.assertEqual(self.master.asked[-1].name, "host")
+        self.fails(2, "master", "uninvite", "a/b")
+        self.assertEqual(self.master.asked[-1].name, "host")
 
     def test_masters_are_listed_and_removed(self):
         out = self.succeeds("master", "list")
