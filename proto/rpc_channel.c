@@ -17,6 +17,7 @@ enum {
     KEEPALIVE_WAIT_MS = 1250,
     KEEPALIVE_WAIT_ALONE_MS = 10000,
     ANSWER_MAX = 64 * 1024 * 1024, /* ten thousand nodes are 20 MB */
+    WINDOW_LEN = 512 * 1024, /* 20 MB take two seconds where an answer takes 50 ms */
 };
 
 static gpr_timespec
@@ -111,6 +112,10 @@ make_channel(const struct rpc_channel *channel, int patience_ms)
         {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_wait_ms},
         {GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0},
         {GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, ANSWER_MAX},
+        /* A server encrypts at once what the window lets through, and gRPC would open it
+         * to many megabytes. */
+        {GRPC_ARG_HTTP2_BDP_PROBE, 0},
+        {GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, WINDOW_LEN},
         {GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0},
         {GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1},
         {GRPC_ARG_ENABLE_CHANNELZ, 0},
