@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 void
 secret_wipe(struct secret *secret)
@@ -73,6 +75,10 @@ secret_xor(const struct secret *a, const struct secret *b, struct secret *out)
     out->len = UNLOCK_KEY_LEN;
 }
 
+enum {
+    TRIM_LEN = 1024 * 1024, /* bytes that are worth a moment without the lock */
+};
+
 static bool locked;
 
 static bool
@@ -100,14 +106,35 @@ trim_heap(void)
 #endif
 }
 
+/* 0 where /proc does not say. */
+static long
+resident_pages(void)
+{
+    long size, resident = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    if (!statm)
+        return 0;
+    if (fscanf(statm, "%ld %ld", &size, &resident) != 2)
+        resident = 0;
+    fclose(statm);
+    return resident;
+}
+
 void
 secret_trim_process(void)
 {
+    static _Atomic long least; /* pages that were resident since the last time */
+    const long now = resident_pages(), enough = TRIM_LEN / sysconf(_SC_PAGESIZE);
+    if (now > 0 && now < least)
+        least = now;
+    if (now > 0 && least > 0 && now < least + enough)
+        return;
     if (locked)
         munlockall();
     trim_heap();
     if (locked)
         mlock_all();
+    least = resident_pages();
 }
 
 static void *

@@ -48,7 +48,8 @@ void secret_xor(const struct secret *a, const struct secret *b, struct secret *o
  * as the limit allows.  Called once, first thing in main() of a daemon. */
 void secret_harden_process(void);
 /* Gives what is free back to the kernel, which takes nothing back while it is locked: for
- * that moment, some milliseconds, the memory is not. */
+ * that moment, some milliseconds, the memory is not.  So only where the process has grown
+ * by a MiB since the last time. */
 void secret_trim_process(void);
 
 /* For unpacking messages that carry secrets: what it frees, it wipes first. */

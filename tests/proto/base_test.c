@@ -214,6 +214,59 @@ what_is_free_is_given_back_though_memory_is_locked(void **state)
     assert_int_equal(status, 0);
 }
 
+static int unlocks; /* calls of munlockall() */
+static bool lock_is_allowed;
+int __real_mlockall(int flags);
+int __wrap_mlockall(int flags);
+int __real_munlockall(void);
+int __wrap_munlockall(void);
+
+int
+__wrap_mlockall(int flags)
+{
+    return lock_is_allowed ? 0 : __real_mlockall(flags);
+}
+
+int
+__wrap_munlockall(void)
+{
+    unlocks++;
+    return lock_is_allowed ? 0 : __real_munlockall();
+}
+
+/* How often memory was unlocked by a second and a third call, the third after 8 MiB. */
+static int
+trim_thrice(void)
+{
+    const size_t len = 8 * 1024 * 1024;
+    lock_is_allowed = true;
+    secret_harden_process();
+    secret_trim_process();
+    unlocks = 0;
+    secret_trim_process();
+    const int second = unlocks;
+    char *grown = malloc(len);
+    memset(grown, 1, len);
+    secret_trim_process();
+    const int third = unlocks - second;
+    free(grown);
+    return second * 10 + third;
+}
+
+static void
+memory_stays_locked_while_there_is_nothing_to_give_back(void **state)
+{
+    (void)state;
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(trim_thrice());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+}
+
 static void
 N35_only_a_node_id_is_a_node_id(void **state)
 {
@@ -329,6 +382,7 @@ main(void)
         cmocka_unit_test(N05_without_entropy_there_is_no_nonce),
         cmocka_unit_test(an_empty_secret_equals_nothing),
         cmocka_unit_test(what_is_free_is_given_back_though_memory_is_locked),
+        cmocka_unit_test(memory_stays_locked_while_there_is_nothing_to_give_back),
         cmocka_unit_test(N35_only_a_node_id_is_a_node_id),
         cmocka_unit_test(N35_a_name_is_short_and_harmless),
         cmocka_unit_test(an_address_has_no_port),
