@@ -21,7 +21,7 @@ drop_entry(void *arg, const struct store_entry *entry, struct st_err *err)
 {
     struct superfluous *s = arg;
     (void)err;
-    if (s->entries <= LOG_ENTRIES_MAX && s->bytes <= LOG_BYTES_MAX)
+    if (s->entries <= LOG_ENTRIES_MAX && s->bytes <= LOG_BYTES_KEPT)
         return ST_OK;
     s->entries--;
     s->bytes -= entry->len;

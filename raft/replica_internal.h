@@ -24,8 +24,9 @@ enum {
     ENTRY_MAX = 256 * 1024, /* bytes of commands in one entry, beyond the first */
     POSITION_BITS = 12,     /* of a command's index: its position in the entry */
     ENTRY_COMMANDS_MAX = 1 << POSITION_BITS,
-    LOG_BYTES_MAX = 4 * 1024 * 1024, /* then the log is compacted ... */
-    LOG_ENTRIES_MAX = 1024,          /* ... or then, and at most so much stays */
+    LOG_BYTES_MAX = 4 * 1024 * 1024,  /* so much more, and the log is compacted ... */
+    LOG_ENTRIES_MAX = 1024,           /* ... or then; at most so many stay ... */
+    LOG_BYTES_KEPT = 2 * 1024 * 1024, /* ... and so much: libraft has it in memory */
     HEARTBEAT_MS = 50,
     ELECTION_MS = 500, /* an election begins after this to twice as much silence */
     ANSWERS_MS = 3 * ELECTION_MS, /* who was silent for longer does not answer */

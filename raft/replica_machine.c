@@ -138,7 +138,7 @@ trailing(const struct raft_log *log)
     for (size_t at = log->back; at != log->front && count < LOG_ENTRIES_MAX; count++) {
         at = (at + log->size - 1) % log->size;
         bytes += log->entries[at].buf.len;
-        if (bytes > LOG_BYTES_MAX)
+        if (bytes > LOG_BYTES_KEPT)
             break;
     }
     return count ? count : 1;
