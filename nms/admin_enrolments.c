@@ -29,7 +29,7 @@ new_send(struct admin_pending *pending)
     config.recovery_key.data = pending->recovery_key;
     config.recovery_key.len = pending->recovery_key_len;
     config.master_ips = ips;
-    config.n_master_ips = members_ips(nms->state, masters, ips);
+    config.n_master_ips = members_ips(nms->state, masters, ips, &config.masters_number);
 
     Api__NewEnrolmentConfigResponse response = API__NEW_ENROLMENT_CONFIG_RESPONSE__INIT;
     response.enrolment_config = &config;

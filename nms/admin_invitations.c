@@ -22,7 +22,7 @@ ticket_send(struct admin_pending *pending)
     ticket.masters_cert.data = nms->masters_cert.der;
     ticket.masters_cert.len = nms->masters_cert.len;
     ticket.master_ips = ips;
-    ticket.n_master_ips = members_ips(nms->state, masters, ips);
+    ticket.n_master_ips = members_ips(nms->state, masters, ips, NULL);
     ticket.cluster = nms->cluster;
     Api__InviteMasterResponse response = API__INVITE_MASTER_RESPONSE__INIT;
     response.ticket = &ticket;

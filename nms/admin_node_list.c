@@ -10,6 +10,7 @@
 /* A list that is being made; its messages are from secret_allocator. */
 struct node_list {
     struct members members; /* read before, for the nodes that are masters */
+    uint64_t masters_number;
     Api__Node **nodes;
     size_t count, room;
 };
@@ -98,8 +99,9 @@ evidence_of(const State__Node *node)
 /* Everything but the half of the disk key (N47). */
 static bool
 node_copy(Api__Node *out, const State__Node *node, int64_t seen,
-          const struct member *member)
+          const struct node_list *list)
 {
+    const struct member *member = members_find_node(&list->members, node->node_id);
     if (member) {
         out->id = member->id;
         out->synced = member->phase == STATE__PHASE__VOTER;
@@ -110,6 +112,7 @@ node_copy(Api__Node *out, const State__Node *node, int64_t seen,
     out->enrolled_at = node->enrolled_at;
     out->last_unlock_at = seen;
     out->evidence = evidence_of(node);
+    out->outdated = state_is_outdated(node, list->masters_number);
     if (!REFUSES(0x47a, true) &&
         !bytes_copy(&out->global_unlock_key, &node->global_unlock_key))
         return false;
@@ -136,7 +139,7 @@ node_list_add(void *arg, const State__Node *node, int64_t seen, struct st_err *e
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
     api__node__init(copy);
     list->nodes[list->count++] = copy;
-    if (!node_copy(copy, node, seen, members_find_node(&list->members, node->node_id)))
+    if (!node_copy(copy, node, seen, list))
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
     return ST_OK;
 }
@@ -147,6 +150,7 @@ list_send(struct admin_pending *pending)
     AUTO(node_list_free) struct node_list list = {0};
     struct st_err err = {0};
     members_read(pending->nms->state, &list.members);
+    list.masters_number = state_masters_number(pending->nms->state);
     if (state_each_node(pending->nms->state, node_list_add, &list, &err)) {
         rpc_call_finish(pending->call, &err);
         return;

@@ -34,6 +34,7 @@ admin_handle_status(struct rpc_call *call, enum rpc_event what,
     status.nodes = counts.nodes;
     status.waiting = counts.waiting;
     status.enrolments = counts.enrolments;
+    status.outdated = counts.outdated;
     status.role =
         (char *)(admin_role_of(call) == STATE__ADMIN_ROLE__ADMIN ? "admin" : "viewer");
     if (approve_authority(nms, authority, &status.seal_authority_since)) {

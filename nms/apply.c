@@ -65,6 +65,8 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_approve_boot(applying, command->approve_boot, err);
     case STATE__COMMAND__CHANGE_REMOVE_CAPTURED:
         return apply_remove_captured(applying, command->remove_captured, err);
+    case STATE__COMMAND__CHANGE_MASTERS_TOLD:
+        return apply_masters_told(applying, command->masters_told, err);
     case STATE__COMMAND__CHANGE__NOT_SET:
     case _STATE__COMMAND__CHANGE__CASE_IS_INT_SIZE:
         break;
@@ -179,6 +181,8 @@ apply_unpacked(struct applying *applying, const State__Command *command,
         said.reason = err.reason;
         said.text = err.text;
     }
+    if (applying->voters)
+        masters_renumber(applying);
     remember(applying, command, alias, hash, &said);
     answer(&said, result);
 }

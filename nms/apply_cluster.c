@@ -36,6 +36,7 @@ apply_found(struct applying *applying, const State__Found *found, struct st_err 
     applying_put(applying, "cluster", NULL, &found->cluster->base);
     key_of_member(found->member->id, key);
     applying_put(applying, key, NULL, &found->member->base);
+    applying->voters = true;
     for (size_t i = 0; i < found->n_admins; i++) {
         key_of_admin(found->admins[i]->fingerprint.data, key);
         applying_put(applying, key, NULL, &found->admins[i]->base);

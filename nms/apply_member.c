@@ -147,6 +147,7 @@ member_leave(struct applying *applying, State__Member *member, struct st_err *er
     if (REFUSES(0x40c, member->phase == STATE__PHASE__VOTER && voters == 0))
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "the last master cannot be removed: nobody would be left to ask");
+    applying->voters |= member->phase == STATE__PHASE__VOTER;
     member->phase = STATE__PHASE__LEAVING;
     key_forget(member);
     member_put(applying, member);
@@ -169,6 +170,7 @@ apply_member_phase(struct applying *applying, const State__MemberPhase *member_p
     if (code)
         return code;
     if (member->phase == from) {
+        applying->voters = to == STATE__PHASE__VOTER;
         member->phase = to;
         key_forget(member);
         member_put(applying, member);
@@ -242,6 +244,8 @@ apply_recover(struct applying *applying, const State__Recover *recover,
         code = st_fail(err, ST_FAILED_PRECONDITION, "master %" PRIu64 " has no vote",
                        member->id);
     record_free_unpacked(member);
+    /* Always: nodes may have heard of a list that this log has lost. */
+    applying->voters = !code;
     while (!code && (member = next_left(applying->state, recover->id))) {
         member->phase = STATE__PHASE__LEAVING;
         key_forget(member);

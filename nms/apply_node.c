@@ -134,6 +134,13 @@ first_role(const struct policy *policy, const State__Node *node)
                : STATE__ROLE__REGISTERED;
 }
 
+/* It enrolled with a file that was older than the masters are. */
+static void
+note_adopted(struct applying *applying, const State__Node *node)
+{
+    applying->members |= state_is_outdated(node, masters_number(applying->state));
+}
+
 enum st_code
 apply_enrol(struct applying *applying, const State__Enrol *enrol, struct st_err *err)
 {
@@ -164,6 +171,7 @@ apply_enrol(struct applying *applying, const State__Enrol *enrol, struct st_err 
     node->role = first_role(applying->state->policy, node);
     key_of_node(node->node_id, key);
     applying_put(applying, key, ek_hash, &node->base);
+    note_adopted(applying, node);
     node->enrolment = no_name;
 
     enrolment->uses_left--;
@@ -227,8 +235,10 @@ apply_adopt(struct applying *applying, const State__Adopt *adopt, struct st_err 
     if (node->role == STATE__ROLE__REGISTERED) {
         code = adoption_judge(applying, node, adopt->evidence, &adopt->ek_cas, err);
         node->role = adopt->role;
-        if (!code)
+        if (!code) {
             applying_put(applying, key, alias, &node->base);
+            note_adopted(applying, node);
+        }
     } else if (node->role != adopt->role) {
         code = st_fail(err, ST_FAILED_PRECONDITION, "%s is adopted with another role",
                        adopt->node_id);

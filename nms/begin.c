@@ -1,6 +1,7 @@
 #include "nms/begin.h"
 #include "nms/await.h"
 #include "nms/carrier.h"
+#include "nms/tell.h"
 #include "proto/event.h"
 #include "proto/scope.h"
 
@@ -18,6 +19,7 @@ moved(void *arg)
 {
     struct nms *nms = arg;
     carrier_wake(nms->carrier);
+    tell_wake(nms->tell);
 }
 
 /* Their records, or the list of revoked certificates. */
@@ -26,6 +28,7 @@ members_changed(void *arg)
 {
     struct nms *nms = arg;
     carrier_wake(nms->carrier);
+    tell_wake(nms->tell);
     awaits_check(nms);
 }
 
@@ -141,7 +144,8 @@ begin_replica(struct nms *nms, const struct nms_config *config, struct self *sel
     if (self->crl.len > 0 &&
         (code = ca_crl_number(self->crl.der, self->crl.len, &crl_number, err)))
         return st_wrap(err, "member.pb");
-    if ((code = carrier_new(nms, crl_number, &nms->carrier, err)))
+    if ((code = carrier_new(nms, crl_number, &nms->carrier, err)) ||
+        (code = tell_new(nms, &nms->tell, err)))
         return code;
     state_watch_members(nms->state, members_changed, nms);
     if (self->joining)

@@ -5,8 +5,8 @@
 #include "nms/nms.h"
 #include "nms/self.h"
 
-/* Opens the replica, with the carrier that it wakes.  A member that joins returns when it
- * was sent the state, however long that takes. */
+/* Opens the replica, with carrier and tell, which it wakes.  A member that joins returns
+ * when it was sent the state, however long that takes. */
 enum st_code begin_replica(struct nms *nms, const struct nms_config *config,
                            struct self *self, struct st_err *err);
 /* What a member.pb of 0.1 lacks is in the records: to be called once those are there. */

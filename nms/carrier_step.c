@@ -1,9 +1,9 @@
 /* What each step of members_next() does. */
 #include "nms/issue.h"
 #include "nms/carrier_internal.h"
+#include "nms/node_call.h"
 #include "nms/self.h"
 #include "proto/event.h"
-#include "proto/rpc_client.h"
 #include "proto/scope.h"
 
 #include <string.h>
@@ -32,37 +32,6 @@ phase_set(struct nms *nms, uint64_t id, State__Phase from, State__Phase to,
     return nms_propose_wait(nms, &command, CARRIER_STEP_MS, err);
 }
 
-/* The node is whoever presents its id_cert; we are the masters. */
-static enum st_code
-node_call(struct nms *nms, const State__Node *node,
-          const Api__JoinClusterRequest *request, struct st_err *err)
-{
-    AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
-    struct st_address address;
-    ProtobufCMessage *answer;
-    enum st_code code;
-    if ((code = address_unpack(&node->address, &address, err)))
-        return code;
-    const struct rpc_channel_config config = {
-        .addresses = &address,
-        .address_count = 1,
-        .port = PORT_NODE,
-        .server_cert = node->id_cert.data,
-        .server_cert_len = node->id_cert.len,
-        .cert = &nms->masters_cert,
-        .seed = &nms->masters_seed,
-    };
-    if ((code = rpc_channel_open(&config, &channel, err)))
-        return code;
-    code =
-        rpc_unary(channel, "/api.NodeService/JoinCluster", &request->base,
-                  &api__join_cluster_response__descriptor, CARRIER_CALL_MS, &answer, err);
-    if (!code)
-        protobuf_c_message_free_unpacked(answer, &secret_allocator);
-    /* It has them already, and our record of that was lost. */
-    return code == ST_ALREADY_EXISTS ? ST_OK : code;
-}
-
 static enum st_code
 hand_over(struct nms *nms, const struct member *member, struct st_err *err)
 {
@@ -87,7 +56,10 @@ hand_over(struct nms *nms, const struct member *member, struct st_err *err)
     Api__JoinClusterRequest request = API__JOIN_CLUSTER_REQUEST__INIT;
     request.initialcluster = text;
     request.certs = &certs;
-    if ((code = node_call(nms, node, &request, err)))
+    code = node_call(nms, node, "/api.NodeService/JoinCluster", &request.base,
+                     &api__join_cluster_response__descriptor, CARRIER_CALL_MS, err);
+    /* It has them already, and our record of that was lost. */
+    if (code && code != ST_ALREADY_EXISTS)
         return code;
     return phase_set(nms, member->id, STATE__PHASE__JOINING, STATE__PHASE__CATCHING_UP,
                      err);

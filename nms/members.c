@@ -54,9 +54,9 @@ members_find_node(const struct members *members, const char *node_id)
 
 size_t
 members_ips(struct state *state, struct st_address room[REPLICA_MEMBERS_MAX],
-            ProtobufCBinaryData ips[REPLICA_MEMBERS_MAX])
+            ProtobufCBinaryData ips[REPLICA_MEMBERS_MAX], uint64_t *out_number)
 {
-    const size_t count = state_masters(state, room);
+    const size_t count = state_masters(state, room, out_number);
     for (size_t i = 0; i < count; i++)
         ips[i] = (ProtobufCBinaryData){room[i].len, room[i].bytes};
     return count;

@@ -27,9 +27,10 @@ const struct member *members_find(const struct members *members, uint64_t id);
 const struct member *members_find_node(const struct members *members,
                                        const char *node_id);
 
-/* The addresses of the masters that vote, for a message; `ips` points into `room`. */
+/* The addresses of the masters that vote, for a message, and the number of this list;
+ * `ips` points into `room`. */
 size_t members_ips(struct state *state, struct st_address room[REPLICA_MEMBERS_MAX],
-                   ProtobufCBinaryData ips[REPLICA_MEMBERS_MAX]);
+                   ProtobufCBinaryData ips[REPLICA_MEMBERS_MAX], uint64_t *out_number);
 
 /* "1=192.0.2.1:7834,2=[2001:db8::2]:7834": all but those that are leaving. */
 enum {

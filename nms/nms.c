@@ -4,6 +4,7 @@
 #include "nms/begin.h"
 #include "nms/carrier.h"
 #include "nms/later.h"
+#include "nms/tell.h"
 #include "proto/scope.h"
 
 #include <stdio.h>
@@ -100,9 +101,10 @@ nms_open(struct nms *nms, const struct nms_config *config, struct self *self,
         (code = masters_pem_write(config->dir, nms->masters_cert.der,
                                   nms->masters_cert.len, err)) ||
         (code = nodes_serve(nms, config->node_port, err)) ||
-        (code = admins_serve(nms, config->admin_port, err)))
+        (code = admins_serve(nms, config->admin_port, err)) ||
+        (code = carrier_start(nms->carrier, err)))
         return code;
-    return carrier_start(nms->carrier, err);
+    return tell_start(nms->tell, err);
 }
 
 /* What is to be done first about a folder without a member. */
@@ -150,6 +152,8 @@ nms_stop(struct nms *nms)
         rpc_server_stop(nms->nodes, NMS_STOP_GRACE_MS);
     if (nms->carrier)
         carrier_stop(nms->carrier);
+    if (nms->tell)
+        tell_stop(nms->tell);
     if (nms->later)
         later_stop(nms->later);
     begin_undo(nms);
@@ -160,6 +164,7 @@ nms_stop(struct nms *nms)
     awaits_free(nms->awaits);
     later_free(nms->later);
     carrier_free(nms->carrier);
+    tell_free(nms->tell);
     state_free(nms->state);
     audit_free(nms->audit);
     secret_wipe(&nms->masters_seed);

@@ -42,6 +42,7 @@ struct nms {
     struct later *later;     /* for pauses: nms/later.h */
     struct carrier *carrier; /* carries on what is intended for the masters */
     struct awaits *awaits;   /* who waits for that */
+    struct tell *tell;       /* tells nodes where the masters are */
     struct audit *audit;     /* what was decided here */
     /* Of connections on which an administrator was heard already; by their hash. */
     _Atomic uint64_t logins[NMS_LOGINS];

@@ -358,8 +358,9 @@ commit(struct committing *committing)
 }
 
 static void
-node_fill(const struct enrolling *enrolling, const Api__NewNodeInfo *info, char *id,
-          uint8_t secret_hash[SHA256_LEN], State__Node *out)
+node_fill(const struct nms *nms, const struct enrolling *enrolling,
+          const Api__NewNodeInfo *info, char *id, uint8_t secret_hash[SHA256_LEN],
+          State__Node *out)
 {
     state__node__init(out);
     out->node_id = id;
@@ -374,6 +375,8 @@ node_fill(const struct enrolling *enrolling, const Api__NewNodeInfo *info, char 
     out->ek_cert.len = enrolling->ek_cert_len;
     out->recovery = info->recovery;
     out->without_volume = info->without_volume;
+    if (info->enrolment_config->masters_number == state_masters_number(nms->state))
+        out->masters_number = info->enrolment_config->masters_number;
     out->secret_hash.data = secret_hash;
     out->secret_hash.len = SHA256_LEN;
     out->pcrs.data = (uint8_t *)enrolling->pcrs.digest;
@@ -435,7 +438,7 @@ step_info(struct rpc_call *call, const Api__NewNodeInfo *info,
     const ProtobufCBinaryData *secret = &info->enrolment_config->enrolment_secret;
     if ((code = digest_enrolment_secret(secret->data, secret->len, secret_hash, err)))
         return code;
-    node_fill(enrolling, info, id, secret_hash, &node);
+    node_fill(nms, enrolling, info, id, secret_hash, &node);
     return node_propose(call, &node, err);
 }
 

@@ -209,26 +209,45 @@ state_member_of_node(struct state *state, const char *node_id, State__Member **o
     return ST_OK;
 }
 
-struct master_list {
-    struct st_address *at;
-    size_t count;
-};
-
-static enum st_code
-add_master(void *arg, const State__Member *member, struct st_err *err)
+uint64_t
+masters_number(const struct state *state)
 {
-    struct master_list *list = arg;
-    if (member->phase != STATE__PHASE__VOTER || list->count == REPLICA_MEMBERS_MAX)
-        return ST_OK;
-    return address_unpack(&member->address, &list->at[list->count++], err);
+    const struct record *record = records_find(&state->records, "cluster");
+    if (!record)
+        return 0;
+    State__Cluster *cluster = record_unpack(record, &state__cluster__descriptor);
+    const uint64_t number = cluster->masters_number;
+    record_free_unpacked(cluster);
+    return number;
+}
+
+uint64_t
+state_masters_number(struct state *state)
+{
+    READING(state);
+    return masters_number(state);
 }
 
 size_t
-state_masters(struct state *state, struct st_address out[REPLICA_MEMBERS_MAX])
+state_masters(struct state *state, struct st_address out[REPLICA_MEMBERS_MAX],
+              uint64_t *out_number)
 {
-    struct master_list list = {.at = out};
-    /* A record's address was checked when the record came in. */
-    return state_each_member(state, add_master, &list, NULL) ? 0 : list.count;
+    const struct record *record;
+    size_t count = 0;
+    READING(state);
+    size_t at = records_begin(&state->records, "member/");
+    while (count < REPLICA_MEMBERS_MAX &&
+           (record = records_next(&state->records, "member/", &at))) {
+        State__Member *member = record_unpack(record, &state__member__descriptor);
+        /* A record's address was checked when the record came in. */
+        if (member->phase == STATE__PHASE__VOTER &&
+            !address_unpack(&member->address, &out[count], NULL))
+            count++;
+        record_free_unpacked(member);
+    }
+    if (out_number)
+        *out_number = masters_number(state);
+    return count;
 }
 
 State__AdminRole
@@ -318,6 +337,7 @@ EACH(member, State__Member)
 
 struct counting {
     int64_t now;
+    uint64_t masters_number;
     struct state_counts counts;
 };
 
@@ -329,6 +349,7 @@ count_node(void *arg, const State__Node *node, int64_t seen, struct st_err *err)
     struct counting *counting = arg;
     counting->counts.nodes++;
     counting->counts.waiting += node->role == STATE__ROLE__REGISTERED;
+    counting->counts.outdated += state_is_outdated(node, counting->masters_number);
     return ST_OK;
 }
 
@@ -346,7 +367,8 @@ enum st_code
 state_count(struct state *state, int64_t now, struct state_counts *out,
             struct st_err *err)
 {
-    struct counting counting = {.now = now};
+    struct counting counting = {.now = now,
+                                .masters_number = state_masters_number(state)};
     enum st_code code;
     if ((code = state_each_node(state, count_node, &counting, err)) ||
         (code = state_each_enrolment(state, count_enrolment, &counting, err)))

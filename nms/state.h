@@ -56,7 +56,7 @@ struct replica_machine state_machine(struct state *state);
 
 /* `changed` is told, on the replica's thread and after the command was applied or another
  * master's records were loaded, that the members or the list of revoked certificates may
- * be others now; it must not block.
+ * be others now, or that a node was adopted that does not know them; it must not block.
  * Before the replica is opened. */
 void state_watch_members(struct state *state, void (*changed)(void *arg), void *arg);
 
@@ -77,8 +77,17 @@ enum st_code state_member(struct state *state, uint64_t id, State__Member **out,
 /* The master that this node is.  ST_NOT_FOUND where it is none. */
 enum st_code state_member_of_node(struct state *state, const char *node_id,
                                   State__Member **out, struct st_err *err);
-/* Where the masters are that answer: the voters.  Returns how many. */
-size_t state_masters(struct state *state, struct st_address out[REPLICA_MEMBERS_MAX]);
+/* Where the masters are that answer: the voters.  Returns how many.  The number is that
+ * of the list: it grows whenever the list changes; NULL where nobody wants to know. */
+size_t state_masters(struct state *state, struct st_address out[REPLICA_MEMBERS_MAX],
+                     uint64_t *out_number);
+/* Of the newest list, and of the one that an adopted node is known to have. */
+uint64_t state_masters_number(struct state *state);
+static inline bool
+state_is_outdated(const State__Node *node, uint64_t masters_number)
+{
+    return node->role != STATE__ROLE__REGISTERED && node->masters_number < masters_number;
+}
 /* When the newest change was proposed, seconds since 1970; 0 where none is remembered. */
 int64_t state_changed_at(struct state *state);
 /* STATE__ADMIN_ROLE__NOBODY for an unknown certificate. */
@@ -109,6 +118,7 @@ enum st_code state_each_member(struct state *state,
 
 struct state_counts {
     uint32_t nodes, waiting, enrolments; /* enrolments that can still be used at `now` */
+    uint32_t outdated; /* nodes that are not known to know where the masters are */
 };
 enum st_code state_count(struct state *state, int64_t now, struct state_counts *out,
                          struct st_err *err);

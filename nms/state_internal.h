@@ -27,7 +27,9 @@ struct applying {
     struct replica_change *change;
     uint64_t index;
     int64_t now;  /* the proposer's clock */
-    bool members; /* the members, or the list of revoked certificates, are others now */
+    bool members; /* of the members, the list of revoked certificates, and the nodes that
+                   * are to be told of them, something is new */
+    bool voters;  /* where those are that nodes ask */
 };
 
 enum {
@@ -114,6 +116,9 @@ void applying_delete(struct applying *applying, const char *key);
 enum st_code record_check(const char *key, const void *value, size_t len,
                           uint8_t out_alias[RECORD_ALIAS_LEN], struct st_err *err);
 
+/* Of the list of the voters' addresses; 0 where there is none. */
+uint64_t masters_number(const struct state *state);
+
 /* Whole; or none, where one may be missing. */
 bool is_seal_authority(const State__SealAuthority *authority);
 
@@ -175,6 +180,12 @@ enum st_code apply_remove_master(struct applying *applying,
                                  struct st_err *err);
 enum st_code apply_recover(struct applying *applying, const State__Recover *recover,
                            struct st_err *err);
+enum st_code apply_masters_told(struct applying *applying,
+                                const State__MastersTold *masters_told,
+                                struct st_err *err);
+/* After a command that changed the voters: the list of their addresses has a new number.
+ */
+void masters_renumber(struct applying *applying);
 enum st_code apply_member_gone(struct applying *applying,
                                const State__MemberGone *member_gone, struct st_err *err);
 /* Version 1 of a new cluster.  ST_INVALID_ARGUMENT for what is no policy. */

@@ -161,7 +161,8 @@ key_send(struct releasing *releasing, const State__Node *node)
     unlock.role = node->role == STATE__ROLE__MASTER ? API__NODE__STATE__MASTER
                                                     : API__NODE__STATE__WORKER;
     unlock.master_ips = ips;
-    unlock.n_master_ips = members_ips(releasing->nms->state, masters, ips);
+    unlock.n_master_ips =
+        members_ips(releasing->nms->state, masters, ips, &unlock.masters_number);
     approve_put(&releasing->approving, &unlock);
 
     Api__TPM2UnlockFlowResponse response = API__TPM2_UNLOCK_FLOW_RESPONSE__INIT;

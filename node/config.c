@@ -25,8 +25,8 @@ unpacked_freep(Api__EnrolmentConfig **config)
 }
 
 enum st_code
-config_addresses(const ProtobufCBinaryData *wire, size_t count, struct node_config *out,
-                 struct st_err *err)
+config_addresses(const ProtobufCBinaryData *wire, size_t count, uint64_t number,
+                 struct node_config *out, struct st_err *err)
 {
     struct st_address addresses[ADDRESSES_MAX];
     if (count == 0 || count > ADDRESSES_MAX)
@@ -39,6 +39,7 @@ config_addresses(const ProtobufCBinaryData *wire, size_t count, struct node_conf
     }
     memcpy(out->addresses, addresses, count * sizeof(*addresses));
     out->address_count = count;
+    out->masters_number = number;
     return ST_OK;
 }
 
@@ -87,7 +88,8 @@ take(const Api__EnrolmentConfig *wire, struct node_config *out, struct st_err *e
         (code = take_masters(&wire->masters_cert, &out->masters, err)) ||
         (code = take_recovery(&wire->recovery_key, out, err)))
         return code;
-    return config_addresses(wire->master_ips, wire->n_master_ips, out, err);
+    return config_addresses(wire->master_ips, wire->n_master_ips, wire->masters_number,
+                            out, err);
 }
 
 static enum st_code
@@ -132,6 +134,7 @@ config_write(const char *path, const struct node_config *config, struct st_err *
                                              (uint8_t *)config->addresses[i].bytes};
     wire.n_master_ips = config->address_count;
     wire.master_ips = addresses;
+    wire.masters_number = config->masters_number;
     wire.masters_cert.len = config->masters.len;
     wire.masters_cert.data = (uint8_t *)config->masters.der;
     wire.enrolment_secret.len = config->secret.len;

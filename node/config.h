@@ -14,6 +14,7 @@ struct node_config {
     struct cert masters;
     struct st_address addresses[ADDRESSES_MAX]; /* at least one */
     size_t address_count;
+    uint64_t masters_number;       /* of this list of addresses; 0: not known */
     char node_id[NODE_ID_LEN + 1]; /* "": none */
     bool has_recovery; /* the volume's recovery key is sealed to this administrator: */
     uint8_t recovery[HPKE_KEY_LEN];
@@ -27,8 +28,10 @@ enum st_code config_read(const char *path, struct node_config *out, struct st_er
 /* Replaced as one step. */
 enum st_code config_write(const char *path, const struct node_config *config,
                           struct st_err *err);
-/* Into out->addresses; out is as it was on failure. */
+/* Into out->addresses, their number into out->masters_number; out is as it was on
+ * failure. */
 enum st_code config_addresses(const ProtobufCBinaryData *wire, size_t count,
-                              struct node_config *out, struct st_err *err);
+                              uint64_t number, struct node_config *out,
+                              struct st_err *err);
 
 #endif

@@ -1,8 +1,9 @@
 #include "node/join.h"
 
+#include "node/masters.h"
+#include "node/stop.h"
 #include "proto/api.pb-c.h"
 #include "proto/der.h"
-#include "node/stop.h"
 #include "proto/event.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
@@ -22,7 +23,8 @@ enum {
 };
 
 struct join {
-    const struct node *node;
+    struct node *node;
+    pthread_mutex_t masters_lock; /* guards the list of masters in node->config */
     struct rpc_server *server;
     pthread_mutex_t lock;
     struct rpc_call *asked; /* under lock, held: the call that the keeper works for */
@@ -130,7 +132,34 @@ handle_join(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *
         finish(call, &err);
 }
 
+static void
+handle_masters(struct rpc_call *call, enum rpc_event what,
+               const ProtobufCMessage *message)
+{
+    const Api__SetMastersResponse response = API__SET_MASTERS_RESPONSE__INIT;
+    struct join *join = rpc_call_context(call);
+    struct st_err err = {0};
+    if (what != RPC_MESSAGE)
+        return;
+    pthread_mutex_lock(&join->masters_lock);
+    enum st_code code =
+        masters_told(join->node, (const Api__SetMastersRequest *)message, &err);
+    pthread_mutex_unlock(&join->masters_lock);
+    if (code) {
+        event("masters", "peer=%s decision=%s reason=\"%s\"", rpc_call_peer(call),
+              st_code_name(code), err.text);
+        rpc_call_finish(call, &err);
+    } else {
+        rpc_call_reply(call, &response.base);
+    }
+}
+
 static const struct rpc_method methods[] = {
+    {.path = "/api.NodeService/SetMasters",
+     .in = &api__set_masters_request__descriptor,
+     .out = &api__set_masters_response__descriptor,
+     .deadline_ms = DEADLINE_MS,
+     .handle = handle_masters},
     {.path = "/api.NodeService/JoinCluster",
      .in = &api__join_cluster_request__descriptor,
      .out = &api__join_cluster_response__descriptor,
@@ -149,7 +178,7 @@ take_asked(struct join *join)
 }
 
 enum st_code
-join_start(const struct node *node, const struct identity *identity, struct join **out,
+join_start(struct node *node, const struct identity *identity, struct join **out,
            struct st_err *err)
 {
     AUTO(st_freep) struct join *join = calloc(1, sizeof(*join));
@@ -171,6 +200,7 @@ join_start(const struct node *node, const struct identity *identity, struct join
     };
     join->node = node;
     pthread_mutex_init(&join->lock, NULL);
+    pthread_mutex_init(&join->masters_lock, NULL);
     enum st_code code = rpc_server_start(&config, &join->server, err);
     if (code)
         return code;
@@ -222,5 +252,6 @@ join_stop(struct join *join)
         rpc_call_release(call);
     rpc_server_free(join->server);
     pthread_mutex_destroy(&join->lock);
+    pthread_mutex_destroy(&join->masters_lock);
     free(join);
 }

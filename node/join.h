@@ -10,8 +10,9 @@
 struct join;
 
 /* Serves as this identity; whoever does not present exactly masters_cert is refused
- * before anything of a call is read.  Owns: join_stop().  Borrows node. */
-enum st_code join_start(const struct node *node, const struct identity *identity,
+ * before anything of a call is read.  Owns: join_stop().  Borrows node, whose list of
+ * masters changes when they say so. */
+enum st_code join_start(struct node *node, const struct identity *identity,
                         struct join **out, struct st_err *err);
 uint16_t join_port(const struct join *join);
 /* Passes on what becomes of calls, until the daemon is to stop. */

@@ -6,6 +6,7 @@
  *     unlock.c    the way back to the disk key after a reboot
  *     recover.c   the recovery key: when it is made, and when it is needed
  *     join.c      what this node serves
+ *     masters.c   where the masters are, and how that changes
  *     bootstrap.c the first master of a new cluster
  *     keeper.c    the process that runs smalltown-nms, where this machine is a master
  *

@@ -149,6 +149,7 @@ send_info(const struct node *node, const struct identity *identity,
     enrolment.enrolment_secret = bytes(config->secret.bytes, config->secret.len);
     enrolment.masters_cert = bytes(config->masters.der, config->masters.len);
     enrolment.n_master_ips = config->address_count;
+    enrolment.masters_number = config->masters_number;
     enrolment.master_ips = addresses;
     Api__NewNodeInfo info = API__NEW_NODE_INFO__INIT;
     info.enrolment_config = &enrolment;

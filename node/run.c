@@ -20,7 +20,7 @@ log_library(const char *line)
 
 /* The address may come up after the volume is open: that is tried again too. */
 static enum st_code
-serve(const struct node *node, const struct identity *identity, struct st_err *err)
+serve(struct node *node, const struct identity *identity, struct st_err *err)
 {
     struct retry retry = {.first_ms = node->retry_first_ms, .max_ms = node->retry_max_ms};
     struct join *join = NULL;

@@ -16,6 +16,7 @@
 
 #include "node/disk.h"
 #include "node/half.h"
+#include "node/masters.h"
 #include "node/measure.h"
 #include "node/retry.h"
 #include "node/stop.h"
@@ -95,8 +96,8 @@ receive_answer(struct talk *talk, struct unlock_answer *out, struct st_err *err)
         return st_fail(err, ST_INTERNAL, "the master sent a key of %zu bytes",
                        response->global_unlock_key.len);
     /* Addresses that cannot be used cost nothing: the old ones stay. */
-    (void)!config_addresses(response->master_ips, response->n_master_ips, &out->masters,
-                            NULL);
+    (void)!config_addresses(response->master_ips, response->n_master_ips,
+                            response->masters_number, &out->masters, NULL);
     approvals_take(response, &out->said);
     return secret_set(&out->half, response->global_unlock_key.data, UNLOCK_KEY_LEN, err);
 }
@@ -143,33 +144,13 @@ open_all(struct node *node, struct tpm *tpm, const struct unlock_answer *answer,
     return ST_OK;
 }
 
-static bool
-same_addresses(const struct node_config *a, const struct node_config *b)
-{
-    if (a->address_count != b->address_count)
-        return false;
-    for (size_t i = 0; i < a->address_count; i++)
-        if (!address_equal(&a->addresses[i], &b->addresses[i]))
-            return false;
-    return true;
-}
-
-/* They are not part of what is measured, and not worth failing for. */
+/* Not worth failing for. */
 static void
 follow_masters(struct node *node, const struct node_config *masters)
 {
-    NODE_CONFIG next = node->config;
     struct st_err err = {0};
-    if (!masters->address_count || same_addresses(&node->config, masters))
-        return;
-    memcpy(next.addresses, masters->addresses, sizeof(next.addresses));
-    next.address_count = masters->address_count;
-    if (config_write(esp_path(node->esp, ESP_CONFIG), &next, &err)) {
+    if (masters->address_count && masters_keep(node, masters, &err))
         event("warning", "reason=\"%s\"", err.text);
-        return;
-    }
-    node->config = next;
-    event("masters", "count=%zu", next.address_count);
 }
 
 /* What one attempt came to. */

@@ -37,13 +37,29 @@ address_equal(const struct st_address *a, const struct st_address *b)
     return a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
 }
 
+static bool
+is_mapped(const struct st_address *address)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    return address->len == 16 && memcmp(address->bytes, mapped, sizeof(mapped)) == 0;
+}
+
+bool
+address_is_host(const struct st_address *address)
+{
+    static const uint8_t nothing[16];
+    const uint8_t first = address->bytes[0];
+    const bool group = address->len == 4 ? first >= 224 : first == 0xff;
+    return address->len > 0 && !group && !is_mapped(address) &&
+           memcmp(address->bytes, nothing, address->len) != 0;
+}
+
 /* An IPv4 address counts as a prefix that no host has: where ::ffff:0:0/96 would lie if
  * it were one. */
 uint64_t
 address_network(const struct st_address *address)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    const bool six = address->len == 16 && memcmp(address->bytes, mapped, 12) != 0;
+    const bool six = address->len == 16 && !is_mapped(address);
     const uint8_t *at = address->bytes + (address->len == 16 && !six ? 12 : 0);
     uint64_t network = six ? 0 : 0xffff;
     for (int i = 0; i < (six ? 8 : 4); i++)

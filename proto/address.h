@@ -35,6 +35,10 @@ enum st_code address_parse(const char *text, struct st_address *out, struct st_e
 
 bool address_equal(const struct st_address *a, const struct st_address *b);
 
+/* One machine can have it, under this name alone: not 0.0.0.0 or ::, not a group's, not
+ * an IPv4 address in the clothes of IPv6. */
+bool address_is_host(const struct st_address *address);
+
 /* From the wire: 4 or 16 bytes, else ST_INVALID_ARGUMENT. */
 enum st_code address_unpack(const ProtobufCBinaryData *wire, struct st_address *out,
                             struct st_err *err);

@@ -71,6 +71,7 @@ write_config(const struct connection *connection,
     file.masters_cert = made->masters_cert;
     file.n_master_ips = made->n_master_ips;
     file.master_ips = made->master_ips;
+    file.masters_number = made->masters_number;
     return keep_write(path, &file.base, err);
 }
 

@@ -9,6 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
+enum {
+    OUTDATED_SHOWN = 10,
+};
+
 /* As the schema numbers them. */
 static const char *const states[] = {"registered", "master", "worker"};
 
@@ -66,15 +70,15 @@ as_json(const Api__Node *node)
     const Api__NodeTPM2 *tpm =
         node->integrity_case == API__NODE__INTEGRITY_TPM2 ? node->tpm2 : &no_tpm;
     return json_pack(
-        "{s:s, s:s, s:o, s:s, s:o, s:o, s:I, s:s, s:b, s:s, s:o, s:o, s:o, s:o}",
+        "{s:s, s:s, s:o, s:s, s:o, s:o, s:I, s:s, s:b, s:s, s:b, s:o, s:o, s:o, s:o}",
         "node_id", node->node_id, "state", state_name(node->state), "address",
         json_address(&node->address), "enrolment", node->enrolment, "enrolled_at",
         json_time(node->enrolled_at), "last_unlock_at", json_time(node->last_unlock_at),
         "member_id", (json_int_t)node->id, "member_name", node->name, "synced",
-        node->synced, "evidence", node_evidence(node->evidence), "id_cert_sha256",
-        sha256_or_null(&node->id_cert), "ek_sha256", sha256_or_null(&tpm->ek_pubkey),
-        "ek_cert_sha256", sha256_or_null(&tpm->ek_cert), "ak_sha256",
-        sha256_or_null(&tpm->ak_pub));
+        node->synced, "evidence", node_evidence(node->evidence), "outdated",
+        node->outdated, "id_cert_sha256", sha256_or_null(&node->id_cert), "ek_sha256",
+        sha256_or_null(&tpm->ek_pubkey), "ek_cert_sha256", sha256_or_null(&tpm->ek_cert),
+        "ak_sha256", sha256_or_null(&tpm->ak_pub));
 }
 
 static void
@@ -85,6 +89,30 @@ add_row(struct table *table, const Api__Node *node)
     text_address(&node->address, address, sizeof(address));
     table_row(table,
               (const char *[]){node->node_id, state_name(node->state), age, address});
+}
+
+/* Below the list: what a person may not know what to do about. */
+static void
+print_outdated(const Api__ListNodesResponse *list)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < list->n_nodes; i++)
+        count += list->nodes[i]->outdated;
+    if (count == 0)
+        return;
+    printf("\n%zu %s not heard yet where the masters are now:", count,
+           count == 1 ? "has" : "have");
+    size_t shown = 0;
+    for (size_t i = 0; i < list->n_nodes && shown < OUTDATED_SHOWN; i++)
+        if (list->nodes[i]->outdated) {
+            printf("\n  %s", list->nodes[i]->node_id);
+            shown++;
+        }
+    if (shown < count)
+        printf("\n  ... and %zu more: `stctl node list -o json`", count - shown);
+    printf(
+        "\nEach is told when port 7835 of it can be reached, or hears of it at its next"
+        " unlock.\n");
 }
 
 enum st_code
@@ -115,6 +143,7 @@ stctl_node_list(const struct invocation *in, struct st_err *err)
     if (in->json)
         return json_print(TAKE(json), err);
     table_print(table, stdout, table_width(stdout));
+    print_outdated(list);
     return ST_OK;
 }
 
@@ -204,6 +233,8 @@ stctl_node_show(const struct invocation *in, struct st_err *err)
     printf("%-12s %s\n", "evidence", node_evidence(node->evidence));
     print_time("last unlock", node->last_unlock_at,
                "none that the asked master saw since its start");
+    if (node->outdated)
+        printf("%-12s not heard yet where they are now\n", "masters");
     if (node->id)
         printf("%-12s %s (%ju), %s\n", "member", name, (uintmax_t)node->id,
                node->synced ? "caught up" : "catching up");

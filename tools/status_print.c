@@ -100,15 +100,16 @@ enum st_code
 status_print_json(const struct status *status, struct st_err *err)
 {
     const Api__GetStatusResponse *best = status_answer(status->best);
-    return json_print(json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:I, s:b, s:o}",
-                                "context", status->connection.context.name, "cluster",
-                                best->cluster, "role", best->role, "members",
-                                (int)best->members, "nodes", (int)best->nodes, "waiting",
-                                (int)best->waiting, "enrolments", (int)best->enrolments,
-                                "window", window_json(best->window), "authority_since",
-                                (json_int_t)best->seal_authority_since, "leader",
-                                best->leader_id != 0, "masters", masters_json(status)),
-                      err);
+    return json_print(
+        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:o, s:I, s:b, s:o}",
+                  "context", status->connection.context.name, "cluster", best->cluster,
+                  "role", best->role, "members", (int)best->members, "nodes",
+                  (int)best->nodes, "waiting", (int)best->waiting, "outdated",
+                  (int)best->outdated, "enrolments", (int)best->enrolments, "window",
+                  window_json(best->window), "authority_since",
+                  (json_int_t)best->seal_authority_since, "leader", best->leader_id != 0,
+                  "masters", masters_json(status)),
+        err);
 }
 
 /* How many more of those that vote can go. */
@@ -199,6 +200,10 @@ status_print(const struct status *status)
     printf("cluster     %s\nyour role   %s\nnodes       %u, %u of them not adopted\n"
            "enrolments  %u can be used\n",
            cluster, role, best->nodes, best->waiting, best->enrolments);
+    if (best->outdated)
+        printf("addresses   %u %s not heard yet where the masters are: `stctl node "
+               "list`\n",
+               best->outdated, best->outdated == 1 ? "node has" : "nodes have");
     window_text(best->window, window);
     if (*window)
         printf("window      %s\n", window);

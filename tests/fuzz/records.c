@@ -59,8 +59,8 @@ read_all(struct state *state)
     AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
     if (!state_cluster(state, &cluster, NULL))
         FUZZ_HOLDS(cluster->masters_cert.len > 0 && state_next_member(cluster) > 0);
-    FUZZ_HOLDS(state_masters(state, masters) <= REPLICA_MEMBERS_MAX);
-    FUZZ_HOLDS(members_ips(state, masters, ips) <= REPLICA_MEMBERS_MAX);
+    FUZZ_HOLDS(state_masters(state, masters, NULL) <= REPLICA_MEMBERS_MAX);
+    FUZZ_HOLDS(members_ips(state, masters, ips, NULL) <= REPLICA_MEMBERS_MAX);
     members_read(state, &members);
     members_text(&members, text);
     FUZZ_HOLDS(!state_count(state, 0, &counts, NULL));

@@ -46,6 +46,27 @@ configs(void)
     seed_write("node_config", "secret");
 }
 
+/* A newer list, the same again, an older one, none. */
+static void
+masters(void)
+{
+    ProtobufCBinaryData ips[] = {
+        seed_lend("\xc0\x00\x02\x02", 4),
+        seed_lend("\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\2", 16),
+    };
+    static const uint64_t numbers[] = {1001, 1001, 999};
+    Api__SetMastersRequest request = API__SET_MASTERS_REQUEST__INIT;
+    request.master_ips = ips;
+    request.n_master_ips = 2;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+        request.number = numbers[i];
+        seed_message_piece(&request.base);
+    }
+    request.n_master_ips = 0;
+    seed_message_piece(&request.base);
+    seed_write("node_masters", "lists");
+}
+
 /* The authority has a point of the curve, its generator. */
 static void
 approvals(void)
@@ -202,6 +223,7 @@ seeds_files(void)
 {
     keys();
     configs();
+    masters();
     approvals();
     esp();
     disk();

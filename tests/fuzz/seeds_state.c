@@ -70,6 +70,9 @@ static State__MemberPhase vote = {OF(member_phase), .id = 2,
 static State__RemoveMaster remove_master = {OF(remove_master), .id = 2};
 static State__MemberGone gone = {OF(member_gone), .id = 2, .crl = BYTES("a list"),
                                  .crl_number = 2};
+static char *told_ids[] = {(char *)NODE_7};
+static State__MastersTold masters_told = {OF(masters_told), .number = 1600000010,
+                                          .n_node_ids = 1, .node_ids = told_ids};
 static State__Ticket ticket = {OF(ticket), .name = (char *)"other",
                                .secret_hash = {32, hash}, .expires_at = LATER};
 static State__InviteMaster invite = {OF(invite_master), .ticket = &ticket};
@@ -232,6 +235,7 @@ node_that_is_a_master(void)
     command(STATE__COMMAND__CHANGE_ADOPT_MASTER, &adopt_master, 1);
     command(STATE__COMMAND__CHANGE_MEMBER_PHASE, &catch_up, 2);
     command(STATE__COMMAND__CHANGE_MEMBER_PHASE, &vote, 3);
+    command(STATE__COMMAND__CHANGE_MASTERS_TOLD, &masters_told, 8);
     command(STATE__COMMAND__CHANGE_ADOPT_MASTER, &adopt_master, 4);
     command(STATE__COMMAND__CHANGE_REMOVE_NODE, &remove_node, 5);
     command(STATE__COMMAND__CHANGE_REMOVE_MASTER, &remove_master, 6);

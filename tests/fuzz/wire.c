@@ -18,6 +18,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &api__tpm2_flow_response__descriptor,
     &api__tpm2_unlock_flow_response__descriptor,
     &api__join_masters_response__descriptor,
+    &api__set_masters_request__descriptor,
 };
 
 enum {

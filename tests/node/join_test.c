@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define JOIN "/api.NodeService/JoinCluster"
+#define SET "/api.NodeService/SetMasters"
 
 static char folder[32], data[48], program[48];
 static struct node node, plain; /* plain: started without --master-data */
@@ -65,6 +66,7 @@ set_up(void **state)
 {
     (void)state;
     struct secret seed;
+    char esp[64];
     uint8_t public_key[ED25519_PUBLIC_LEN];
     if (keeper_begin() || stop_init(NULL))
         return 1;
@@ -76,6 +78,9 @@ set_up(void **state)
         cert_self_sign(&masters_seed, "smalltown-masters", &masters_twin, NULL) ||
         key_generate(&other_seed, public_key, NULL) ||
         cert_self_sign(&other_seed, "smalltown-master", &other_cert, NULL))
+        return 1;
+    snprintf(esp, sizeof(esp), "%s/EFI/smalltown", folder);
+    if (file_make_folder(esp, NULL) || esp_open(folder, &node.esp, NULL))
         return 1;
     plain = node;
     plain.keeper = NULL;
@@ -96,6 +101,7 @@ tear_down(void **state)
     join_stop(plain_door);
     rpc_shutdown();
     keeper_end(node.keeper);
+    esp_close(node.esp);
     snprintf(command, sizeof(command), "rm -rf %s", folder);
     return system(command);
 }
@@ -177,6 +183,50 @@ N52_only_masters_cert_itself_may_call(void **state)
     assert_int_not_equal(err.code, ST_UNIMPLEMENTED);
     assert_code(call_as(&node.config.masters, &masters_seed, &request.join, &err),
                 ST_INVALID_ARGUMENT);
+}
+
+static enum st_code
+tell(const struct cert *cert, const struct secret *seed, struct st_err *err)
+{
+    static uint8_t ip[] = {192, 0, 2, 1};
+    ProtobufCBinaryData ips[] = {{sizeof(ip), ip}};
+    const struct rpc_channel_config config = {
+        .addresses = &node.address,
+        .address_count = 1,
+        .port = join_port(door),
+        .server_cert = me.cert.der,
+        .server_cert_len = me.cert.len,
+        .cert = cert,
+        .seed = seed,
+    };
+    Api__SetMastersRequest request = API__SET_MASTERS_REQUEST__INIT;
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
+    ProtobufCMessage *answer = NULL;
+    request.number = 7;
+    request.master_ips = ips;
+    request.n_master_ips = 1;
+    *err = (struct st_err){0};
+    assert_int_equal(rpc_channel_open(&config, &channel, err), ST_OK);
+    enum st_code code =
+        rpc_unary(channel, SET, &request.base, &api__set_masters_response__descriptor,
+                  5000, &answer, err);
+    if (answer)
+        protobuf_c_message_free_unpacked(answer, &secret_allocator);
+    return code;
+}
+
+static void
+N52_only_masters_cert_itself_may_say_where_the_masters_are(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    assert_code(tell(&other_cert, &other_seed, &err), ST_PERMISSION_DENIED);
+    assert_code(tell(&masters_twin, &masters_seed, &err), ST_PERMISSION_DENIED);
+    assert_code(tell(&me.cert, &me.seed, &err), ST_PERMISSION_DENIED);
+    assert_true(tell(NULL, NULL, &err) != ST_OK);
+    assert_int_equal(node.config.masters_number, 0);
+    assert_ok(tell(&node.config.masters, &masters_seed, &err));
+    assert_int_equal(node.config.masters_number, 7);
 }
 
 static void
@@ -405,6 +455,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(N52_only_masters_cert_itself_may_call),
+        cmocka_unit_test(N52_only_masters_cert_itself_may_say_where_the_masters_are),
         cmocka_unit_test(N52_a_certificate_that_is_missing_or_malformed_is_refused),
         cmocka_unit_test(a_node_without_a_master_s_folder_says_so),
         cmocka_unit_test(a_good_request_goes_to_smalltown_nms_byte_by_byte),

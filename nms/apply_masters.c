@@ -1,0 +1,53 @@
+/* Where the masters are, as nodes are told: the number of that list, and who has it. */
+#include "nms/state_internal.h"
+
+#include <string.h>
+
+/* A log that goes on from an older folder (Recover) counts anew, and nodes may have
+ * heard the numbers that it lost; the clock did not go back with it. */
+void
+masters_renumber(struct applying *applying)
+{
+    const struct record *record = records_find(&applying->state->records, "cluster");
+    if (!record)
+        return;
+    State__Cluster *cluster = record_unpack(record, &state__cluster__descriptor);
+    const uint64_t now = applying->now > 0 ? (uint64_t)applying->now : 0;
+    const uint64_t next = cluster->masters_number + 1;
+    cluster->masters_number = now > next ? now : next;
+    applying_put(applying, "cluster", NULL, &cluster->base);
+    record_free_unpacked(cluster);
+}
+
+static void
+told(struct applying *applying, const char *node_id, uint64_t number)
+{
+    char key[STATE_KEY_MAX];
+    uint8_t alias[RECORD_ALIAS_LEN];
+    if (node_id_check(node_id, NULL))
+        return;
+    key_of_node(node_id, key);
+    const struct record *record = records_find(&applying->state->records, key);
+    if (!record)
+        return; /* it was removed meanwhile */
+    memcpy(alias, record->alias, sizeof(alias));
+    State__Node *node = record_unpack(record, &state__node__descriptor);
+    if (node->masters_number < number) {
+        node->masters_number = number;
+        applying_put(applying, key, alias, &node->base);
+    }
+    record_free_unpacked(node);
+}
+
+/* That of an older list is as true as it was. */
+enum st_code
+apply_masters_told(struct applying *applying, const State__MastersTold *masters_told,
+                   struct st_err *err)
+{
+    if (masters_told->number > masters_number(applying->state))
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "no list of masters has this number yet");
+    for (size_t i = 0; i < masters_told->n_node_ids; i++)
+        told(applying, masters_told->node_ids[i], masters_told->number);
+    return ST_OK;
+}

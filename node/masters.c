@@ -1,0 +1,82 @@
+#include "node/masters.h"
+
+#include "proto/event.h"
+#include "proto/mutant.h"
+
+#include <string.h>
+
+static bool
+same_addresses(const struct node_config *a, const struct node_config *b)
+{
+    if (a->address_count != b->address_count)
+        return false;
+    for (size_t i = 0; i < a->address_count; i++)
+        if (!address_equal(&a->addresses[i], &b->addresses[i]))
+            return false;
+    return true;
+}
+
+enum st_code
+masters_keep(struct node *node, const struct node_config *masters, struct st_err *err)
+{
+    NODE_CONFIG next = node->config;
+    if (next.masters_number == masters->masters_number && same_addresses(&next, masters))
+        return ST_OK;
+    memcpy(next.addresses, masters->addresses, sizeof(next.addresses));
+    next.address_count = masters->address_count;
+    next.masters_number = masters->masters_number;
+    enum st_code code = config_write(esp_path(node->esp, ESP_CONFIG), &next, err);
+    if (code)
+        return code;
+    node->config = next;
+    event("masters", "count=%zu number=%llu", next.address_count,
+          (unsigned long long)next.masters_number);
+    return ST_OK;
+}
+
+static enum st_code
+check_list(const struct node_config *list, struct st_err *err)
+{
+    for (size_t i = 0; i < list->address_count; i++) {
+        if (REFUSES(0x3081, !address_is_host(&list->addresses[i])))
+            return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
+                               "address %zu is none that a host can have", i + 1);
+        for (size_t j = 0; j < i; j++)
+            if (REFUSES(0x3082, address_equal(&list->addresses[i], &list->addresses[j])))
+                return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
+                                   "address %zu comes twice", i + 1);
+    }
+    return ST_OK;
+}
+
+static enum st_code
+judge(const struct node_config *have, const struct node_config *told, struct st_err *err)
+{
+    if (REFUSES(0x5371, told->masters_number < have->masters_number))
+        return st_fail_for(err, ST_FAILED_PRECONDITION, ST_REASON_EXISTS,
+                           "this node has a newer list, %llu",
+                           (unsigned long long)have->masters_number);
+    if (REFUSES(0x5372, told->masters_number == have->masters_number &&
+                            !same_addresses(have, told)))
+        return st_fail_for(err, ST_FAILED_PRECONDITION, ST_REASON_EXISTS,
+                           "this node has another list with this number");
+    return ST_OK;
+}
+
+enum st_code
+masters_told(struct node *node, const Api__SetMastersRequest *request, struct st_err *err)
+{
+    NODE_CONFIG told = {0};
+    enum st_code code;
+    if (REFUSES(0x3083, request->number == 0))
+        return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
+                           "a list without a number");
+    if (config_addresses(request->master_ips, request->n_master_ips, request->number,
+                         &told, err))
+        return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
+                           "no list of addresses: 1 to %d, of 4 or 16 bytes each",
+                           ADDRESSES_MAX);
+    if ((code = check_list(&told, err)) || (code = judge(&node->config, &told, err)))
+        return code;
+    return masters_keep(node, &told, err);
+}
