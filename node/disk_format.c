@@ -1,5 +1,6 @@
 /* A fresh volume: marked, given a header and a key, wiped, and only then pending. */
 #include "node/disk_internal.h"
+#include "node/notify.h"
 #include "node/stop.h"
 #include "proto/event.h"
 
@@ -34,8 +35,9 @@ wiped(uint64_t size, uint64_t offset, void *context)
     struct wipe *wipe = context;
     if (now() - wipe->said >= NEWS_S) {
         wipe->said = now();
-        event("format", "volume=%s wiped=%u%%", wipe->path,
-              size ? (unsigned)(offset * 100 / size) : 0);
+        const unsigned percent = size ? (unsigned)(offset * 100 / size) : 0;
+        event("format", "volume=%s wiped=%u%%", wipe->path, percent);
+        notify_status("format: %u%% of %s are wiped", percent, wipe->path);
     }
     return stop_asked();
 }

@@ -1,5 +1,6 @@
 #include "node/retry.h"
 
+#include "node/notify.h"
 #include "node/stop.h"
 #include "proto/event.h"
 
@@ -51,5 +52,6 @@ retry_wait(struct retry *retry, const char *word, const struct st_err *err)
 {
     uint32_t delay = retry_delay(retry, ++retry->attempts, err->retry_ms);
     retry_say(retry, word, err);
+    notify_status("%s: %s", word, err->text);
     return !stop_wait(delay);
 }

@@ -4,6 +4,7 @@
 #include "node/enrol.h"
 #include "node/facts.h"
 #include "node/join.h"
+#include "node/notify.h"
 #include "node/retry.h"
 #include "node/stop.h"
 #include "node/unlock.h"
@@ -16,6 +17,14 @@ static void
 log_library(const char *line)
 {
     event("grpc", "%s", line);
+}
+
+static void
+tell_open(const struct node *node)
+{
+    notify_ready("%s", !node->volume      ? "unlocked; there is no data volume"
+                       : disk_is_mapped() ? "/dev/mapper/" DISK_MAPPING " is open"
+                                          : "unlocked; this kernel has no device-mapper");
 }
 
 /* The address may come up after the volume is open: that is tried again too. */
@@ -32,6 +41,7 @@ serve(struct node *node, const struct identity *identity, struct st_err *err)
         failure = (struct st_err){0};
     }
     address_format_port(&node->address, join_port(join), where);
+    tell_open(node);
     event("serve", "address=%s node=%s", where, identity->node_id);
     join_wait(join);
     join_stop(join);
@@ -51,6 +61,8 @@ be_node(struct node *node, const struct facts *facts, enum start_row row,
     enum st_code code = row == START_UNLOCK
                             ? unlock_run(node, &identity, &known, err)
                             : enrol_run(node, facts, row == START_RESUME, &identity, err);
+    if (!code)
+        tell_open(node);
     if (!code && known)
         code = serve(node, &identity, err);
     else if (!code) {
@@ -91,6 +103,7 @@ be_first_master(const struct node *node, const struct bootstrap *bootstrap,
     if (code)
         return code;
     keeper_look(node->keeper);
+    notify_ready("first master of %s; this machine is no node yet", bootstrap->name);
     stop_wait(UINT32_MAX);
     return ST_OK;
 }
@@ -108,6 +121,7 @@ do_row(struct node *node, const struct bootstrap *bootstrap, struct st_err *err)
         return refuse(&facts, verdict.sentence, err);
     event("start", "node=%s row=\"%s\"",
           *node->config.node_id ? node->config.node_id : "-", verdict.sentence);
+    notify_status("%s", verdict.sentence);
     switch (verdict.row) {
     case START_BOOTSTRAP:
         return be_first_master(node, bootstrap, err);
