@@ -252,6 +252,8 @@ finish(const struct node *node, const struct keys *keys, const struct approvals 
     if ((code = measure_cap(tpm, &node->config.masters, err)))
         return code;
     node_passed(node, ENROL_CAPPED);
+    if (node->crypttab)
+        node->crypttab->disk_key = keys->disk_key;
     return ST_OK;
 }
 

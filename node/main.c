@@ -1,4 +1,5 @@
 /* smalltown-node: wires options, signals and run.c. */
+#include "node/crypttab.h"
 #include "node/options.h"
 #include "node/recover.h"
 #include "node/run.h"
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     THREAD_STACK = 256 * 1024
@@ -30,6 +32,9 @@ stay_small(void)
     pthread_attr_destroy(&attributes);
 }
 
+/* Its thread lives as long as the process. */
+static struct crypttab crypttab = {.fd = -1};
+
 /* With a keeper, where there is a folder for a master. */
 static enum st_code
 run(const struct options *options, struct keeper *keeper, const char *program,
@@ -45,6 +50,7 @@ run(const struct options *options, struct keeper *keeper, const char *program,
         .encryption = options->encryption,
         .ak = options->ak,
         .keeper = keeper,
+        .crypttab = crypttab.fd >= 0 ? &crypttab : NULL,
     };
     const struct bootstrap bootstrap = {
         .program = program,
@@ -75,6 +81,7 @@ run_beside_keeper(const struct options *options, struct st_err *err)
     };
     struct keeper *keeper = NULL;
     enum st_code code;
+    crypttab.fd = crypttab_take_socket();
     if (!options->master_data)
         return run(options, NULL, NULL, err);
     if ((code = keeper_find(program, err)) ||
@@ -99,6 +106,30 @@ recover(const struct options *options, struct st_err *err)
     return recover_run(&node, options->esp, err);
 }
 
+/* Without a newline: it is the key byte for byte. */
+static enum st_code
+show_crypttab_key(const char *volume, struct st_err *err)
+{
+    SECRET key = {0};
+    if (isatty(STDOUT_FILENO))
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "a key is not for a terminal: cryptsetup luksAddKey DEVICE "
+                       "<(smalltown-node crypttab-key %s)",
+                       volume);
+    enum st_code code = crypttab_ask(CRYPTTAB_SOCKET, volume, &key, err);
+    if (!code && write(STDOUT_FILENO, key.bytes, key.len) != (ssize_t)key.len)
+        code = st_fail(err, ST_INTERNAL, "the key cannot be written");
+    return code;
+}
+
+static enum st_code
+do_verb(const struct options *options, struct st_err *err)
+{
+    if (options->crypttab_volume)
+        return show_crypttab_key(options->crypttab_volume, err);
+    return options->recover ? recover(options, err) : run_beside_keeper(options, err);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -119,7 +150,7 @@ main(int argc, char **argv)
         puts("smalltown-node " ST_VERSION);
         return EXIT_SUCCESS;
     }
-    if (options.recover ? recover(&options, &err) : run_beside_keeper(&options, &err)) {
+    if (do_verb(&options, &err)) {
         say_failed("smalltown-node", err.text);
         return EXIT_FAILURE;
     }

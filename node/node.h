@@ -8,14 +8,16 @@
  *     join.c      what this node serves
  *     masters.c   where the masters are, and how that changes
  *     bootstrap.c the first master of a new cluster
+ *     crypttab.c  keys of further volumes
  *     keeper.c    the process that runs smalltown-nms, where this machine is a master
  *
- * One thread does everything; gRPC's and the one for signals stand beside it.
+ * One thread does everything; gRPC's and those for signals and crypttab stand beside it.
  */
 #ifndef NODE_NODE_H
 #define NODE_NODE_H
 
 #include "node/config.h"
+#include "node/crypttab.h"
 #include "node/disk.h"
 #include "node/esp.h"
 #include "node/keeper.h"
@@ -58,6 +60,7 @@ struct node {
     const char *efivars;                  /* measure_secure_boot() */
     void (*passed)(enum enrol_step step); /* for tests; may be NULL */
     struct keeper *keeper;                /* NULL: this machine cannot be a master */
+    struct crypttab *crypttab;            /* NULL: it has no further volumes */
 
     struct esp *esp;
     struct node_config config;

@@ -43,6 +43,7 @@ options_help(FILE *out)
         "usage: smalltown-node run --esp DIR --tpm TCTI --address IP\n"
         "                          --data-volume PATH|none [OPTION...]\n"
         "       smalltown-node recover --esp DIR --tpm TCTI --data-volume PATH\n"
+        "       smalltown-node crypttab-key NAME\n"
         "\n"
         "run enrols this machine with a Smalltown cluster, and opens its disk after "
         "each\n"
@@ -51,6 +52,7 @@ options_help(FILE *out)
         "that\n"
         "of a fresh enrolment: after the TPM was replaced, or does not open it any "
         "more.\n"
+        "crypttab-key writes the key of a further volume, to be added to it.\n"
         "\n"
         "  --esp DIR           where the ESP is mounted; the enrolment goes into\n"
         "                      DIR/EFI/smalltown/enrolment.pb\n"
@@ -232,6 +234,18 @@ check(struct options *options, struct st_err *err)
     return check_bootstrap(options, err);
 }
 
+static enum st_code
+take_crypttab_key(int argc, char **argv, struct options *out, struct st_err *err)
+{
+    const bool alone = argc == 3 && optind == 1;
+    if (!alone || !*argv[2])
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "smalltown-node crypttab-key takes the name of a volume, as "
+                       "/etc/crypttab has it, and nothing else");
+    out->crypttab_volume = argv[2];
+    return ST_OK;
+}
+
 enum st_code
 options_read(int argc, char **argv, struct options *out, struct st_err *err)
 {
@@ -250,10 +264,13 @@ options_read(int argc, char **argv, struct options *out, struct st_err *err)
     if (optind >= argc)
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "what shall it do?  `smalltown-node run ...` (see --help)");
+    if (!strcmp(argv[optind], "crypttab-key"))
+        return take_crypttab_key(argc, argv, out, err);
     out->recover = !strcmp(argv[optind], "recover");
     if (!out->recover && strcmp(argv[optind], "run") != 0)
         return st_fail(err, ST_INVALID_ARGUMENT,
-                       "there is no '%.60s', only 'run' and 'recover'", argv[optind]);
+                       "there is no '%.60s', only 'run', 'recover' and 'crypttab-key'",
+                       argv[optind]);
     if (optind + 1 < argc)
         return st_fail(err, ST_INVALID_ARGUMENT, "'%.60s' is one word too many",
                        argv[optind + 1]);

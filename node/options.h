@@ -15,8 +15,9 @@ enum {
 
 /* Strings are lent by argv. */
 struct options {
-    bool help, version; /* then nothing else is filled in */
-    bool recover;       /* not run: address and what follows it are not there */
+    bool help, version;          /* then nothing else is filled in */
+    bool recover;                /* not run: address and what follows it are not there */
+    const char *crypttab_volume; /* crypttab-key, not run: nothing else is there */
     const char *esp, *tcti, *volume, *address_text;
     struct st_address address;
     enum disk_encryption encryption;

@@ -27,6 +27,15 @@ tell_open(const struct node *node)
                                           : "unlocked; this kernel has no device-mapper");
 }
 
+/* The disk is open, and PCR 12 capped: systemd goes on, and crypttab's volumes are given
+ * their keys, or told that they get none in this boot. */
+static enum st_code
+open_further(const struct node *node, struct st_err *err)
+{
+    tell_open(node);
+    return node->crypttab ? crypttab_serve(node->crypttab, err) : ST_OK;
+}
+
 /* The address may come up after the volume is open: that is tried again too. */
 static enum st_code
 serve(struct node *node, const struct identity *identity, struct st_err *err)
@@ -62,7 +71,7 @@ be_node(struct node *node, const struct facts *facts, enum start_row row,
                             ? unlock_run(node, &identity, &known, err)
                             : enrol_run(node, facts, row == START_RESUME, &identity, err);
     if (!code)
-        tell_open(node);
+        code = open_further(node, err);
     if (!code && known)
         code = serve(node, &identity, err);
     else if (!code) {
@@ -148,6 +157,8 @@ look_and_do(struct node *node, const char *esp, const struct bootstrap *bootstra
     code = do_row(node, bootstrap, err);
     esp_close(TAKE(node->esp));
     config_wipe(&node->config);
+    if (code && node->crypttab)
+        secret_wipe(&node->crypttab->disk_key);
     return code;
 }
 

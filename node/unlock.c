@@ -140,6 +140,8 @@ open_all(struct node *node, struct tpm *tpm, const struct unlock_answer *answer,
                          (code = disk_set_enrolled(node->volume, node_id, err))))
         return code;
     half_follow(node, tpm, &local_half, &answer->said);
+    if (node->crypttab)
+        node->crypttab->disk_key = disk_key;
     *out = identity;
     return ST_OK;
 }

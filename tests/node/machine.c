@@ -306,6 +306,9 @@ machine_child_main(int argc, char **argv)
     if (argc != 12)
         return;
     const bool recover = !strcmp(argv[1], "--recover");
+    const char *passed = getenv(MACHINE_CRYPTTAB);
+    static struct crypttab crypttab;
+    crypttab.fd = passed ? atoi(passed) : -1;
     struct st_err err = {0};
     struct node node = {
         NODE_DEFAULTS,
@@ -317,6 +320,7 @@ machine_child_main(int argc, char **argv)
         .no_recovery = !strcmp(argv[11], "none"),
         .recovery_terminal = *argv[11] == '/' ? argv[11] : NULL,
         .passed = die_at,
+        .crypttab = passed ? &crypttab : NULL,
     };
     node.master_port = (uint16_t)atoi(argv[5]);
     node.node_port = 0;

@@ -14,6 +14,9 @@
 #include <limits.h>
 #include <sys/types.h>
 
+/* In the environment: the number of the socket that crypttab's volumes ask at. */
+#define MACHINE_CRYPTTAB "ST_MACHINE_CRYPTTAB"
+
 enum {
     MACHINE_VOLUME_SIZE = 40 << 20,
     MACHINE_PATH = 80

@@ -26,6 +26,16 @@ read_words(const char *const *words, struct options *out, struct st_err *err)
         "--data-volume", "none"
 
 static void
+the_volume_of_a_key_is_all_that_is_needed(void **state)
+{
+    (void)state;
+    struct options options;
+    struct st_err err = {0};
+    assert_ok(read_words(WORDS("crypttab-key", "vault"), &options, &err));
+    assert_string_equal(options.crypttab_volume, "vault");
+}
+
+static void
 a_good_command_line_is_understood(void **state)
 {
     (void)state;
@@ -80,6 +90,10 @@ every_slip_gets_a_sentence(void **state)
         {WORDS("run", "--esp", "/efi"), "needs --tpm TCTI"},
         {WORDS("run", "--esp"), "--esp needs a value"},
         {WORDS(GOOD, "more"), "'more' is one word too many"},
+        {WORDS("crypttab-key"), "takes the name of a volume"},
+        {WORDS("crypttab-key", ""), "takes the name of a volume"},
+        {WORDS("crypttab-key", "vault", "more"), "takes the name of a volume"},
+        {WORDS("crypttab-key", "--esp", "/efi", "vault"), "takes the name of a volume"},
         {WORDS(GOOD, "--edp", "x"), "no option '--edp'"},
         {WORDS(GOOD, "-x"), "no option '-x'"},
         {WORDS(GOOD, "--ak", "ed25519"), "ecc or rsa, not 'ed25519'"},
@@ -149,6 +163,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_command_line_is_understood),
+        cmocka_unit_test(the_volume_of_a_key_is_all_that_is_needed),
         cmocka_unit_test(every_slip_gets_a_sentence),
         cmocka_unit_test(a_wait_grows_is_spread_and_is_bounded),
         cmocka_unit_test(a_hint_is_never_undercut),
