@@ -35,9 +35,18 @@ admin_handle_approve_boot(struct rpc_call *call, enum rpc_event what,
     approve_boot.node_id = request->node_id;
     approve_boot.pcrs = (ProtobufCBinaryData){sizeof(pcrs.digest), pcrs.digest[0]};
     approve_boot.by = (ProtobufCBinaryData){SHA256_LEN, pending->fingerprint};
+    State__TpmClock clock = STATE__TPM_CLOCK__INIT;
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_APPROVE_BOOT;
     command.approve_boot = &approve_boot;
+    if (request->clock) {
+        clock.clock_ms = request->clock->clock_ms;
+        clock.reset_count = request->clock->reset_count;
+        clock.restart_count = request->clock->restart_count;
+        approve_boot.clock = &clock;
+        command.change_case = STATE__COMMAND__CHANGE_APPROVE_CLOCK;
+        command.approve_clock = &approve_boot;
+    }
     nms_propose(pending->nms, &command, approved, pending);
 }
 

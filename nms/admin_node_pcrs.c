@@ -20,6 +20,18 @@ pcrs_fill(struct wire_pcrs *out, const uint8_t *digests)
     return digests ? TPM_PCR_COUNT : 0;
 }
 
+/* As of now: where it would be accepted there is nothing to say. */
+static void
+why_refused(struct state *state, const State__Refused *refused, struct st_err *out)
+{
+    if (!refused->clock)
+        return;
+    const struct tpm_clock clock = {.clock_ms = refused->clock->clock_ms,
+                                    .reset_count = refused->clock->reset_count,
+                                    .restart_count = refused->clock->restart_count};
+    (void)!state_clock_check(state, refused->node_id, &clock, out);
+}
+
 static void
 pcrs_send(struct admin_pending *pending, const State__Node *node)
 {
@@ -27,8 +39,9 @@ pcrs_send(struct admin_pending *pending, const State__Node *node)
     AUTO(state_refused_freep) State__Refused *last = NULL;
     struct state *state = pending->nms->state;
     struct state_boot boot;
-    struct st_err err = {0};
+    struct st_err err = {0}, why = {0};
     struct wire_pcrs enrolled, accepted, refused;
+    Api__TpmClock clock = API__TPM_CLOCK__INIT;
     Api__GetNodePcrsResponse response = API__GET_NODE_PCRS_RESPONSE__INIT;
     if (state_each_captured(state, node->node_id, captured_add, &list, &err)) {
         rpc_call_finish(pending->call, &err);
@@ -47,6 +60,14 @@ pcrs_send(struct admin_pending *pending, const State__Node *node)
         response.refused = refused.items;
         response.n_refused = pcrs_fill(&refused, last->pcrs.data);
         response.refused_at = last->at;
+        why_refused(state, last, &why);
+        response.refused_why = why.text;
+    }
+    if (last && last->clock) {
+        clock.clock_ms = last->clock->clock_ms;
+        clock.reset_count = last->clock->reset_count;
+        clock.restart_count = last->clock->restart_count;
+        response.refused_clock = &clock;
     }
     rpc_call_reply(pending->call, &response.base);
 }

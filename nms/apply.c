@@ -63,6 +63,12 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_refuse_boot(applying, command->refuse_boot, err);
     case STATE__COMMAND__CHANGE_APPROVE_BOOT:
         return apply_approve_boot(applying, command->approve_boot, err);
+    case STATE__COMMAND__CHANGE_REFUSE_CLOCK:
+        return apply_refuse_boot(applying, command->refuse_clock, err);
+    case STATE__COMMAND__CHANGE_APPROVE_CLOCK:
+        return apply_approve_boot(applying, command->approve_clock, err);
+    case STATE__COMMAND__CHANGE_RELEASE:
+        return apply_release(applying, command->release, err);
     case STATE__COMMAND__CHANGE_REMOVE_CAPTURED:
         return apply_remove_captured(applying, command->remove_captured, err);
     case STATE__COMMAND__CHANGE_MASTERS_TOLD:
@@ -183,7 +189,9 @@ apply_unpacked(struct applying *applying, const State__Command *command,
     }
     if (applying->voters)
         masters_renumber(applying);
-    remember(applying, command, alias, hash, &said);
+    /* There are as many as unlocks, and a second one changes nothing by itself. */
+    if (command->change_case != STATE__COMMAND__CHANGE_RELEASE)
+        remember(applying, command, alias, hash, &said);
     answer(&said, result);
 }
 

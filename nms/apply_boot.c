@@ -40,24 +40,30 @@ booted_find(const struct applying *applying, const char *node_id,
     return ST_OK;
 }
 
-/* The same, for what a quote said: by this node's TPM, and of a node that may unlock. */
+enum st_code
+quote_judge(const State__Node *node, const ProtobufCBinaryData *ak_public,
+            struct st_err *err)
+{
+    const ProtobufCBinaryData *own = &node->ak_public;
+    if (REFUSES(0x41c, own->len != ak_public->len ||
+                           memcmp(own->data, ak_public->data, own->len) != 0))
+        return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
+                           "%s was enrolled anew meanwhile, by another TPM",
+                           node->node_id);
+    if (REFUSES(0x4001, node->role == STATE__ROLE__REGISTERED))
+        return st_fail_for(err, ST_FAILED_PRECONDITION, ST_REASON_NOT_ADOPTED,
+                           "%s is not adopted", node->node_id);
+    return ST_OK;
+}
+
+/* The same, for what a quote said. */
 static enum st_code
 quoted_find(const struct applying *applying, const char *node_id,
             const ProtobufCBinaryData *ak_public, const ProtobufCBinaryData *pcrs,
             struct booted *out, struct st_err *err)
 {
     enum st_code code = booted_find(applying, node_id, pcrs, out, err);
-    if (code)
-        return code;
-    const ProtobufCBinaryData *own = &out->node->ak_public;
-    if (REFUSES(0x41c, own->len != ak_public->len ||
-                           memcmp(own->data, ak_public->data, own->len) != 0))
-        return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
-                           "%s was enrolled anew meanwhile, by another TPM", node_id);
-    if (REFUSES(0x4001, out->node->role == STATE__ROLE__REGISTERED))
-        return st_fail_for(err, ST_FAILED_PRECONDITION, ST_REASON_NOT_ADOPTED,
-                           "%s is not adopted", node_id);
-    return ST_OK;
+    return code ? code : quote_judge(out->node, ak_public, err);
 }
 
 static void
@@ -172,6 +178,14 @@ is_good_already(const struct applying *applying, const struct booted *booted)
                        &booted->pcrs, NULL);
 }
 
+/* NULL: it is not what was refused, or what is to be approved. */
+static bool
+is_behind(const struct booted *booted, const State__TpmClock *quoted)
+{
+    const struct tpm_clock clock = quoted ? clock_unpack(quoted) : (struct tpm_clock){0};
+    return quoted && clock_judge(booted->node, &clock, NULL);
+}
+
 enum st_code
 apply_capture_boot(struct applying *applying, const State__CaptureBoot *capture_boot,
                    struct st_err *err)
@@ -222,27 +236,42 @@ apply_refuse_boot(struct applying *applying, const State__RefuseBoot *refuse_boo
     BOOTED booted = {0};
     char key[STATE_KEY_MAX];
     State__Refused refused = STATE__REFUSED__INIT;
+    struct tpm_clock clock;
     enum st_code code =
         quoted_find(applying, refuse_boot->node_id, &refuse_boot->ak_public,
                     &refuse_boot->pcrs, &booted, err);
-    if (code || is_good_already(applying, &booted) ||
-        !refusal_is_news(applying->state, refuse_boot->node_id, &booted.pcrs,
-                         applying->now))
+    if (code ||
+        (is_good_already(applying, &booted) && !is_behind(&booted, refuse_boot->clock)))
         return code;
+    if (refuse_boot->clock)
+        clock = clock_unpack(refuse_boot->clock);
+    if (!refusal_is_news(applying->state, refuse_boot->node_id, &booted.pcrs,
+                         refuse_boot->clock ? &clock : NULL, applying->now))
+        return ST_OK;
     key_of_refused(refuse_boot->node_id, key);
     if (!records_find(&applying->state->records, key))
         forget_oldest_refusal(applying);
     refused.node_id = refuse_boot->node_id;
     refused.pcrs = refuse_boot->pcrs;
     refused.at = applying->now;
+    refused.clock = refuse_boot->clock;
     applying_put(applying, key, NULL, &refused.base);
     return ST_OK;
+}
+
+static bool
+is_same_clock(const State__TpmClock *a, const State__TpmClock *b)
+{
+    if (!a || !b)
+        return a == b;
+    return a->clock_ms == b->clock_ms && a->reset_count == b->reset_count &&
+           a->restart_count == b->restart_count;
 }
 
 /* What the administrator was shown is what is kept. */
 static enum st_code
 shown_check(const struct applying *applying, const struct booted *booted,
-            struct st_err *err)
+            const State__TpmClock *clock, struct st_err *err)
 {
     char key[STATE_KEY_MAX];
     const char *node_id = booted->node->node_id;
@@ -254,11 +283,34 @@ shown_check(const struct applying *applying, const struct booted *booted,
     State__Refused *refused = record_unpack(record, &state__refused__descriptor);
     const bool same =
         memcmp(refused->pcrs.data, booted->pcrs.digest, sizeof(booted->pcrs.digest)) == 0;
+    const bool same_clock = is_same_clock(refused->clock, clock);
     record_free_unpacked(refused);
     if (REFUSES(0x121a, !same))
         return st_fail_for(err, ST_ABORTED, ST_REASON_EXISTS,
                            "%s was refused with other PCRs by now: look again", node_id);
+    if (REFUSES(0x15c, !same_clock))
+        return st_fail_for(err, ST_ABORTED, ST_REASON_EXISTS,
+                           "%s was refused with another clock by now: look again",
+                           node_id);
     return ST_OK;
+}
+
+/* From this clock on its TPM counts; NULL: as before. */
+static void
+accept_boot(struct applying *applying, struct booted *booted, bool good,
+            State__TpmClock *clock, const ProtobufCBinaryData *by)
+{
+    State__Node *node = booted->node;
+    State__TpmClock *before = node->clock;
+    if (clock)
+        node->clock = clock;
+    if (!good) {
+        let_in(applying, booted, by, true);
+    } else {
+        applying_put(applying, booted->key, booted->alias, &node->base);
+        refused_forget(applying, node->node_id);
+    }
+    node->clock = before;
 }
 
 enum st_code
@@ -269,17 +321,22 @@ apply_approve_boot(struct applying *applying, const State__ApproveBoot *approve_
     struct st_err why = {0};
     enum st_code code =
         booted_find(applying, approve_boot->node_id, &approve_boot->pcrs, &booted, err);
-    if (code || is_good_already(applying, &booted))
+    if (code)
         return code;
+    const bool good = is_good_already(applying, &booted);
+    const bool behind = is_behind(&booted, approve_boot->clock);
+    if (good && !behind)
+        return ST_OK;
     if (approve_boot->by.len != SHA256_LEN)
         return st_fail(err, ST_INVALID_ARGUMENT, "an approval of nobody");
-    if ((code = shown_check(applying, &booted, err)))
+    if ((code = shown_check(applying, &booted, approve_boot->clock, err)))
         return code;
     if (REFUSES(0x11c,
                 policy_judge_measured(applying->state->policy, &booted.pcrs, &why)))
         return st_fail_for(err, ST_FAILED_PRECONDITION, ST_REASON_REFUSED,
                            "the policy wants a measured boot, and %s", why.text);
-    let_in(applying, &booted, &approve_boot->by, true);
+    accept_boot(applying, &booted, good, behind ? approve_boot->clock : NULL,
+                &approve_boot->by);
     return ST_OK;
 }
 

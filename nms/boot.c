@@ -12,6 +12,7 @@ struct refused {
     const char *peer;
     uint64_t window; /* that was open: its number, and whose it is */
     uint8_t opened_by[SHA256_LEN];
+    bool clock; /* that is what is refused */
     struct st_err why;
     nms_done done;
     void *arg;
@@ -70,19 +71,28 @@ keep(struct refused *refused)
     struct nms *nms = refused->nms;
     const struct boot_proof *proof = refused->proof;
     const struct st_err why = refused->why;
-    if (!state_refusal_is_news(nms->state, proof->node, &proof->pcrs, nms_now()) ||
+    if (!state_refusal_is_news(nms->state, proof->node, &proof->pcrs,
+                               refused->clock ? &proof->clock : NULL, nms_now()) ||
         !has_room(nms)) {
         refused_end(refused, &why);
         return;
     }
     State__RefuseBoot refuse_boot = STATE__REFUSE_BOOT__INIT;
+    State__TpmClock clock;
     refuse_boot.node_id = (char *)proof->node;
     refuse_boot.ak_public = (ProtobufCBinaryData){proof->ak_len, (uint8_t *)proof->ak};
     refuse_boot.pcrs = (ProtobufCBinaryData){sizeof(proof->pcrs.digest),
                                              (uint8_t *)proof->pcrs.digest[0]};
     State__Command command = STATE__COMMAND__INIT;
-    command.change_case = STATE__COMMAND__CHANGE_REFUSE_BOOT;
-    command.refuse_boot = &refuse_boot;
+    if (refused->clock) {
+        state_clock_pack(&proof->clock, &clock);
+        refuse_boot.clock = &clock;
+        command.change_case = STATE__COMMAND__CHANGE_REFUSE_CLOCK;
+        command.refuse_clock = &refuse_boot;
+    } else {
+        command.change_case = STATE__COMMAND__CHANGE_REFUSE_BOOT;
+        command.refuse_boot = &refuse_boot;
+    }
     nms_propose(nms, &command, kept, refused);
 }
 
@@ -155,18 +165,29 @@ note_window(struct refused *refused)
     memcpy(refused->opened_by, window->opened_by.data, SHA256_LEN);
 }
 
+/* NULL, and it is refused, without memory. */
+static struct refused *
+refused_new(struct nms *nms, const struct boot_proof *proof, const char *peer,
+            const struct st_err *why, nms_done done, void *arg)
+{
+    struct refused *refused = malloc(sizeof(*refused));
+    if (!refused) {
+        done(arg, why);
+        return NULL;
+    }
+    *refused = (struct refused){
+        .nms = nms, .proof = proof, .peer = peer, .why = *why, .done = done, .arg = arg};
+    return refused;
+}
+
 void
 boot_refused(struct nms *nms, const struct boot_proof *proof, const char *peer,
              const struct st_err *why, nms_done done, void *arg)
 {
     struct st_err window = {0};
-    struct refused *refused = malloc(sizeof(*refused));
-    if (!refused) {
-        done(arg, why);
+    struct refused *refused = refused_new(nms, proof, peer, why, done, arg);
+    if (!refused)
         return;
-    }
-    *refused = (struct refused){
-        .nms = nms, .proof = proof, .peer = peer, .why = *why, .done = done, .arg = arg};
     enum st_code code =
         state_window_check(nms->state, proof->node, &proof->pcrs, nms_now(), &window);
     if (!code) {
@@ -176,5 +197,33 @@ boot_refused(struct nms *nms, const struct boot_proof *proof, const char *peer,
     }
     if (code == ST_PERMISSION_DENIED)
         say_window(&refused->why, &window);
+    keep(refused);
+}
+
+/* Both quotes are of one boot, and no more apart than a stream may last. */
+static bool
+was_overtaken(struct nms *nms, const struct boot_proof *proof)
+{
+    AUTO(state_node_freep) State__Node *node = NULL;
+    const struct tpm_clock *quoted = &proof->clock;
+    if (state_node(nms->state, proof->node, &node, NULL) || !node->clock)
+        return true;
+    return node->clock->reset_count == quoted->reset_count &&
+           node->clock->restart_count == quoted->restart_count &&
+           node->clock->clock_ms - quoted->clock_ms <= NMS_UNLOCK_MS;
+}
+
+void
+boot_went_back(struct nms *nms, const struct boot_proof *proof, const char *peer,
+               const struct st_err *why, nms_done done, void *arg)
+{
+    if (was_overtaken(nms, proof)) {
+        done(arg, why);
+        return;
+    }
+    struct refused *refused = refused_new(nms, proof, peer, why, done, arg);
+    if (!refused)
+        return;
+    refused->clock = true;
     keep(refused);
 }

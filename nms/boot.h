@@ -1,4 +1,5 @@
-/* boot.h - a node proved what it booted, and the policy refuses that.
+/* boot.h - a node proved what it booted, and the policy refuses that; or its TPM came
+ * back as it was earlier.
  *
  * Where an update window is open for it the boot is captured: good for this node from
  * then on, in the records.  Else it is kept for the administrator's eyes (`stctl node
@@ -21,6 +22,7 @@ struct boot_proof {
     size_t ak_len;
     uint8_t ak[TPM_PUBLIC_MAX]; /* that the quote was judged by */
     struct tpm_pcrs pcrs;       /* what it said */
+    struct tpm_clock clock;
 };
 
 /* `why` is the policy's sentence, peer rpc_call_peer().  Lends proof and peer until
@@ -29,5 +31,11 @@ struct boot_proof {
  * barrier, from any thread. */
 void boot_refused(struct nms *nms, const struct boot_proof *proof, const char *peer,
                   const struct st_err *why, nms_done done, void *arg);
+
+/* The same where its TPM went back (`why` is state_clock_check()'s): no window is for
+ * that, so it is kept.  Not kept is a quote of the same boot that was overtaken: the node
+ * asked twice, and was answered. */
+void boot_went_back(struct nms *nms, const struct boot_proof *proof, const char *peer,
+                    const struct st_err *why, nms_done done, void *arg);
 
 #endif

@@ -37,6 +37,7 @@ struct enrolling {
     size_t ek_cert_len;
     struct secret credential; /* the challenge's answer */
     struct tpm_pcrs pcrs;     /* as quoted */
+    struct tpm_clock clock;
     uint8_t nonce[NONCE_LEN];
 };
 
@@ -174,6 +175,7 @@ step_proof(struct rpc_call *call, const Api__TPM2AttestResponse *response,
                                                enrolling->nonce, &pcrs, &clock, err))))
         return code;
     enrolling->pcrs = pcrs;
+    enrolling->clock = clock;
     enrolling->stage = AWAIT_INFO;
     return ST_OK;
 }
@@ -360,7 +362,7 @@ commit(struct committing *committing)
 static void
 node_fill(const struct nms *nms, const struct enrolling *enrolling,
           const Api__NewNodeInfo *info, char *id, uint8_t secret_hash[SHA256_LEN],
-          State__Node *out)
+          State__TpmClock *clock, State__Node *out)
 {
     state__node__init(out);
     out->node_id = id;
@@ -381,6 +383,8 @@ node_fill(const struct nms *nms, const struct enrolling *enrolling,
     out->secret_hash.len = SHA256_LEN;
     out->pcrs.data = (uint8_t *)enrolling->pcrs.digest;
     out->pcrs.len = sizeof(enrolling->pcrs.digest);
+    state_clock_pack(&enrolling->clock, clock);
+    out->clock = clock;
 }
 
 static State__Node *
@@ -430,6 +434,7 @@ step_info(struct rpc_call *call, const Api__NewNodeInfo *info,
     const struct enrolling *enrolling = rpc_call_state(call);
     char id[NODE_ID_LEN + 1];
     uint8_t secret_hash[SHA256_LEN];
+    State__TpmClock clock;
     State__Node node;
     enum st_code code;
     if ((code = info_check(nms, enrolling, info, id, err)))
@@ -438,7 +443,7 @@ step_info(struct rpc_call *call, const Api__NewNodeInfo *info,
     const ProtobufCBinaryData *secret = &info->enrolment_config->enrolment_secret;
     if ((code = digest_enrolment_secret(secret->data, secret->len, secret_hash, err)))
         return code;
-    node_fill(nms, enrolling, info, id, secret_hash, &node);
+    node_fill(nms, enrolling, info, id, secret_hash, &clock, &node);
     return node_propose(call, &node, err);
 }
 

@@ -205,10 +205,16 @@ enum st_code state_window_check(struct state *state, const char *node_id,
 /* The last boot that was refused; ST_NOT_FOUND. */
 enum st_code state_refused(struct state *state, const char *node_id, State__Refused **out,
                            struct st_err *err);
-/* RefuseBoot would change something: these PCRs are not what is kept, and what is kept is
- * not of a moment ago. */
+/* RefuseBoot would change something: these PCRs, and this clock where that is what is
+ * refused (else NULL), are not what is kept, and what is kept is not of a moment ago. */
 bool state_refusal_is_news(struct state *state, const char *node_id,
-                           const struct tpm_pcrs *pcrs, int64_t now);
+                           const struct tpm_pcrs *pcrs, const struct tpm_clock *clock,
+                           int64_t now);
+/* tpm_clock_check() by what the node's record has; the machine does it again in Release.
+ * ST_NOT_FOUND. */
+enum st_code state_clock_check(struct state *state, const char *node_id,
+                               const struct tpm_clock *clock, struct st_err *err);
+void state_clock_pack(const struct tpm_clock *clock, State__TpmClock *out);
 /* Of one node, or where node_id is NULL all of them.  Each has a digest for a name. */
 enum st_code state_each_captured(struct state *state, const char *node_id,
                                  enum st_code (*each)(void *arg,

@@ -113,8 +113,7 @@ boot_judge(const struct state *state, const struct policy *policy,
     return code;
 }
 
-/* NULL: no such node. */
-static State__Node *
+State__Node *
 node_of(const struct state *state, const char *node_id)
 {
     char key[STATE_KEY_MAX];
@@ -287,27 +286,30 @@ state_refused(struct state *state, const char *node_id, State__Refused **out,
  * has become good since is out of date, and holds nothing up. */
 bool
 refusal_is_news(const struct state *state, const char *node_id,
-                const struct tpm_pcrs *pcrs, int64_t now)
+                const struct tpm_pcrs *pcrs, const struct tpm_clock *clock, int64_t now)
 {
     State__Refused *refused = refused_of(state, node_id);
     struct tpm_pcrs kept;
     if (!refused)
         return true;
     memcpy(kept.digest, refused->pcrs.data, sizeof(kept.digest));
-    const bool same = memcmp(kept.digest, pcrs->digest, sizeof(kept.digest)) == 0;
+    const bool same = memcmp(kept.digest, pcrs->digest, sizeof(kept.digest)) == 0 &&
+                      clock_is_covered(refused->clock, clock);
     const bool soon = now > refused->at - STATE_REFUSED_PAUSE_S &&
                       now < refused->at + STATE_REFUSED_PAUSE_S &&
-                      judge_by(state, state->policy, node_id, &kept, NULL) != ST_OK;
+                      (judge_by(state, state->policy, node_id, &kept, NULL) != ST_OK ||
+                       clock_is_refused(state, node_id, refused->clock));
     record_free_unpacked(refused);
     return !REFUSES(0x1217, same) && !REFUSES(0x1218, soon);
 }
 
 bool
 state_refusal_is_news(struct state *state, const char *node_id,
-                      const struct tpm_pcrs *pcrs, int64_t now)
+                      const struct tpm_pcrs *pcrs, const struct tpm_clock *clock,
+                      int64_t now)
 {
     READING(state);
-    return refusal_is_news(state, node_id, pcrs, now);
+    return refusal_is_news(state, node_id, pcrs, clock, now);
 }
 
 typedef enum st_code (*each_captured)(void *arg, const uint8_t sha256[SHA256_LEN],

@@ -85,7 +85,22 @@ enum st_code window_judge(const struct state *state, const State__Node *node,
 enum st_code window_find(const struct state *state, int64_t now, State__Window **out,
                          struct st_err *err);
 bool refusal_is_news(const struct state *state, const char *node_id,
-                     const struct tpm_pcrs *pcrs, int64_t now);
+                     const struct tpm_pcrs *pcrs, const struct tpm_clock *clock,
+                     int64_t now);
+/* NULL: no such node.  Freed with record_free_unpacked(). */
+State__Node *node_of(const struct state *state, const char *node_id);
+/* By what the record has; where that is nothing, any clock is good. */
+enum st_code clock_judge(const State__Node *node, const struct tpm_clock *clock,
+                         struct st_err *err);
+struct tpm_clock clock_unpack(const State__TpmClock *clock);
+/* Whether who approves of `kept` has approved of what came since; NULL: of no matter. */
+bool clock_is_covered(const State__TpmClock *kept, const struct tpm_clock *clock);
+/* Whether it is still refused. */
+bool clock_is_refused(const struct state *state, const char *node_id,
+                      const State__TpmClock *kept);
+/* That the quote was of this node's TPM, and that it may unlock. */
+enum st_code quote_judge(const State__Node *node, const ProtobufCBinaryData *ak_public,
+                         struct st_err *err);
 /* What the node was let in with; NULL where that is no more.  Freed with
  * record_free_unpacked(). */
 State__Captured *captured_of_ref(const struct state *state,
@@ -212,6 +227,8 @@ enum st_code apply_approve_boot(struct applying *applying,
 enum st_code apply_remove_captured(struct applying *applying,
                                    const State__RemoveCaptured *remove_captured,
                                    struct st_err *err);
+enum st_code apply_release(struct applying *applying, const State__Release *release,
+                           struct st_err *err);
 /* The whole of Command, with its request id. */
 void apply_command(struct applying *applying, const void *bytes, size_t len,
                    struct replica_result *result);

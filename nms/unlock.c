@@ -5,6 +5,10 @@
  *                                 record, over this nonce  also for a refusal; the policy
  *                                                          (and the window: boot.h)
  *
+ * Before the key leaves, the records have how far this TPM has counted: a Release, whose
+ * commit is the barrier.  What this master would refuse costs no entry in the log: it
+ * waits for a barrier alone, and looks again.
+ *
  * Whether a node exists is not for strangers: an unknown id is judged against a key that
  * nobody holds, and is refused with the same words after the same work.
  */
@@ -58,6 +62,7 @@ struct releasing {
     struct rpc_call *call;
     struct boot_proof proof; /* by which AK the quote was judged, and what it said */
     bool settled;            /* the boot was let in by a window, or may as well not be */
+    bool recorded;           /* its clock is in the records */
     struct st_err judgement; /* code 0: a good proof */
     struct approving approving;
 };
@@ -125,7 +130,6 @@ proof_check(struct nms *nms, const struct unlocking *unlocking,
             struct st_err *err)
 {
     struct boot_proof *proof = &out->proof;
-    struct tpm_clock clock;
     const struct tpm_quote_evidence evidence = {
         .quote = request->quote.data,
         .quote_len = request->quote.len,
@@ -140,7 +144,7 @@ proof_check(struct nms *nms, const struct unlocking *unlocking,
         return code;
     const bool known = ak_find(nms, request->node_id, proof);
     code = tpm_quote_check(proof->ak, proof->ak_len, &evidence, unlocking->nonce,
-                           &proof->pcrs, &clock, err);
+                           &proof->pcrs, &proof->clock, err);
     if (code == ST_INVALID_ARGUMENT)
         return code;
     if (REFUSES(0x42a, !known))
@@ -217,7 +221,7 @@ refuse_again(const struct releasing *releasing, struct st_err *err)
 /* After the barrier: the record as it is now, which need not be the one that the quote
  * was judged by. */
 static enum st_code
-record_check(struct releasing *releasing, State__Node **out, struct st_err *err)
+record_check(const struct releasing *releasing, State__Node **out, struct st_err *err)
 {
     AUTO(state_node_freep) State__Node *node = NULL;
     const struct boot_proof *proof = &releasing->proof;
@@ -274,21 +278,74 @@ boot_settled(void *arg, const struct st_err *err)
 }
 
 static void
+refused_for_good(void *arg, const struct st_err *err)
+{
+    releasing_end(arg, err);
+}
+
+static void
+recorded(void *arg, const struct st_err *err)
+{
+    struct releasing *releasing = arg;
+    releasing->recorded = true;
+    if (REFUSES(0x43a, err->code))
+        releasing_end(releasing, err);
+    else
+        release(releasing);
+}
+
+static void
+record_clock(struct releasing *releasing)
+{
+    struct boot_proof *proof = &releasing->proof;
+    State__TpmClock clock;
+    State__Release release = STATE__RELEASE__INIT;
+    State__Command command = STATE__COMMAND__INIT;
+    state_clock_pack(&proof->clock, &clock);
+    release.node_id = proof->node;
+    release.ak_public = (ProtobufCBinaryData){proof->ak_len, proof->ak};
+    release.clock = &clock;
+    command.change_case = STATE__COMMAND__CHANGE_RELEASE;
+    command.release = &release;
+    nms_propose(releasing->nms, &command, recorded, releasing);
+}
+
+static void
 release(struct releasing *releasing)
 {
     AUTO(state_node_freep) State__Node *node = NULL;
     const struct boot_proof *proof = &releasing->proof;
+    struct state *state = releasing->nms->state;
+    const char *peer = rpc_call_peer(releasing->call);
     struct st_err err = {0};
-    if (record_check(releasing, &node, &err))
+    if (record_check(releasing, &node, &err)) {
         releasing_end(releasing, &err);
-    else if (!REFUSES(0x12e, state_judge_boot(releasing->nms->state, proof->node,
-                                              &proof->pcrs, &err)))
+        return;
+    }
+    const bool is_bad =
+        REFUSES(0x12e, state_judge_boot(state, proof->node, &proof->pcrs, &err));
+    if (is_bad && releasing->settled)
+        releasing_end(releasing, &err);
+    else if (is_bad)
+        boot_refused(releasing->nms, proof, peer, &err, boot_settled, releasing);
+    else if (releasing->recorded)
         hand_over(releasing, node);
-    else if (releasing->settled)
-        releasing_end(releasing, &err);
+    else if (state_clock_check(state, proof->node, &proof->clock, &err))
+        boot_went_back(releasing->nms, proof, peer, &err, refused_for_good, releasing);
     else
-        boot_refused(releasing->nms, proof, rpc_call_peer(releasing->call), &err,
-                     boot_settled, releasing);
+        record_clock(releasing);
+}
+
+/* As far as this master knows, which may not have heard of everything. */
+static bool
+seems_good(const struct releasing *releasing)
+{
+    AUTO(state_node_freep) State__Node *node = NULL;
+    const struct boot_proof *proof = &releasing->proof;
+    struct state *state = releasing->nms->state;
+    return !releasing->judgement.code && !record_check(releasing, &node, NULL) &&
+           !state_judge_boot(state, proof->node, &proof->pcrs, NULL) &&
+           !state_clock_check(state, proof->node, &proof->clock, NULL);
 }
 
 static void
@@ -296,8 +353,7 @@ barrier_passed(void *arg, const struct st_err *barrier)
 {
     struct releasing *releasing = arg;
     struct st_err err = *barrier;
-    if (REFUSES(0x43a, err.code) ||
-        (releasing->judgement.code && refuse_again(releasing, &err)))
+    if (err.code || (releasing->judgement.code && refuse_again(releasing, &err)))
         releasing_end(releasing, &err);
     else
         release(releasing);
@@ -323,7 +379,10 @@ step_request(struct rpc_call *call, const Api__TPM2UnlockRequest *request,
     unlocking->stage = AWAIT_BARRIER;
     if (REFUSES(0x46e, !code))
         rpc_call_vouch(call);
-    nms_barrier(nms, barrier_passed, releasing);
+    if (seems_good(releasing))
+        record_clock(releasing);
+    else
+        nms_barrier(nms, barrier_passed, releasing);
     return ST_OK;
 }
 

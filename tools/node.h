@@ -30,6 +30,9 @@ struct node_boot {
     const ProtobufCBinaryData *pcrs; /* lent by the answer */
     const char *what;
     int64_t at;
+    /* Of a refused one, lent too: that its TPM went back, or "", and how far it was. */
+    const char *why;
+    Api__TpmClock *clock;
 };
 /* The newest, or the last of the kind that is asked for.  ST_NOT_FOUND. */
 enum st_code node_boot_newest(const Api__GetNodePcrsResponse *pcrs, struct node_boot *out,

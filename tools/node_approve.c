@@ -55,6 +55,7 @@ approve(const struct invocation *in, const char *node_id, const struct node_boot
     request.node_id = (char *)node_id;
     request.pcrs = (ProtobufCBinaryData *)boot->pcrs;
     request.n_pcrs = NODE_PCRS;
+    request.clock = boot->clock;
     return connect_call(&connection, "ApproveBoot", &request.base,
                         &api__approve_boot_response__descriptor, &answer, err);
 }

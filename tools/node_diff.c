@@ -142,6 +142,8 @@ node_diff_print(const struct node_diff *diff, const struct node_boot *boot, FILE
         table_new(4, (const char *[]){"PCR", "BOOTED", "EXPECTED", "SET"});
     const json_t *row;
     size_t i;
+    if (*boot->why)
+        fprintf(file, "%s\n", boot->why);
     if (diff->sets == 0) {
         fprintf(file, "no set of the policy is for this node\n");
         return;

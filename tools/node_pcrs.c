@@ -81,7 +81,8 @@ node_boot_refused(const Api__GetNodePcrsResponse *pcrs, struct node_boot *out,
 {
     if (pcrs->n_refused == 0)
         return st_fail(err, ST_NOT_FOUND, "no boot of this node was refused");
-    *out = (struct node_boot){pcrs->refused, "refused", pcrs->refused_at};
+    *out = (struct node_boot){pcrs->refused, "refused", pcrs->refused_at,
+                              pcrs->refused_why, pcrs->refused_clock};
     return ST_OK;
 }
 
@@ -94,9 +95,10 @@ node_boot_accepted(const Api__GetNodePcrsResponse *pcrs, struct node_boot *out,
                        "the master that answered knows no PCRs of this "
                        "node: let it unlock once");
     if (pcrs->n_accepted == 0)
-        *out = (struct node_boot){pcrs->enrolled, "enrolled", 0};
+        *out = (struct node_boot){pcrs->enrolled, "enrolled", 0, "", NULL};
     else
-        *out = (struct node_boot){pcrs->accepted, "accepted", pcrs->accepted_at};
+        *out =
+            (struct node_boot){pcrs->accepted, "accepted", pcrs->accepted_at, "", NULL};
     return ST_OK;
 }
 
@@ -124,12 +126,13 @@ pcrs_json(size_t count, const ProtobufCBinaryData *pcrs)
 static enum st_code
 print_json(const char *node_id, const Api__GetNodePcrsResponse *pcrs, struct st_err *err)
 {
-    return json_print(json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "node_id", node_id,
+    return json_print(json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "node_id", node_id,
                                 "enrolled", pcrs_json(pcrs->n_enrolled, pcrs->enrolled),
                                 "accepted", pcrs_json(pcrs->n_accepted, pcrs->accepted),
                                 "accepted_at", json_time(pcrs->accepted_at), "refused",
                                 pcrs_json(pcrs->n_refused, pcrs->refused), "refused_at",
-                                json_time(pcrs->refused_at)),
+                                json_time(pcrs->refused_at), "refused_why",
+                                pcrs->refused_why),
                       err);
 }
 
@@ -172,12 +175,16 @@ print_diff(const struct invocation *in, struct connection *connection,
     if (code)
         return code;
     if (in->json)
-        return json_print(json_pack("{s:s, s:s, s:o, s:i, s:O, s:O}", "node_id", node_id,
-                                    "boot", boot.what, "at", json_time(boot.at), "sets",
-                                    (int)diff.sets, "differs", diff.differs, "fits",
-                                    diff.fits),
+        return json_print(json_pack("{s:s, s:s, s:o, s:s, s:i, s:O, s:O}", "node_id",
+                                    node_id, "boot", boot.what, "at", json_time(boot.at),
+                                    "why", boot.why, "sets", (int)diff.sets, "differs",
+                                    diff.differs, "fits", diff.fits),
                           err);
     node_diff_print(&diff, &boot, stdout);
+    if (*boot.why)
+        printf("\nAs a machine does that is restored from a snapshot. If this one was:\n"
+               "    stctl node approve %s\n",
+               node_id);
     return ST_OK;
 }
 

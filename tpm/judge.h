@@ -107,11 +107,11 @@ struct tpm_quote_evidence {
     size_t signature_len;
 };
 
-/* What a good quote says beside its PCRs (TPMS_CLOCK_INFO). */
+/* What a good quote says beside its PCRs (TPMS_CLOCK_INFO), as it stands there. */
 struct tpm_clock {
     uint64_t clock_ms;
-    uint32_t reset_count;
-    uint32_t restart_count;
+    uint32_t reset_count;   /* how often the TPM was reset, and */
+    uint32_t restart_count; /* since then resumed; both plus a secret number */
 };
 
 /* The list as it travels: exactly 16 items of exactly 32 bytes (N09).  `count` is how
@@ -130,5 +130,11 @@ enum st_code tpm_quote_check(const void *ak_public, size_t ak_public_len,
                              const struct tpm_quote_evidence *evidence,
                              const uint8_t nonce[NONCE_LEN], const struct tpm_pcrs *pcrs,
                              struct tpm_clock *out, struct st_err *err);
+
+/* That `now` was quoted after `before`, by the same AK: resets and resumes only grow, and
+ * the clock does from one of them to the next.  ST_PERMISSION_DENIED with a sentence for
+ * the operator where the TPM came back as it was earlier (N15, N49). */
+enum st_code tpm_clock_check(const struct tpm_clock *before, const struct tpm_clock *now,
+                             struct st_err *err);
 
 #endif

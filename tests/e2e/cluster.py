@@ -266,14 +266,17 @@ class Swtpm(Program):
         done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def power_on(self, image="image 1", kernel=None):
+    def _switch_on(self, flags):
         for path in (self.socket, self.socket + ".ctrl"):
             if os.path.exists(path):
                 os.unlink(path)
         self.spawn(["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.state}", "--server",
                     f"type=unixio,path={self.socket}", "--ctrl",
-                    f"type=unixio,path={self.socket}.ctrl", "--flags", "not-need-init,startup-clear"])
+                    f"type=unixio,path={self.socket}.ctrl", "--flags", flags])
         until(lambda: listens(self.socket), 30, "swtpm listens", 0.005)
+
+    def power_on(self, image="image 1", kernel=None):
+        self._switch_on("not-need-init,startup-clear")
         if image is None:
             return self
         # PCR 0-7 as firmware leaves them, 11 as a unified kernel image does; another kernel
@@ -288,6 +291,13 @@ class Swtpm(Program):
     def power_cycle(self, image="image 1", kernel=None):
         self.kill()
         return self.power_on(image, kernel)
+
+    def suspend(self):
+        """To sleep and awake again, as a kernel and a firmware do it: PCRs stay."""
+        self.tool("tpm2_shutdown")
+        self.kill()
+        self._switch_on("not-need-init")
+        self.tool("tpm2_startup")
 
     def tool(self, *argv, cwd=None):
         """One of tpm2-tools; what it printed."""

@@ -110,6 +110,21 @@ static State__RefuseBoot refuse_boot = {OF(refuse_boot), .node_id = (char *)NODE
                                         .pcrs = {sizeof(boot), boot}};
 static State__ApproveBoot approve_boot = {OF(approve_boot), .node_id = (char *)NODE_7,
                                           .pcrs = {sizeof(boot), boot}, .by = {32, hash}};
+static State__TpmClock clocks[] = {{OF(tpm_clock), 90000, UINT32_MAX, 1},
+                                   {OF(tpm_clock), 100, UINT32_MAX - 1, 0},
+                                   {OF(tpm_clock), 100, 1, 0}};
+static State__Release releases[] = {
+    {OF(release), .node_id = (char *)NODE_7, .ak_public = {40, ak_7}, .clock = clocks},
+    {OF(release), .node_id = (char *)NODE_7, .ak_public = {40, ak_7},
+     .clock = clocks + 1},
+    {OF(release), .node_id = (char *)NODE_7, .ak_public = {40, ak_7},
+     .clock = clocks + 2}};
+static State__RefuseBoot refuse_clock = {
+    OF(refuse_boot), .node_id = (char *)NODE_7, .ak_public = {40, ak_7},
+    .pcrs = {sizeof(boot), boot}, .clock = clocks + 1};
+static State__ApproveBoot approve_clock = {OF(approve_boot), .node_id = (char *)NODE_7,
+                                           .pcrs = {sizeof(boot), boot}, .by = {32, hash},
+                                           .clock = clocks + 1};
 static State__RemoveCaptured remove_captured = {OF(remove_captured),
                                                 .sha256 = {32, hash}};
 static uint8_t point[64] = "x and y";
@@ -180,6 +195,20 @@ windows(void)
     command(STATE__COMMAND__CHANGE_REMOVE_CAPTURED, &remove_captured, 8);
     command(STATE__COMMAND__CHANGE_REMOVE_NODE, &remove_node, 9);
     seed_write("command", "windows");
+}
+
+static void
+counted(void)
+{
+    command(STATE__COMMAND__CHANGE_ADOPT, &adopt, 1);
+    command(STATE__COMMAND__CHANGE_RELEASE, &releases[0], 2);
+    command(STATE__COMMAND__CHANGE_RELEASE, &releases[1], 3);
+    command(STATE__COMMAND__CHANGE_REFUSE_CLOCK, &refuse_clock, 4);
+    command(STATE__COMMAND__CHANGE_APPROVE_CLOCK, &approve_clock, 5);
+    command(STATE__COMMAND__CHANGE_RELEASE, &releases[1], 6);
+    command(STATE__COMMAND__CHANGE_RELEASE, &releases[2], 7);
+    command(STATE__COMMAND__CHANGE_REMOVE_NODE, &remove_node, 8);
+    seed_write("command", "counted");
 }
 
 static void
@@ -341,6 +370,7 @@ seeds_state(void)
     authorities();
     policies();
     windows();
+    counted();
     audit();
     masters();
     node_that_is_a_master();

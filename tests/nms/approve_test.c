@@ -23,19 +23,38 @@ void __real_replica_barrier(struct replica *replica, uint32_t timeout_ms,
 void __wrap_replica_barrier(struct replica *replica, uint32_t timeout_ms,
                             replica_done done, void *arg);
 
+void __real_replica_propose(struct replica *replica, const void *command, size_t len,
+                            uint32_t timeout_ms, replica_done done, void *arg);
+void __wrap_replica_propose(struct replica *replica, const void *command, size_t len,
+                            uint32_t timeout_ms, replica_done done, void *arg);
+
 /* Happens once, when the next unlock has been proved. */
 static void (*meanwhile)(struct town *town);
 static struct town *meanwhile_town;
 
-void
-__wrap_replica_barrier(struct replica *replica, uint32_t timeout_ms, replica_done done,
-                       void *arg)
+static void
+let_it_happen(void)
 {
     void (*now)(struct town *) = meanwhile;
     meanwhile = NULL;
     if (now)
         now(meanwhile_town);
+}
+
+void
+__wrap_replica_barrier(struct replica *replica, uint32_t timeout_ms, replica_done done,
+                       void *arg)
+{
+    let_it_happen();
     __real_replica_barrier(replica, timeout_ms, done, arg);
+}
+
+void
+__wrap_replica_propose(struct replica *replica, const void *command, size_t len,
+                       uint32_t timeout_ms, replica_done done, void *arg)
+{
+    let_it_happen();
+    __real_replica_propose(replica, command, len, timeout_ms, done, arg);
 }
 
 /* --- a machine that boots --------------------------------------------------------------

@@ -80,6 +80,8 @@ machine_make(struct machine *machine, enum forge_kind kind)
     memcpy(machine->ak_name, ak.name, TPM_NAME_LEN);
     for (int i = 0; i < TPM_PCR_COUNT; i++)
         memset(machine->pcrs.digest[i], 0x40 + i, SHA256_LEN);
+    /* As of an AK of the owner hierarchy: two resets before it wraps around. */
+    machine->clock = (struct tpm_clock){123456, UINT32_MAX - 1, 0x80000000};
     memcpy(machine->ip, "\x7f\x47\x00\x63", 4);
     machine->ip_len = 4;
     machine->proves_id = true;
@@ -100,7 +102,10 @@ machine_free(struct machine *machine)
 void
 machine_quote(struct machine *machine, const uint8_t nonce[NONCE_LEN])
 {
-    const TPMS_ATTEST attest = forge_quote(nonce, &machine->pcrs);
+    TPMS_ATTEST attest = forge_quote(nonce, &machine->pcrs);
+    attest.clockInfo.clock = machine->clock.clock_ms;
+    attest.clockInfo.resetCount = machine->clock.reset_count;
+    attest.clockInfo.restartCount = machine->clock.restart_count;
     forge_bytes_free(&machine->quote);
     forge_bytes_free(&machine->signature);
     machine->quote = forge_attest(&attest);

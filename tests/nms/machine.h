@@ -27,6 +27,7 @@ struct machine {
     struct forge_bytes ek_spki, ak_public;
     uint8_t ak_name[TPM_NAME_LEN];
     struct tpm_pcrs pcrs;
+    struct tpm_clock clock; /* that it quotes */
     struct secret id_seed, global_key;
     struct cert id_cert;
     char id[NODE_ID_LEN + 1];

@@ -1,8 +1,8 @@
 /* TPM2Unlock from outside: who gets back the half of a disk key, and every way in which
  * one does not.
  *
- * The barrier between proof and release can be held, so that what happens meanwhile
- * happens at the worst moment each time.
+ * What is between proof and release, a commit or a barrier, can be held, so that what
+ * happens meanwhile happens at the worst moment each time.
  */
 #include "tests/nms/town.h"
 
@@ -21,35 +21,49 @@
 #include <unistd.h>
 
 AUTO_DEFINE(Api__TPM2UnlockFlowResponse *, answer_freep, machine_answer_free)
+AUTO_DEFINE(Api__GetNodePcrsResponse *, pcrs_freep, town_answer_free)
 #define MACHINE AUTO(machine_free) struct machine
 #define REFUSED(tamper, code, word) refused(town, &machine, tamper, code, word)
 
-/* --- the barrier, held -------------------------------------------------------------- */
+/* --- the commit or the barrier, held -------------------------------------------------
+ */
 
 /* The linker calls these by this name. */
 void __real_replica_barrier(struct replica *replica, uint32_t timeout_ms,
                             replica_done done, void *arg);
 void __wrap_replica_barrier(struct replica *replica, uint32_t timeout_ms,
                             replica_done done, void *arg);
+void __real_replica_propose(struct replica *replica, const void *command, size_t len,
+                            uint32_t timeout_ms, replica_done done, void *arg);
+void __wrap_replica_propose(struct replica *replica, const void *command, size_t len,
+                            uint32_t timeout_ms, replica_done done, void *arg);
 
 static struct {
     atomic_bool armed;
-    sem_t taken; /* done and arg are here */
+    sem_t taken; /* the rest is here */
     replica_done done;
     void *arg;
+    struct replica_result result; /* of a commit */
 } held;
 static atomic_bool no_majority;
+
+static bool
+has_no_majority(replica_done done, void *arg)
+{
+    struct st_err err = {0};
+    if (!no_majority)
+        return false;
+    (void)st_fail_for(&err, ST_UNAVAILABLE, ST_REASON_NO_QUORUM, "no majority");
+    done(arg, &err, NULL);
+    return true;
+}
 
 void
 __wrap_replica_barrier(struct replica *replica, uint32_t timeout_ms, replica_done done,
                        void *arg)
 {
-    if (no_majority) {
-        struct st_err err = {0};
-        (void)st_fail_for(&err, ST_UNAVAILABLE, ST_REASON_NO_QUORUM, "no majority");
-        done(arg, &err, NULL);
+    if (has_no_majority(done, arg))
         return;
-    }
     if (!atomic_exchange(&held.armed, false)) {
         __real_replica_barrier(replica, timeout_ms, done, arg);
         return;
@@ -59,7 +73,31 @@ __wrap_replica_barrier(struct replica *replica, uint32_t timeout_ms, replica_don
     sem_post(&held.taken);
 }
 
-/* An unlock whose barrier is held when begin() returns; end() lets it go. */
+static void
+committed(void *arg, const struct st_err *err, const struct replica_result *result)
+{
+    (void)arg;
+    assert_int_equal(err->code, ST_OK);
+    held.result = *result;
+    sem_post(&held.taken);
+}
+
+/* It is committed, and only he who waits for it does not know yet. */
+void
+__wrap_replica_propose(struct replica *replica, const void *command, size_t len,
+                       uint32_t timeout_ms, replica_done done, void *arg)
+{
+    if (has_no_majority(done, arg))
+        return;
+    if (atomic_exchange(&held.armed, false)) {
+        held.done = done;
+        held.arg = arg;
+        done = committed;
+    }
+    __real_replica_propose(replica, command, len, timeout_ms, done, arg);
+}
+
+/* An unlock that is held when begin() returns; end() lets it go. */
 struct attempt {
     pthread_t thread;
     struct machine *machine;
@@ -93,9 +131,10 @@ attempt_begin(struct attempt *attempt, struct town *town, struct machine *machin
 }
 
 static void
-attempt_end(struct attempt *attempt, const struct st_err *barrier)
+attempt_end(struct attempt *attempt)
 {
-    held.done(held.arg, barrier, NULL);
+    const struct st_err good = {0};
+    held.done(held.arg, &good, &held.result);
     pthread_join(attempt->thread, NULL);
     rpc_channel_close(attempt->channel);
 }
@@ -406,7 +445,7 @@ N40_a_node_removed_after_its_proof_is_refused(void **state)
     town_settle(town, &machine, false);
     attempt_begin(&attempt, town, &machine);
     assert_ok(town_remove(town, machine.id, &err));
-    attempt_end(&attempt, &(struct st_err){0});
+    attempt_end(&attempt);
     assert_null(attempt.answer);
     assert_told(&attempt.err, ST_PERMISSION_DENIED, "refused");
 }
@@ -431,10 +470,30 @@ N41_a_record_of_another_tpm_by_now_is_not_for_this_one(void **state)
     snprintf(name, sizeof(name), "for-%s", machine.id);
     assert_ok(town_remove_enrolment(town, name, &err));
     town_settle(town, &heir, false);
-    attempt_end(&attempt, &(struct st_err){0});
+    attempt_end(&attempt);
     assert_null(attempt.answer);
     assert_told(&attempt.err, ST_PERMISSION_DENIED, "refused");
     unlocks(town, &heir);
+}
+
+static void
+N40_a_node_enrolled_anew_after_its_proof_waits_to_be_adopted(void **state)
+{
+    struct town *town = *state;
+    MACHINE machine;
+    struct attempt attempt;
+    struct st_err err = {0};
+    char name[NAME_MAX_LEN + 1];
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, false);
+    attempt_begin(&attempt, town, &machine);
+    assert_ok(town_remove(town, machine.id, &err));
+    snprintf(name, sizeof(name), "for-%s", machine.id);
+    assert_ok(town_remove_enrolment(town, name, &err));
+    town_settle(town, &machine, true); /* the same TPM and the same keys */
+    attempt_end(&attempt);
+    assert_null(attempt.answer);
+    assert_told(&attempt.err, ST_FAILED_PRECONDITION, "not-adopted");
 }
 
 static void
@@ -453,6 +512,134 @@ N43_without_a_majority_there_is_no_key(void **state)
     assert_int_equal(code, told.code);
     assert_told(&told, ST_UNAVAILABLE, "no-quorum");
     assert_true(told.retry_ms > 0);
+    unlocks(town, &machine);
+}
+
+/* --- the TPM that went back -----------------------------------------------------------
+ */
+
+static Api__GetNodePcrsResponse *
+node_pcrs(struct town *town, struct machine *machine)
+{
+    Api__GetNodePcrsRequest request = API__GET_NODE_PCRS_REQUEST__INIT;
+    Api__GetNodePcrsResponse *answer;
+    struct st_err err = {0};
+    request.node_id = machine->id;
+    assert_ok(town_call(town->admins, "GetNodePcrs", &request.base,
+                        &api__get_node_pcrs_response__descriptor, &answer, &err));
+    return answer;
+}
+
+static enum st_code
+approve(struct town *town, struct machine *machine, Api__GetNodePcrsResponse *shown,
+        struct st_err *err)
+{
+    Api__ApproveBootRequest request = API__APPROVE_BOOT_REQUEST__INIT;
+    Api__ApproveBootResponse *answer;
+    request.node_id = machine->id;
+    request.pcrs = shown->refused;
+    request.n_pcrs = shown->n_refused;
+    request.clock = shown->refused_clock;
+    enum st_code code = town_call(town->admins, "ApproveBoot", &request.base,
+                                  &api__approve_boot_response__descriptor, &answer, err);
+    if (!code)
+        town_answer_free(answer);
+    return code;
+}
+
+static void
+N15_a_TPM_that_went_back_gets_no_key_until_it_is_approved(void **state)
+{
+    struct town *town = *state;
+    MACHINE machine;
+    char said[4096];
+    struct st_err err = {0};
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, false);
+    for (int i = 0; i < 4; i++) { /* power cuts: the clock goes back, the count on */
+        machine.clock.reset_count++;
+        machine.clock.clock_ms -= 1000;
+        unlocks(town, &machine);
+    }
+    machine.clock.reset_count -= 2;
+    machine.clock.clock_ms += 900000;
+    logged_refusal(town, &machine, NULL, said);
+    assert_non_null(strstr(said,
+                           "its TPM went back: 2 resets fewer than when it was last "
+                           "accepted\""));
+    town_restart(town);
+    REFUSED(NULL, ST_PERMISSION_DENIED, "refused");
+
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, &machine);
+    assert_string_equal(
+        shown->refused_why,
+        "its TPM went back: 2 resets fewer than when it was last accepted");
+    shown->refused_clock->clock_ms++;
+    assert_code(approve(town, &machine, shown, &err), ST_ABORTED);
+    REFUSED(NULL, ST_PERMISSION_DENIED, "refused");
+    shown->refused_clock->clock_ms--;
+    assert_ok(approve(town, &machine, shown, &err));
+    unlocks(town, &machine);
+    machine.clock.reset_count--;
+    REFUSED(NULL, ST_PERMISSION_DENIED, "refused");
+}
+
+/* It was sent to a master that was busy, and the node asked another one meanwhile. */
+static void
+N15_an_overtaken_quote_is_refused_and_not_kept(void **state)
+{
+    struct town *town = *state;
+    MACHINE machine;
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, false);
+    machine.clock.clock_ms += 2000;
+    unlocks(town, &machine);
+    machine.clock.clock_ms -= 1;
+    REFUSED(NULL, ST_PERMISSION_DENIED, "refused");
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, &machine);
+    assert_int_equal(shown->n_refused, 0);
+    machine.clock.clock_ms += 1;
+    unlocks(town, &machine);
+    /* But not one that is further behind than any stream lasts. */
+    machine.clock.clock_ms -= NMS_UNLOCK_MS + 1;
+    REFUSED(NULL, ST_PERMISSION_DENIED, "refused");
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *later = node_pcrs(town, &machine);
+    assert_int_equal(later->n_refused, TPM_PCR_COUNT);
+    assert_non_null(strstr(later->refused_why, "the same boot, and its clock is 30 s"));
+}
+
+static void
+N15_an_enrolment_is_where_the_counting_begins(void **state)
+{
+    struct town *town = *state;
+    MACHINE machine;
+    struct st_err err = {0};
+    char name[NAME_MAX_LEN + 1];
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, false);
+    machine.clock.reset_count--;
+    REFUSED(NULL, ST_PERMISSION_DENIED, "refused");
+    snprintf(name, sizeof(name), "for-%s", machine.id);
+    assert_ok(town_remove(town, machine.id, &err));
+    assert_ok(town_remove_enrolment(town, name, &err));
+    town_settle(town, &machine, false);
+    unlocks(town, &machine);
+}
+
+/* Quoted, and then the machine slept, woke up, asked again and was answered. */
+static void
+N49_after_a_suspend_a_quote_of_before_it_is_refused(void **state)
+{
+    struct town *town = *state;
+    MACHINE machine;
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, false);
+    machine.clock.restart_count++;
+    unlocks(town, &machine);
+    machine.clock.restart_count--;
+    machine.clock.clock_ms += 1000;
+    REFUSED(NULL, ST_PERMISSION_DENIED, "refused");
+    machine.clock.restart_count++;
     unlocks(town, &machine);
 }
 
@@ -509,7 +696,12 @@ main(void)
         TOWN_TEST(N40_a_removed_node_is_refused_also_after_a_restart),
         TOWN_TEST(N40_a_node_removed_after_its_proof_is_refused),
         TOWN_TEST(N41_a_record_of_another_tpm_by_now_is_not_for_this_one),
+        TOWN_TEST(N40_a_node_enrolled_anew_after_its_proof_waits_to_be_adopted),
         TOWN_TEST(N43_without_a_majority_there_is_no_key),
+        TOWN_TEST(N15_a_TPM_that_went_back_gets_no_key_until_it_is_approved),
+        TOWN_TEST(N15_an_overtaken_quote_is_refused_and_not_kept),
+        TOWN_TEST(N15_an_enrolment_is_where_the_counting_begins),
+        TOWN_TEST(N49_after_a_suspend_a_quote_of_before_it_is_refused),
         TOWN_TEST(N33_a_stream_that_ends_before_the_request_is_malformed),
         TOWN_TEST(N33_a_message_without_a_request_is_malformed),
     };

@@ -549,9 +549,9 @@ N12_a_refusal_is_kept_once_and_another_one_not_at_once(void **state)
     struct st_err err = {0};
     settle(member, 1, &node);
     boot_of(8, &pcrs);
-    assert_true(state_refusal_is_news(member->state, node.id, &pcrs, now));
+    assert_true(state_refusal_is_news(member->state, node.id, &pcrs, NULL, now));
     refuse(member, &node, 8, now);
-    assert_false(state_refusal_is_news(member->state, node.id, &pcrs, now + HOUR));
+    assert_false(state_refusal_is_news(member->state, node.id, &pcrs, NULL, now + HOUR));
     {
         AUTO(state_refused_freep) State__Refused *refused = NULL;
         refuse(member, &node, 8, now + HOUR);
