@@ -57,7 +57,7 @@ struct disk_found {
 /* Looks, writes nothing.  ST_NOT_FOUND, ST_FAILED_PRECONDITION (too small, no volume). */
 enum st_code disk_observe(const char *path, struct disk_found *out, struct st_err *err);
 
-/* A new volume in the state pending.  Says every ten seconds how far it is; ST_CANCELLED
+/* A new volume in the state pending.  Says how far it is (progress.h); ST_CANCELLED
  * where the daemon is to stop, and then it is torn.  ST_FAILED_PRECONDITION where it is
  * neither blank nor torn by this node, and where authentication needs a device-mapper
  * that this kernel has not. */

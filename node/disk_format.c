@@ -1,53 +1,34 @@
 /* A fresh volume: marked, given a header and a key, wiped, and only then pending. */
 #include "node/disk_internal.h"
-#include "node/notify.h"
+#include "node/progress.h"
 #include "node/stop.h"
-#include "proto/event.h"
 
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FORMATTING "smalltown-format"
 
 enum {
-    MIB = 1024 * 1024,
-    NEWS_S = 10
+    MIB = 1024 * 1024
 };
-
-struct wipe {
-    const char *path;
-    time_t said;
-};
-
-static time_t
-now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec;
-}
 
 /* Of libcryptsetup, after each block. */
 static int
 wiped(uint64_t size, uint64_t offset, void *context)
 {
-    struct wipe *wipe = context;
-    if (now() - wipe->said >= NEWS_S) {
-        wipe->said = now();
-        const unsigned percent = size ? (unsigned)(offset * 100 / size) : 0;
-        event("format", "volume=%s wiped=%u%%", wipe->path, percent);
-        notify_status("format: %u%% of %s are wiped", percent, wipe->path);
-    }
+    progress_at(context, offset, size);
     return stop_asked();
 }
 
 static int
 wipe_mapped(struct crypt_device *cd, const char *path, enum disk_encryption encryption)
 {
-    struct wipe wipe = {path, now()};
-    return crypt_wipe(cd, "/dev/mapper/" FORMATTING, CRYPT_WIPE_ZERO, 0,
-                      encryption == DISK_XTS ? MIB : 0, MIB, 0, wiped, &wipe);
+    struct progress progress;
+    progress_begin(&progress, path);
+    const int rc = crypt_wipe(cd, "/dev/mapper/" FORMATTING, CRYPT_WIPE_ZERO, 0,
+                              encryption == DISK_XTS ? MIB : 0, MIB, 0, wiped, &progress);
+    progress_end(&progress);
+    return rc;
 }
 
 /* Of a predecessor that was killed while it wiped. */
