@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/dm-ioctl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -25,7 +27,7 @@ be_quiet(int level, const char *message, void *context)
 enum st_code
 disk_fail(struct st_err *err, int rc, const char *what, const char *path)
 {
-    return st_fail(err, ST_INTERNAL, "cannot %s the data volume %.200s: %s", what, path,
+    return st_fail(err, ST_INTERNAL, "cannot %s the volume %.200s: %s", what, path,
                    strerror(-rc));
 }
 
@@ -83,7 +85,7 @@ disk_begin_format(const char *path, const char *node_id, struct st_err *err)
     bool torn_by_us = found.state == START_VOLUME_TORN && !strcmp(found.node_id, node_id);
     if (REFUSES(0x34e, found.state != START_VOLUME_BLANK && !torn_by_us))
         return st_fail(err, ST_FAILED_PRECONDITION,
-                       "the data volume %.200s holds data and is not formatted", path);
+                       "the volume %.200s holds data and is not formatted", path);
     return disk_page_write(path, node_id, err);
 }
 
@@ -92,8 +94,7 @@ disk_load_luks(const char *path, struct crypt_device **out, struct st_err *err)
 {
     enum st_code code = disk_load(path, out, err);
     if (!code && !*out)
-        return st_fail(err, ST_DATA_LOSS, "the data volume %.200s has no LUKS2 header",
-                       path);
+        return st_fail(err, ST_DATA_LOSS, "the volume %.200s has no LUKS2 header", path);
     return code;
 }
 
@@ -119,7 +120,7 @@ disk_set_enrolled(const char *path, const char *node_id, struct st_err *err)
     if (!disk_token_read(cd, &found) || found.state == START_VOLUME_TORN ||
         strcmp(found.node_id, node_id) != 0)
         return st_fail(err, ST_FAILED_PRECONDITION,
-                       "the data volume %.200s is not of this node, or not whole", path);
+                       "the volume %.200s is not of this node, or not whole", path);
     if (found.state == START_VOLUME_ENROLLED)
         return ST_OK;
     if ((code = forget_other_key(cd, path, found.slot, err)))
@@ -147,7 +148,7 @@ check_key(struct crypt_device *cd, const char *path, const struct secret *key,
     int rc = activate(cd, NULL, found.slot, key);
     if (REFUSES(0x48c, rc == -EPERM || rc == -ENOENT))
         return st_fail(err, ST_PERMISSION_DENIED,
-                       "the key does not open the data volume %.200s: this is not the "
+                       "the key does not open the volume %.200s: this is not the "
                        "volume that this node formatted",
                        path);
     if (rc < 0 && rc != -EPERM && rc != -ENOENT)
@@ -180,30 +181,46 @@ disk_has_device_mapper(void)
     return there;
 }
 
-bool
-disk_is_mapped(void)
+static bool
+mapping_path(const char *name, char out[PATH_MAX])
 {
-    return access("/dev/mapper/" DISK_MAPPING, F_OK) == 0;
+    return snprintf(out, PATH_MAX, "/dev/mapper/%s", name) < PATH_MAX;
+}
+
+bool
+disk_is_mapped(const char *name)
+{
+    char path[PATH_MAX];
+    return mapping_path(name, path) && access(path, F_OK) == 0;
 }
 
 /* What a predecessor in this boot mapped, just before it ended. */
 static enum st_code
-check_mapping(struct crypt_device *cd, const char *path, struct st_err *err)
+check_mapping(struct crypt_device *cd, const char *path, const char *name,
+              struct st_err *err)
 {
     DISK_CRYPT *mapped = NULL;
-    int rc = crypt_init_by_name(&mapped, DISK_MAPPING);
+    int rc = crypt_init_by_name(&mapped, name);
     if (rc)
-        return disk_fail(err, rc, "look at the mapping " DISK_MAPPING " of", path);
+        return disk_fail(err, rc, "look at what is mapped of", path);
     const char *ours = crypt_get_uuid(cd), *theirs = crypt_get_uuid(mapped);
     if (!ours || !theirs || strcmp(ours, theirs) != 0)
         return st_fail(err, ST_FAILED_PRECONDITION,
-                       "/dev/mapper/" DISK_MAPPING " is another volume than %.200s",
-                       path);
+                       "/dev/mapper/%s is another volume than %.200s", name, path);
     return ST_OK;
 }
 
 enum st_code
-disk_map(const char *path, const struct secret *key, bool *out_mapped, struct st_err *err)
+disk_check_mapping(const char *path, const char *name, struct st_err *err)
+{
+    DISK_CRYPT *cd = NULL;
+    enum st_code code = disk_load_luks(path, &cd, err);
+    return code ? code : check_mapping(cd, path, name, err);
+}
+
+enum st_code
+disk_map(const char *path, const char *name, const struct secret *key, bool *out_mapped,
+         struct st_err *err)
 {
     DISK_CRYPT *cd = NULL;
     enum st_code code;
@@ -214,8 +231,8 @@ disk_map(const char *path, const struct secret *key, bool *out_mapped, struct st
     *out_mapped = disk_has_device_mapper();
     if (!*out_mapped)
         return ST_OK;
-    if (disk_is_mapped())
-        return check_mapping(cd, path, err);
-    int rc = activate(cd, DISK_MAPPING, slot, key);
+    if (disk_is_mapped(name))
+        return check_mapping(cd, path, name, err);
+    int rc = activate(cd, name, slot, key);
     return rc < 0 ? disk_fail(err, rc, "map", path) : ST_OK;
 }

@@ -1,4 +1,6 @@
-/* disk.h - the data volume: LUKS2 in a block device or an image file.
+/* disk.h - an encrypted volume: LUKS2 in a block device or an image file.  The data
+ * volume of a node, and the control volume of a master (control.h), whose id stands where
+ * that of the node does.
  *
  * The volume knows its own state, so that a lost or exchanged ESP never makes a node
  * format what is in use.  Its header carries one token of ours,
@@ -35,7 +37,9 @@
 #include "proto/recovery.h"
 #include "proto/secret.h"
 
+/* Under /dev/mapper/. */
 #define DISK_MAPPING "smalltown-data"
+#define DISK_CONTROL_MAPPING "smalltown-control"
 
 enum {
     DISK_SLOT_FIRST = 0,
@@ -108,11 +112,30 @@ enum st_code disk_rebind(const char *path, const struct secret *recovery,
                          const struct secret *key, const char *node_id,
                          const uint8_t recipient[HPKE_KEY_LEN], struct st_err *err);
 
-/* Checks the key and makes /dev/mapper/smalltown-data of the volume; *out_mapped false
- * where this kernel has no device-mapper.  A mapping of this volume that is there already
- * is fine. */
-enum st_code disk_map(const char *path, const struct secret *key, bool *out_mapped,
-                      struct st_err *err);
-bool disk_is_mapped(void);
+/* A key that follows from the one that the data is encrypted with: who opens the volume,
+ * with its disk key or with its recovery key, has it, before and after a disk_rebind().
+ * Refuses like disk_check_key(), and like disk_recovery_check(). */
+enum st_code disk_child_key(const char *path, const struct secret *key,
+                            struct secret *out, struct st_err *err);
+enum st_code disk_child_key_recovered(const char *path, const struct secret *recovery,
+                                      struct secret *out, struct st_err *err);
+
+/* Makes `second` a key of a whole volume, in the recovery key's place; does nothing where
+ * it is one.  ST_PERMISSION_DENIED where `key` does not open it. */
+enum st_code disk_second_set(const char *path, const struct secret *key,
+                             const struct secret *second, struct st_err *err);
+/* The disk key of a whole volume that has that second one becomes `key`, and its id this;
+ * it is enrolled then.  Cut anywhere, it can be done again; refuses like
+ * disk_recovery_check(). */
+enum st_code disk_rekey(const char *path, const struct secret *second,
+                        const struct secret *key, const char *id, struct st_err *err);
+
+/* Checks the key and maps the volume under this name; *out_mapped false where this kernel
+ * has no device-mapper.  A mapping of this volume that is there already is fine. */
+enum st_code disk_map(const char *path, const char *name, const struct secret *key,
+                      bool *out_mapped, struct st_err *err);
+bool disk_is_mapped(const char *name);
+/* Whether what is mapped under this name is this volume: ST_FAILED_PRECONDITION. */
+enum st_code disk_check_mapping(const char *path, const char *name, struct st_err *err);
 
 #endif

@@ -71,13 +71,13 @@ disk_header_check(struct crypt_device *cd, const char *path, struct disk_found *
 {
     struct disk_found found = {0};
     if (REFUSES(0x4874, !disk_token_read(cd, &found) || found.state == START_VOLUME_TORN))
-        return st_fail(
-            err, ST_FAILED_PRECONDITION,
-            "the data volume %.200s is not one of smalltown-node, or not whole", path);
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "the volume %.200s is not one of smalltown-node, or not whole",
+                       path);
     if (REFUSES(0x4872, !is_encrypted_as_ours(cd) || !has_nothing_unusual(cd)) ||
         REFUSES(0x4873, !are_slots_as_ours(cd)))
         return st_fail(err, ST_PERMISSION_DENIED,
-                       "the data volume %.200s is encrypted otherwise than this node "
+                       "the volume %.200s is encrypted otherwise than this node "
                        "does: somebody wrote its header",
                        path);
     *out = found;

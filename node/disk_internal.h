@@ -38,6 +38,27 @@ enum st_code disk_load(const char *path, struct crypt_device **out, struct st_er
 enum st_code disk_header_check(struct crypt_device *cd, const char *path,
                                struct disk_found *out, struct st_err *err);
 
+bool disk_slot_is_active(struct crypt_device *cd, int slot);
+/* Of a disk key: the one in which there is none. */
+int disk_slot_other(int slot);
+/* The key of the data, by the key in slot `from`: no other is tried.
+ * ST_PERMISSION_DENIED. */
+enum st_code disk_slot_read(struct crypt_device *cd, const char *path, int from,
+                            const struct secret *has, struct secret *out,
+                            struct st_err *err);
+/* Puts `given` into a slot that is empty.  Refuses like disk_slot_read(). */
+enum st_code disk_slot_add(struct crypt_device *cd, const char *path, int from,
+                           const struct secret *has, int slot, const struct secret *given,
+                           struct st_err *err);
+/* An empty one is fine. */
+enum st_code disk_slot_forget(struct crypt_device *cd, const char *path, int slot,
+                              struct st_err *err);
+
+/* disk_recovery_check() of a volume that is loaded, and what its token says. */
+enum st_code disk_recovery_try(struct crypt_device *cd, const char *path,
+                               const struct secret *recovery, struct disk_found *out,
+                               struct st_err *err);
+
 /* Our token, TORN where the volume is being wiped; false where there is none, or it is
  * not as we write it. */
 bool disk_token_read(struct crypt_device *cd, struct disk_found *out);

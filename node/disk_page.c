@@ -32,22 +32,22 @@ open_volume(const char *path, int flags, int *out, off_t *out_size, struct st_er
     struct stat st;
     if (fd < 0 && errno == ENOENT)
         return st_fail(err, ST_NOT_FOUND,
-                       "there is no data volume %.200s: attach it, or make an image file "
+                       "there is no volume %.200s: attach it, or make an image file "
                        "with `truncate -s 1G`",
                        path);
     if (fd < 0 || fstat(fd, &st))
-        return st_fail(err, ST_INTERNAL, "cannot open the data volume %.200s: %s", path,
+        return st_fail(err, ST_INTERNAL, "cannot open the volume %.200s: %s", path,
                        strerror(errno));
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         return st_fail(err, ST_FAILED_PRECONDITION,
-                       "the data volume %.200s is neither a block device nor an image "
+                       "the volume %.200s is neither a block device nor an image "
                        "file",
                        path);
     *out_size = lseek(fd, 0, SEEK_END);
     if (*out_size < SIZE_MIN)
         return st_fail(err, ST_FAILED_PRECONDITION,
-                       "the data volume %.200s has %lld bytes, at least %d are needed",
-                       path, (long long)*out_size, SIZE_MIN);
+                       "the volume %.200s has %lld bytes, at least %d are needed", path,
+                       (long long)*out_size, SIZE_MIN);
     *out = fd;
     fd = -1;
     return ST_OK;
@@ -61,8 +61,8 @@ read_at(int fd, off_t at, void *out, size_t len, const char *path, struct st_err
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return st_fail(err, ST_INTERNAL, "cannot read the data volume %.200s: %s",
-                           path, n ? strerror(errno) : "it ends too early");
+            return st_fail(err, ST_INTERNAL, "cannot read the volume %.200s: %s", path,
+                           n ? strerror(errno) : "it ends too early");
         have += (size_t)n;
     }
     return ST_OK;
@@ -160,7 +160,7 @@ disk_page_write(const char *path, const char *node_id, struct st_err *err)
         return code;
     page_make(node_id, page);
     if (pwrite(fd, page, PAGE, page_offset(size)) != PAGE || fsync(fd))
-        return st_fail(err, ST_INTERNAL, "cannot write to the data volume %.200s: %s",
-                       path, strerror(errno));
+        return st_fail(err, ST_INTERNAL, "cannot write to the volume %.200s: %s", path,
+                       strerror(errno));
     return ST_OK;
 }

@@ -7,13 +7,6 @@
 #include <string.h>
 
 static bool
-is_active(struct crypt_device *cd, int slot)
-{
-    const crypt_keyslot_info info = crypt_keyslot_status(cd, slot);
-    return info == CRYPT_SLOT_ACTIVE || info == CRYPT_SLOT_ACTIVE_LAST;
-}
-
-static bool
 is_for(struct crypt_device *cd, const struct recovery_place *place)
 {
     const char *uuid = crypt_get_uuid(cd);
@@ -30,7 +23,7 @@ disk_recovery_look(const char *path, struct disk_recovery *out, struct st_err *e
     if ((code = disk_load_luks(path, &cd, err)) ||
         (code = disk_header_check(cd, path, &volume, err)))
         return code;
-    found.there = is_active(cd, DISK_SLOT_RECOVERY);
+    found.there = disk_slot_is_active(cd, DISK_SLOT_RECOVERY);
     found.sealed = found.there && disk_sealed_read(cd, found.bytes) &&
                    !recovery_look(found.bytes, sizeof(found.bytes), &found.place, NULL) &&
                    is_for(cd, &found.place);
@@ -56,34 +49,6 @@ seal(struct crypt_device *cd, const char *path, const char *node_id,
     return disk_sealed_write(cd, path, sealed, err);
 }
 
-static enum st_code
-forget_slot(struct crypt_device *cd, const char *path, int slot, struct st_err *err)
-{
-    if (!is_active(cd, slot))
-        return ST_OK;
-    int rc = crypt_keyslot_destroy(cd, slot);
-    return rc ? disk_fail(err, rc, "take a key from", path) : ST_OK;
-}
-
-/* Whoever has one key of a volume can give it another; `from` is the slot of the one that
- * he has, and no other is tried. */
-static enum st_code
-add_key(struct crypt_device *cd, const char *path, int from, const struct secret *has,
-        int slot, const struct secret *given, struct st_err *err)
-{
-    SECRET volume_key = {.len = SECRET_MAX};
-    int rc = crypt_volume_key_get(cd, from, (char *)volume_key.bytes, &volume_key.len,
-                                  (const char *)has->bytes, has->len);
-    if (rc == -EPERM || rc == -ENOENT)
-        return st_fail(err, ST_PERMISSION_DENIED,
-                       "the key does not open the data volume %.200s", path);
-    if (rc >= 0 && !(rc = crypt_set_pbkdf_type(cd, &disk_pbkdf)))
-        rc = crypt_keyslot_add_by_volume_key(cd, slot, (const char *)volume_key.bytes,
-                                             volume_key.len, (const char *)given->bytes,
-                                             given->len);
-    return rc < 0 ? disk_fail(err, rc, "give a key to", path) : ST_OK;
-}
-
 enum st_code
 disk_recovery_set(const char *path, const struct secret *key,
                   const struct secret *recovery, const uint8_t recipient[HPKE_KEY_LEN],
@@ -97,26 +62,27 @@ disk_recovery_set(const char *path, const struct secret *key,
         return code;
     if (found.state != START_VOLUME_PENDING)
         return st_fail(err, ST_FAILED_PRECONDITION,
-                       "the data volume %.200s is not being enrolled", path);
+                       "the volume %.200s is not being enrolled", path);
     if ((code = disk_sealed_forget(cd, path, err)) ||
-        (code = forget_slot(cd, path, DISK_SLOT_RECOVERY, err)) ||
-        (code = add_key(cd, path, found.slot, key, DISK_SLOT_RECOVERY, recovery, err)))
+        (code = disk_slot_forget(cd, path, DISK_SLOT_RECOVERY, err)) ||
+        (code =
+             disk_slot_add(cd, path, found.slot, key, DISK_SLOT_RECOVERY, recovery, err)))
         return code;
     return recipient ? seal(cd, path, found.node_id, recovery, recipient, err) : ST_OK;
 }
 
 /* Into a header that somebody else wrote nobody's recovery key is typed for anything: a
  * slot that any key opens would have the volume go on under a key of his. */
-static enum st_code
-check(struct crypt_device *cd, const char *path, const struct secret *recovery,
-      struct disk_found *out, struct st_err *err)
+enum st_code
+disk_recovery_try(struct crypt_device *cd, const char *path,
+                  const struct secret *recovery, struct disk_found *out,
+                  struct st_err *err)
 {
     enum st_code code = disk_header_check(cd, path, out, err);
     if (code)
         return code;
-    if (!is_active(cd, DISK_SLOT_RECOVERY))
-        return st_fail(err, ST_NOT_FOUND, "the data volume %.200s has no recovery key",
-                       path);
+    if (!disk_slot_is_active(cd, DISK_SLOT_RECOVERY))
+        return st_fail(err, ST_NOT_FOUND, "the volume %.200s has no recovery key", path);
     int rc = crypt_activate_by_passphrase(
         cd, NULL, DISK_SLOT_RECOVERY, (const char *)recovery->bytes, recovery->len, 0);
     if (REFUSES(0x4871, rc == -EPERM || rc == -ENOENT))
@@ -133,7 +99,7 @@ disk_recovery_check(const char *path, const struct secret *recovery, struct st_e
     DISK_CRYPT *cd = NULL;
     struct disk_found found;
     enum st_code code = disk_load_luks(path, &cd, err);
-    return code ? code : check(cd, path, recovery, &found, err);
+    return code ? code : disk_recovery_try(cd, path, recovery, &found, err);
 }
 
 /* The key comes first, then the token that says which it is, in one write of the header:
@@ -147,13 +113,14 @@ disk_rebind(const char *path, const struct secret *recovery, const struct secret
     struct disk_found found;
     enum st_code code;
     if ((code = disk_load_luks(path, &cd, err)) ||
-        (code = check(cd, path, recovery, &found, err)))
+        (code = disk_recovery_try(cd, path, recovery, &found, err)))
         return code;
-    found.slot = found.slot == DISK_SLOT_FIRST ? DISK_SLOT_SECOND : DISK_SLOT_FIRST;
+    found.slot = disk_slot_other(found.slot);
     found.state = START_VOLUME_PENDING;
     strncpy(found.node_id, node_id, NODE_ID_LEN);
-    if ((code = forget_slot(cd, path, found.slot, err)) ||
-        (code = add_key(cd, path, DISK_SLOT_RECOVERY, recovery, found.slot, key, err)) ||
+    if ((code = disk_slot_forget(cd, path, found.slot, err)) ||
+        (code = disk_slot_add(cd, path, DISK_SLOT_RECOVERY, recovery, found.slot, key,
+                              err)) ||
         (recipient && (code = seal(cd, path, node_id, recovery, recipient, err))) ||
         (code = disk_token_write(cd, path, &found, err)))
         return code;

@@ -28,6 +28,7 @@
  */
 #include "node/enrol.h"
 
+#include "node/control.h"
 #include "node/half.h"
 #include "node/measure.h"
 #include "node/recover.h"
@@ -239,16 +240,18 @@ commit(struct node *node, const struct keys *keys, struct st_err *err)
 
 /* Steps 12 to 14. */
 static enum st_code
-finish(const struct node *node, const struct keys *keys, const struct approvals *said,
+finish(struct node *node, const struct keys *keys, const struct approvals *said,
        bool *out_mapped, struct st_err *err)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
     enum st_code code;
-    if (node->volume && (code = disk_map(node->volume, &keys->disk_key, out_mapped, err)))
+    if (node->volume &&
+        (code = disk_map(node->volume, DISK_MAPPING, &keys->disk_key, out_mapped, err)))
         return code;
     if ((code = tpm_open(node->tcti, &tpm, err)))
         return code;
-    half_follow(node, tpm, &keys->local_half, said);
+    half_follow(node, tpm, ESP_SEALED, &keys->local_half, said);
+    control_follow(node, tpm, &keys->disk_key, said);
     if ((code = measure_cap(tpm, &node->config.masters, err)))
         return code;
     node_passed(node, ENROL_CAPPED);

@@ -17,9 +17,13 @@
 #define VERSION " v1\n"
 
 static const char *const names[] = {
-    [ESP_CONFIG] = "enrolment.pb", [ESP_SEALED] = "sealed",
-    [ESP_PENDING] = "pending",     [ESP_IDENTITY] = "identity",
+    [ESP_CONFIG] = "enrolment.pb",
+    [ESP_SEALED] = "sealed",
+    [ESP_PENDING] = "pending",
+    [ESP_IDENTITY] = "identity",
     [ESP_APPROVALS] = "approvals",
+    [ESP_CONTROL] = "control",
+    [ESP_CONTROL_PENDING] = "control-pending",
 };
 
 enum {
@@ -33,12 +37,38 @@ struct esp {
     char paths[FILES][PATH_MAX];
 };
 
+static enum st_code
+name_files(const char *dir, struct esp *esp, struct st_err *err)
+{
+    for (int i = 0; i < FILES; i++) {
+        int n = snprintf(esp->paths[i], PATH_MAX, "%s/" FOLDER "/%s", dir, names[i]);
+        if (n >= PATH_MAX)
+            return st_fail(err, ST_INVALID_ARGUMENT, "--esp is too long");
+    }
+    return ST_OK;
+}
+
 enum st_code
-esp_open(const char *dir, struct esp **out, struct st_err *err)
+esp_open_beside(const char *dir, struct esp **out, struct st_err *err)
 {
     AUTO(esp_closep) struct esp *esp = calloc(1, sizeof(*esp));
     if (!esp)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "out of memory");
+    esp->lock = -1;
+    enum st_code code = name_files(dir, esp, err);
+    if (code)
+        return code;
+    *out = TAKE(esp);
+    return ST_OK;
+}
+
+enum st_code
+esp_open(const char *dir, struct esp **out, struct st_err *err)
+{
+    AUTO(esp_closep) struct esp *esp = NULL;
+    enum st_code code = esp_open_beside(dir, &esp, err);
+    if (code)
+        return code;
     esp->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (esp->lock < 0)
         return st_fail(err, ST_FAILED_PRECONDITION, "cannot open --esp %s: %s", dir,
@@ -49,11 +79,6 @@ esp_open(const char *dir, struct esp **out, struct st_err *err)
                              "another smalltown-node works on the ESP %s", dir)
                    : st_fail(err, ST_INTERNAL, "cannot lock %s: %s", dir,
                              strerror(errno));
-    for (int i = 0; i < FILES; i++) {
-        int n = snprintf(esp->paths[i], PATH_MAX, "%s/" FOLDER "/%s", dir, names[i]);
-        if (n >= PATH_MAX)
-            return st_fail(err, ST_INVALID_ARGUMENT, "--esp is too long");
-    }
     *out = TAKE(esp);
     return ST_OK;
 }

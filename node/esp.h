@@ -5,6 +5,8 @@
  *     pending       the rest of a half-done enrolment, sealed the same way
  *     identity      id key and id_cert, encrypted     identity.h
  *     approvals     under what else `sealed` opens    approvals.h
+ *     control       key of the control volume, sealed control.h
+ *     control-pending  the same, while that is made
  *
  * All but the first are framed alike, so that a damaged one is known before it is used:
  *
@@ -26,7 +28,9 @@ enum esp_file {
     ESP_SEALED,
     ESP_PENDING,
     ESP_IDENTITY,
-    ESP_APPROVALS
+    ESP_APPROVALS,
+    ESP_CONTROL,
+    ESP_CONTROL_PENDING
 };
 
 enum {
@@ -38,6 +42,8 @@ struct esp;
 /* dir: where the ESP is mounted.  Holds the one lock of this ESP until it is closed:
  * ST_ALREADY_EXISTS where another process has it.  Makes nothing. */
 enum st_code esp_open(const char *dir, struct esp **out, struct st_err *err);
+/* The same without the lock, for a child of a process that has it. */
+enum st_code esp_open_beside(const char *dir, struct esp **out, struct st_err *err);
 void esp_close(struct esp *esp);
 static inline void
 esp_closep(struct esp **esp)

@@ -6,10 +6,13 @@
 
 #include <string.h>
 
+/* A control volume opens before and after PCR 12 says anything. */
 static uint32_t
-mask_of(const struct node *node)
+mask_of(const struct node *node, enum esp_file file)
 {
-    return measure_mask(measure_secure_boot(node->efivars));
+    const uint32_t mask = measure_mask(measure_secure_boot(node->efivars));
+    const bool control = file == ESP_CONTROL || file == ESP_CONTROL_PENDING;
+    return control ? mask & ~(1u << MEASURE_PCR) : mask;
 }
 
 enum st_code
@@ -17,7 +20,7 @@ half_seal(const struct node *node, struct tpm *tpm, enum esp_file file,
           const struct secret *secret, struct st_err *err)
 {
     struct tpm_sealed sealed;
-    enum st_code code = tpm_seal(tpm, secret, mask_of(node), &sealed, err);
+    enum st_code code = tpm_seal(tpm, secret, mask_of(node, file), &sealed, err);
     if (code)
         return code;
     return esp_write(node->esp, file, sealed.bytes, sealed.len, err);
@@ -81,10 +84,10 @@ half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t
 
 /* Found out now, and not at the update that needs it. */
 static void
-warn_of_refused(const struct node *node, const struct st_err *err)
+warn_of_refused(const struct node *node, enum esp_file file, const struct st_err *err)
 {
     event("warning", "reason=\"what the masters approved does not open %s: %s\"",
-          esp_path(node->esp, ESP_SEALED), err->text);
+          esp_path(node->esp, file), err->text);
 }
 
 /* ST_PERMISSION_DENIED where none of them opens it. */
@@ -105,8 +108,9 @@ open_by_kept(const struct node *node, struct tpm *tpm, const struct tpm_sealed *
 }
 
 static enum st_code
-open_any(const struct node *node, struct tpm *tpm, const struct tpm_sealed *sealed,
-         const struct approvals *said, struct secret *out, struct st_err *err)
+open_any(const struct node *node, struct tpm *tpm, enum esp_file file,
+         const struct tpm_sealed *sealed, const struct approvals *said,
+         struct secret *out, struct st_err *err)
 {
     struct tpm_authority under;
     struct st_err why = {0};
@@ -115,7 +119,7 @@ open_any(const struct node *node, struct tpm *tpm, const struct tpm_sealed *seal
     if (by && !(code = tpm_unseal_approved(tpm, sealed, by, out, &why)))
         return ST_OK;
     if (by)
-        warn_of_refused(node, &why);
+        warn_of_refused(node, file, &why);
     if ((code = tpm_unseal(tpm, sealed, out, err)) != ST_PERMISSION_DENIED)
         return code;
     code = open_by_kept(node, tpm, sealed, out, &why);
@@ -125,17 +129,17 @@ open_any(const struct node *node, struct tpm *tpm, const struct tpm_sealed *seal
 }
 
 enum st_code
-half_open(const struct node *node, struct tpm *tpm, const struct approvals *said,
-          struct secret *out, struct st_err *err)
+half_open(const struct node *node, struct tpm *tpm, enum esp_file file,
+          const struct approvals *said, struct secret *out, struct st_err *err)
 {
     struct tpm_sealed sealed;
     SECRET secret = {0};
     enum st_code code;
-    if ((code = read_sealed(node, ESP_SEALED, &sealed, err)))
+    if ((code = read_sealed(node, file, &sealed, err)))
         return code;
-    if ((code = open_any(node, tpm, &sealed, said, &secret, err)))
-        return explain(node, ESP_SEALED, code, err);
-    if ((code = check_len(node, ESP_SEALED, &secret, UNLOCK_KEY_LEN, err)))
+    if ((code = open_any(node, tpm, file, &sealed, said, &secret, err)))
+        return explain(node, file, code, err);
+    if ((code = check_len(node, file, &secret, UNLOCK_KEY_LEN, err)))
         return code;
     *out = secret;
     return ST_OK;
@@ -169,27 +173,28 @@ try_sealed(struct tpm *tpm, const struct tpm_sealed *sealed, const struct secret
 }
 
 static enum st_code
-seal_anew(const struct node *node, struct tpm *tpm, const struct secret *half,
-          const struct tpm_authority *under, const struct approvals *said,
-          struct st_err *err)
+seal_anew(const struct node *node, struct tpm *tpm, enum esp_file file,
+          const struct secret *half, const struct tpm_authority *under,
+          const struct approvals *said, struct st_err *err)
 {
     struct tpm_sealed sealed;
-    enum st_code code = tpm_seal_under(tpm, half, mask_of(node), under, &sealed, err);
+    enum st_code code =
+        tpm_seal_under(tpm, half, mask_of(node, file), under, &sealed, err);
     if (code)
         return code;
     if (REFUSES(0x4801, (code = try_sealed(tpm, &sealed, half, under, said, err))))
         return code;
-    return esp_write(node->esp, ESP_SEALED, sealed.bytes, sealed.len, err);
+    return esp_write(node->esp, file, sealed.bytes, sealed.len, err);
 }
 
 static enum st_code
-follow_authority(const struct node *node, struct tpm *tpm, const struct secret *half,
-                 const struct tpm_authority *wanted, const struct approvals *said,
-                 struct st_err *err)
+follow_authority(const struct node *node, struct tpm *tpm, enum esp_file file,
+                 const struct secret *half, const struct tpm_authority *wanted,
+                 const struct approvals *said, struct st_err *err)
 {
     struct tpm_sealed sealed;
     struct tpm_authority under;
-    enum st_code code = read_sealed(node, ESP_SEALED, &sealed, err);
+    enum st_code code = read_sealed(node, file, &sealed, err);
     if (code)
         return code;
     code = tpm_sealed_authority(&sealed, &under, err);
@@ -197,10 +202,12 @@ follow_authority(const struct node *node, struct tpm *tpm, const struct secret *
         return code;
     if (!code && !memcmp(&under, wanted, sizeof(under)))
         return ST_OK;
-    if ((code = seal_anew(node, tpm, half, wanted, said, err)))
+    if ((code = seal_anew(node, tpm, file, half, wanted, said, err)))
         return code;
-    event("seal", "node=%s reason=\"%s\"", node->config.node_id,
-          "it opens also after what the cluster approves from now on");
+    event("seal",
+          "node=%s reason=\"%s opens also after what the cluster approves from now "
+          "on\"",
+          node->config.node_id, esp_path(node->esp, file));
     return ST_OK;
 }
 
@@ -225,21 +232,23 @@ keep_approval(const struct node *node, struct tpm *tpm, const struct secret *hal
 }
 
 void
-half_follow(const struct node *node, struct tpm *tpm, const struct secret *half,
-            const struct approvals *said)
+half_follow(const struct node *node, struct tpm *tpm, enum esp_file file,
+            const struct secret *half, const struct approvals *said)
 {
+    const bool control = file == ESP_CONTROL; /* the approvals are those of `sealed` */
     struct tpm_authority wanted;
     struct st_err err = {0};
     enum st_code code = ST_OK;
     if (said->has_authority)
         code = tpm_authority_for(said->authority, node->config.node_id, &wanted, &err);
     if (said->has_authority && !code)
-        code = follow_authority(node, tpm, half, &wanted, said, &err);
-    node_passed(node, HALF_SEALED_ANEW);
-    if (said->has_authority && !code)
+        code = follow_authority(node, tpm, file, half, &wanted, said, &err);
+    node_passed(node, control ? CONTROL_SEALED_ANEW : HALF_SEALED_ANEW);
+    if (said->has_authority && !code && !control)
         code = keep_approval(node, tpm, half, &wanted, said, &err);
-    node_passed(node, HALF_APPROVAL_KEPT);
+    if (!control)
+        node_passed(node, HALF_APPROVAL_KEPT);
     if (code)
-        event("warning", "reason=\"%s stays as it was: %s\"",
-              esp_path(node->esp, ESP_SEALED), err.text);
+        event("warning", "reason=\"%s stays as it was: %s\"", esp_path(node->esp, file),
+              err.text);
 }

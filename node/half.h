@@ -2,7 +2,7 @@
  *
  * `sealed`, the local half, is sealed to PCRs alone until the node knows the authority of
  * its cluster; from then on it also opens under the PCRs that the cluster approved
- * (tpm/approval.h).
+ * (tpm/approval.h).  So is `control`, the key of a control volume.
  */
 #ifndef NODE_HALF_H
 #define NODE_HALF_H
@@ -10,7 +10,8 @@
 #include "node/approvals.h"
 #include "node/node.h"
 
-/* Sealed to the PCRs of measure_mask(), which include the measured config. */
+/* Sealed to the PCRs of measure_mask(), which include the measured config; ESP_CONTROL
+ * and ESP_CONTROL_PENDING to the others of these alone. */
 enum st_code half_seal(const struct node *node, struct tpm *tpm, enum esp_file file,
                        const struct secret *secret, struct st_err *err);
 /* `len` bytes, by the PCRs of when they were sealed.  ST_PERMISSION_DENIED where PCRs
@@ -19,15 +20,17 @@ enum st_code half_seal(const struct node *node, struct tpm *tpm, enum esp_file f
 enum st_code half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file,
                          size_t len, struct secret *out, struct st_err *err);
 
-/* The local half in any way that there is: by what the masters said just now, by the PCRs
- * of when it was sealed, by what is kept.  Errors as half_unseal(). */
-enum st_code half_open(const struct node *node, struct tpm *tpm,
+/* ESP_SEALED or ESP_CONTROL, 32 bytes, in any way that there is: by what the masters said
+ * just now, by the PCRs of when it was sealed, by what is kept.  Errors as half_unseal().
+ */
+enum st_code half_open(const struct node *node, struct tpm *tpm, enum esp_file file,
                        const struct approvals *said, struct secret *out,
                        struct st_err *err);
-/* Once `half` has proven to be right and before the cap: seals it anew where it is not
- * under the authority that the masters named, and keeps the approval that they sent.
- * What does not work out is said and left: the file that is there opens. */
-void half_follow(const struct node *node, struct tpm *tpm, const struct secret *half,
-                 const struct approvals *said);
+/* Once what is in the file has proven to be right and before the cap: seals it anew where
+ * it is not under the authority that the masters named, and, of ESP_SEALED, keeps the
+ * approval that they sent.  What does not work out is said and left: the file that is
+ * there opens. */
+void half_follow(const struct node *node, struct tpm *tpm, enum esp_file file,
+                 const struct secret *half, const struct approvals *said);
 
 #endif

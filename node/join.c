@@ -1,5 +1,6 @@
 #include "node/join.h"
 
+#include "node/control.h"
 #include "node/masters.h"
 #include "node/stop.h"
 #include "proto/api.pb-c.h"
@@ -226,6 +227,8 @@ answer(struct join *join)
         finish(call, &err);
         rpc_call_release(call);
     }
+    if (!err.code)
+        control_joined(join->node);
     return true;
 }
 

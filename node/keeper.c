@@ -79,7 +79,8 @@ keep(const struct keeper_config *config, int fd, pid_t parent)
 {
     prctl(PR_SET_NAME, "master-keeper");
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    secret_harden_process(); /* memory is not locked any more after a fork */
+    unsetenv("NOTIFY_SOCKET"); /* the daemon's alone: notify.h */
+    secret_harden_process();   /* memory is not locked any more after a fork */
     if (getppid() == parent)
         supervise(config, fd);
     _exit(0);

@@ -22,11 +22,15 @@ enum {
 };
 
 struct keeper;
+struct node;
 
 struct keeper_config {
-    const char *program; /* see keeper_find() */
-    const char *data;    /* of the master */
-    const char *address; /* of this machine */
+    const char *program;     /* see keeper_find() */
+    const char *data;        /* of the master */
+    const char *address;     /* of this machine */
+    const struct node *node; /* whose control volume is made before a member's file is
+                              * written; NULL: it has none */
+    const char *esp;         /* where that one's ESP is mounted */
     uint32_t retry_first_ms, retry_max_ms;
     uint32_t
         join_ms; /* for what a request needs; 0: 8000, less than JoinCluster may take */

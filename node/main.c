@@ -35,12 +35,10 @@ stay_small(void)
 /* Its thread lives as long as the process. */
 static struct crypttab crypttab = {.fd = -1};
 
-/* With a keeper, where there is a folder for a master. */
-static enum st_code
-run(const struct options *options, struct keeper *keeper, const char *program,
-    struct st_err *err)
+static struct node
+node_of(const struct options *options)
 {
-    struct node node = {
+    return (struct node){
         NODE_DEFAULTS,
         .tcti = options->tcti,
         .address = options->address,
@@ -49,9 +47,16 @@ run(const struct options *options, struct keeper *keeper, const char *program,
         .no_recovery = options->no_recovery,
         .encryption = options->encryption,
         .ak = options->ak,
-        .keeper = keeper,
         .crypttab = crypttab.fd >= 0 ? &crypttab : NULL,
+        .control = options->control,
+        .control_folder = options->master_data,
     };
+}
+
+static enum st_code
+run(const struct options *options, struct node *node, const char *program,
+    struct st_err *err)
+{
     const struct bootstrap bootstrap = {
         .program = program,
         .data = options->master_data,
@@ -63,46 +68,43 @@ run(const struct options *options, struct keeper *keeper, const char *program,
     enum st_code code = stop_init(err);
     if (code)
         return code;
-    return run_node(&node, options->esp, options->bootstrap ? &bootstrap : NULL, err);
+    return run_node(node, options->esp, options->bootstrap ? &bootstrap : NULL, err);
 }
 
-/* The keeper is forked before there is a second thread. */
+/* With a keeper, where there is a folder for a master: it is forked before there is a
+ * second thread. */
 static enum st_code
 run_beside_keeper(const struct options *options, struct st_err *err)
 {
     char program[PATH_MAX];
-    const struct node defaults = {NODE_DEFAULTS};
+    crypttab.fd = crypttab_take_socket();
+    struct node node = node_of(options);
     const struct keeper_config config = {
         .program = program,
         .data = options->master_data,
         .address = options->address_text,
-        .retry_first_ms = defaults.retry_first_ms,
-        .retry_max_ms = defaults.retry_max_ms,
+        .node = &node,
+        .esp = options->esp,
+        .retry_first_ms = node.retry_first_ms,
+        .retry_max_ms = node.retry_max_ms,
     };
-    struct keeper *keeper = NULL;
     enum st_code code;
-    crypttab.fd = crypttab_take_socket();
     if (!options->master_data)
-        return run(options, NULL, NULL, err);
+        return run(options, &node, NULL, err);
     if ((code = keeper_find(program, err)) ||
-        (code = keeper_start(&config, &keeper, err)))
+        (code = keeper_start(&config, &node.keeper, err)))
         return code;
-    stop_also(keeper_fd(keeper));
-    code = run(options, keeper, program, err);
+    stop_also(keeper_fd(node.keeper));
+    code = run(options, &node, program, err);
     stop_leaving();
-    keeper_end(keeper);
+    keeper_end(node.keeper);
     return code;
 }
 
 static enum st_code
 recover(const struct options *options, struct st_err *err)
 {
-    struct node node = {
-        NODE_DEFAULTS,
-        .tcti = options->tcti,
-        .volume = options->volume,
-        .ak = options->ak,
-    };
+    struct node node = node_of(options);
     return recover_run(&node, options->esp, err);
 }
 

@@ -9,6 +9,7 @@
  *     masters.c   where the masters are, and how that changes
  *     bootstrap.c the first master of a new cluster
  *     crypttab.c  keys of further volumes
+ *     control.c   the volume that a master keeps its records on
  *     keeper.c    the process that runs smalltown-nms, where this machine is a master
  *
  * One thread does everything; gRPC's and those for signals and crypttab stand beside it.
@@ -40,7 +41,23 @@ enum enrol_step {
     ENROL_PENDING_ERASED,
     HALF_SEALED_ANEW, /* half_follow() */
     HALF_APPROVAL_KEPT,
-    ENROL_CAPPED
+    ENROL_CAPPED,
+    CONTROL_KEY_SEALED, /* control_make.c, */
+    CONTROL_FORMATTED,
+    CONTROL_FILLED,
+    CONTROL_ENROLLED,
+    CONTROL_COMMITTED,
+    CONTROL_SEALED_ANEW, /* half_follow(), */
+    CONTROL_RESEALED,    /* and control_rekey() */
+    CONTROL_REKEYED
+};
+
+enum control_state {
+    CONTROL_IS_NONE, /* --control-volume was not given */
+    CONTROL_IS_FREE, /* this machine is no master */
+    CONTROL_IS_SHUT, /* that was said */
+    CONTROL_IS_OPEN,
+    CONTROL_IS_PLAIN /* the records lie in the clear */
 };
 
 struct node {
@@ -53,6 +70,8 @@ struct node {
     const char *recovery_terminal;
     bool no_recovery;
     enum tpm_ak_type ak;
+    const char *control, *control_folder; /* control.h: the volume, NULL: none; and where
+                                             it is mounted */
 
     uint16_t master_port, node_port;
     uint32_t stream_ms; /* for one talk with a master */
@@ -64,6 +83,8 @@ struct node {
 
     struct esp *esp;
     struct node_config config;
+    enum control_state control_state;
+    struct secret control_second; /* of a control volume that is made yet; len 0: none */
     bool rpc_begun;
 };
 

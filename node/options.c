@@ -14,6 +14,7 @@ enum option_id {
     OPTION_AK,
     OPTION_BOOTSTRAP,
     OPTION_MASTER_DATA,
+    OPTION_CONTROL,
     OPTION_ADMIN_CERT,
     OPTION_RECOVERY_KEY,
     OPTION_HELP,
@@ -29,6 +30,7 @@ static const struct option long_options[] = {
     {"ak", required_argument, NULL, OPTION_AK},
     {"bootstrap", required_argument, NULL, OPTION_BOOTSTRAP},
     {"master-data", required_argument, NULL, OPTION_MASTER_DATA},
+    {"control-volume", required_argument, NULL, OPTION_CONTROL},
     {"admin-cert", required_argument, NULL, OPTION_ADMIN_CERT},
     {"recovery-key", required_argument, NULL, OPTION_RECOVERY_KEY},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -43,6 +45,7 @@ options_help(FILE *out)
         "usage: smalltown-node run --esp DIR --tpm TCTI --address IP\n"
         "                          --data-volume PATH|none [OPTION...]\n"
         "       smalltown-node recover --esp DIR --tpm TCTI --data-volume PATH\n"
+        "                          [--control-volume PATH]\n"
         "       smalltown-node crypttab-key NAME\n"
         "\n"
         "run enrols this machine with a Smalltown cluster, and opens its disk after "
@@ -70,6 +73,10 @@ options_help(FILE *out)
         "  --ak ecc|rsa        attestation key; ecc unless the TPM cannot\n"
         "  --master-data DIR   where this machine keeps its records where it is a\n"
         "                      master; without, it cannot become one\n"
+        "  --control-volume PATH\n"
+        "                      block device that is encrypted for these records when it "
+        "becomes\n"
+        "                      one, opened by the TPM alone, and mounted at DIR\n"
         "  --bootstrap NAME    without an enrolment: be the first master of a new\n"
         "                      cluster of this name\n"
         "  --admin-cert FILE   certificate of an administrator of that cluster; may be\n"
@@ -151,6 +158,9 @@ take(int id, char **argv, struct options *out, struct st_err *err)
     case OPTION_MASTER_DATA:
         out->master_data = optarg;
         return ST_OK;
+    case OPTION_CONTROL:
+        out->control = optarg;
+        return ST_OK;
     case OPTION_ADMIN_CERT:
         return take_admin_cert(optarg, out, err);
     case OPTION_RECOVERY_KEY:
@@ -180,6 +190,14 @@ check_bootstrap(const struct options *options, struct st_err *err)
         return st_fail(err, ST_INVALID_ARGUMENT, "--bootstrap needs --master-data DIR");
     if (options->master_data && !*options->master_data)
         return st_fail(err, ST_INVALID_ARGUMENT, "--master-data needs a folder");
+    if (options->control && (!*options->control || !options->master_data))
+        return st_fail(
+            err, ST_INVALID_ARGUMENT,
+            "--control-volume PATH needs --master-data DIR, where it is mounted");
+    if (options->control && !strcmp(options->volume, "none"))
+        return st_fail(
+            err, ST_INVALID_ARGUMENT,
+            "--control-volume needs a data volume: its recovery key opens both");
     if (!options->bootstrap && options->admin_cert_count)
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "--admin-cert goes with --bootstrap NAME");
@@ -211,7 +229,8 @@ check_recover(const struct options *options, struct st_err *err)
         options->admin_cert_count || options->no_recovery || options->recovery_terminal ||
         options->encryption != DISK_AUTHENTICATED)
         return st_fail(err, ST_INVALID_ARGUMENT,
-                       "smalltown-node recover takes --esp, --tpm and --data-volume");
+                       "smalltown-node recover takes --esp, --tpm, --data-volume and "
+                       "--control-volume");
     if (!strcmp(options->volume, "none"))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "without a data volume there is nothing to recover");

@@ -22,7 +22,7 @@ struct options {
     struct st_address address;
     enum disk_encryption encryption;
     enum tpm_ak_type ak;
-    const char *bootstrap, *master_data; /* NULL: not given */
+    const char *bootstrap, *master_data, *control; /* NULL: not given */
     const char *admin_certs[OPTIONS_ADMIN_CERTS_MAX];
     size_t admin_cert_count;
     const char *recovery_terminal; /* NULL: not given, or none */

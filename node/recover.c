@@ -1,5 +1,6 @@
 #include "node/recover.h"
 
+#include "node/control.h"
 #include "node/enrol.h"
 #include "node/terminal.h"
 #include "proto/event.h"
@@ -115,24 +116,57 @@ check_volume(const struct node *node, const struct facts *facts, struct st_err *
     return ST_OK;
 }
 
+/* The records of a master open again, and stay its; no enrolment is needed for that,
+ * which there could not be where this is the only master. */
 static enum st_code
-rebind(struct node *node, struct st_err *err)
+recover_control(const struct node *node, const struct secret *recovery,
+                struct st_err *err)
 {
-    SECRET recovery = {0};
-    struct facts facts;
+    enum st_code code = control_recover(node, recovery, err);
+    if (code)
+        return st_wrap(err, "the control volume stays shut");
+    printf("%s opens by this TPM again, with the records of the master.\n",
+           node->control);
+    return ST_OK;
+}
+
+static enum st_code
+rebind(const struct node *node, const struct facts *facts, const struct secret *recovery,
+       struct st_err *err)
+{
     char node_id[NODE_ID_LEN + 1];
-    enum st_code code;
-    facts_observe(node, false, &facts);
-    if ((code = check_config(&facts, err)) || (code = check_volume(node, &facts, err)) ||
-        (code = enrol_may_rebind(node, err)) ||
-        (code = terminal_ask_key(&recovery, err)) ||
-        (code = disk_recovery_check(node->volume, &recovery, err)) ||
-        (code = enrol_rebind(node, &facts, &recovery, node_id, err)))
+    enum st_code code = enrol_rebind(node, facts, recovery, node_id, err);
+    if (code)
         return code;
     printf("%s is %s's now, with all that is on it.\n"
            "Start smalltown-node: it enrols, and the recovery key stays as it is.\n",
            node->volume, node_id);
     return ST_OK;
+}
+
+/* Of what is lost: the control volume, and, for a fresh enrolment, the data volume. */
+static enum st_code
+recover(struct node *node, struct st_err *err)
+{
+    SECRET recovery = {0};
+    struct facts facts;
+    enum st_code code;
+    facts_observe(node, false, &facts);
+    const bool lost = control_is_lost(node),
+               fresh = facts.start.config == START_CONFIG_SECRET;
+    if (!lost && (code = check_config(&facts, err)))
+        return code;
+    if ((code = check_volume(node, &facts, err)) ||
+        (fresh && (code = enrol_may_rebind(node, err))) ||
+        (code = terminal_ask_key(&recovery, err)) ||
+        (code = disk_recovery_check(node->volume, &recovery, err)))
+        return code;
+    code = lost ? recover_control(node, &recovery, err) : ST_OK;
+    if (!fresh)
+        return code;
+    if (code)
+        fprintf(stderr, "%s\n", err->text);
+    return rebind(node, &facts, &recovery, err);
 }
 
 enum st_code
@@ -141,7 +175,7 @@ recover_run(struct node *node, const char *esp, struct st_err *err)
     enum st_code code = esp_open(esp, &node->esp, err);
     if (code)
         return code;
-    code = rebind(node, err);
+    code = recover(node, err);
     esp_close(TAKE(node->esp));
     config_wipe(&node->config);
     return code;

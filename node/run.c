@@ -1,5 +1,6 @@
 #include "node/run.h"
 
+#include "node/control.h"
 #include "node/disk.h"
 #include "node/enrol.h"
 #include "node/facts.h"
@@ -22,9 +23,10 @@ log_library(const char *line)
 static void
 tell_open(const struct node *node)
 {
-    notify_ready("%s", !node->volume      ? "unlocked; there is no data volume"
-                       : disk_is_mapped() ? "/dev/mapper/" DISK_MAPPING " is open"
-                                          : "unlocked; this kernel has no device-mapper");
+    notify_ready("%s", !node->volume ? "unlocked; there is no data volume"
+                       : disk_is_mapped(DISK_MAPPING)
+                           ? "/dev/mapper/" DISK_MAPPING " is open"
+                           : "unlocked; this kernel has no device-mapper");
 }
 
 /* The disk is open, and PCR 12 capped: systemd goes on, and crypttab's volumes are given
@@ -102,13 +104,31 @@ clear_pending(const struct node *node, const struct facts *facts, struct st_err 
     return esp_erase(node->esp, ESP_PENDING, err);
 }
 
+static enum st_code
+make_cluster(const struct node *node, const struct bootstrap *bootstrap,
+             struct st_err *err)
+{
+    enum st_code code;
+    if (node->control_state == CONTROL_IS_PLAIN)
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "%s has what is left of a cluster in the clear: no other is made "
+                       "there; remove it",
+                       node->control_folder);
+    if ((code = control_make(node, err)) || (code = bootstrap_cluster(bootstrap, err)))
+        return code;
+    if (node->control)
+        event("warning", "reason=\"until this machine has enrolled nothing but its TPM "
+                         "opens the control volume\"");
+    return ST_OK;
+}
+
 /* From here on the master is the keeper's; this process has nothing else to do. */
 static enum st_code
 be_first_master(const struct node *node, const struct bootstrap *bootstrap,
                 struct st_err *err)
 {
     enum st_code code =
-        bootstrap_done(bootstrap) ? ST_OK : bootstrap_cluster(bootstrap, err);
+        bootstrap_done(bootstrap) ? ST_OK : make_cluster(node, bootstrap, err);
     if (code)
         return code;
     keeper_look(node->keeper);
@@ -154,7 +174,8 @@ look_and_do(struct node *node, const char *esp, const struct bootstrap *bootstra
     enum st_code code = esp_open(esp, &node->esp, err);
     if (code)
         return code;
-    code = do_row(node, bootstrap, err);
+    if (!(code = control_open(node, err)))
+        code = do_row(node, bootstrap, err);
     esp_close(TAKE(node->esp));
     config_wipe(&node->config);
     if (code && node->crypttab)
@@ -197,6 +218,7 @@ run_node(struct node *node, const char *esp, const struct bootstrap *bootstrap,
     if (is_master(node, bootstrap))
         keeper_look(node->keeper);
     enum st_code code = do_until_stopped(node, esp, bootstrap, err);
+    secret_wipe(&node->control_second);
     if (node->rpc_begun)
         rpc_shutdown();
     if (!code && node->keeper && keeper_gone(node->keeper))

@@ -1,7 +1,8 @@
 /* run.h - one life of the daemon: looks, decides, does that row and nothing else.
  *
  * Beside all rows but a bootstrap that is not done, a master that this machine is runs
- * from the start on: it answers the others before this machine's own disk is open.
+ * from the start on: it answers the others before this machine's own disk is open.  Where
+ * its records lie on a control volume, that is opened first (control.h).
  */
 #ifndef NODE_RUN_H
 #define NODE_RUN_H

@@ -1,8 +1,11 @@
 #include "node/supervise.h"
 
 #include "node/child.h"
+#include "node/control.h"
 #include "node/retry.h"
+#include "node/stop.h"
 #include "proto/event.h"
+#include "proto/scope.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -107,6 +110,37 @@ look(struct supervision *supervision)
     supervision->retry.attempts = 0;
 }
 
+/* Where the records will lie.  May take as long as a disk takes to be written: the call
+ * that waits for it ends meanwhile, and the masters ask again. */
+static enum st_code
+prepare(const struct keeper_config *config, struct st_err *err)
+{
+    AUTO(esp_closep) struct esp *esp = NULL;
+    if (!config->node || !config->node->control)
+        return ST_OK;
+    enum st_code code = esp_open_beside(config->esp, &esp, err);
+    if (code)
+        return code;
+    struct node node = *config->node;
+    node.esp = esp;
+    return control_make(&node, err);
+}
+
+static void
+join(struct supervision *supervision, const uint8_t *request, size_t len,
+     struct supervise_answer *out)
+{
+    struct st_err err = {0};
+    if (prepare(supervision->config, &err)) {
+        memset(out, 0, sizeof(*out));
+        out->code = err.code;
+        snprintf(out->text, sizeof(out->text), "%s", err.text);
+        return;
+    }
+    supervise_join(supervision->config, request, len, supervision->daemon,
+                   supervision->signals, out);
+}
+
 /* One packet of the daemon; false at its end. */
 static bool
 serve(struct supervision *supervision)
@@ -120,8 +154,7 @@ serve(struct supervision *supervision)
         if (!supervision->looking)
             look(supervision);
     } else {
-        supervise_join(supervision->config, packet + 1, (size_t)n - 1,
-                       supervision->daemon, supervision->signals, &answer);
+        join(supervision, packet + 1, (size_t)n - 1, &answer);
         explicit_bzero(packet, (size_t)n);
         if (send(supervision->daemon, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
             return false;
@@ -173,6 +206,7 @@ supervise(const struct keeper_config *config, int daemon)
         .signals = signals_take(),
         .retry = {.first_ms = config->retry_first_ms, .max_ms = config->retry_max_ms},
     };
+    stop_also(daemon); /* a wipe ends with it */
     for (;;) {
         if (patience(&supervision) == 0)
             start(&supervision);

@@ -7,13 +7,15 @@
  *        half may open under; status OK
  *   5 unseal the local half; disk key = local half XOR global half
  *   6 decrypt `identity`, open the volume
- *   7 seal the local half under the cluster's authority, keep its approval (half.h)
+ *   7 seal the local half under the cluster's authority, keep its approval (half.h);
+ *     do the same for a control volume, and open it where the TPM did not (control.h)
  *   8 cap PCR 12: nothing later in this boot can ask again
  *
  * From 4 on the key is out: whatever fails then, save the TPM's connection, ends in 8.
  */
 #include "node/unlock.h"
 
+#include "node/control.h"
 #include "node/disk.h"
 #include "node/half.h"
 #include "node/masters.h"
@@ -130,16 +132,18 @@ open_all(struct node *node, struct tpm *tpm, const struct unlock_answer *answer,
     const char *node_id = node->config.node_id;
     SECRET local_half = {0}, disk_key = {0};
     IDENTITY identity = {0};
-    enum st_code code = half_open(node, tpm, &answer->said, &local_half, err);
+    enum st_code code = half_open(node, tpm, ESP_SEALED, &answer->said, &local_half, err);
     if (code)
         return code;
     secret_xor(&local_half, &answer->half, &disk_key);
     if ((code = identity_read(node->esp, &disk_key, node_id, &identity, err)))
         return code;
-    if (node->volume && ((code = disk_map(node->volume, &disk_key, out_mapped, err)) ||
-                         (code = disk_set_enrolled(node->volume, node_id, err))))
+    if (node->volume &&
+        ((code = disk_map(node->volume, DISK_MAPPING, &disk_key, out_mapped, err)) ||
+         (code = disk_set_enrolled(node->volume, node_id, err))))
         return code;
-    half_follow(node, tpm, &local_half, &answer->said);
+    half_follow(node, tpm, ESP_SEALED, &local_half, &answer->said);
+    control_follow(node, tpm, &disk_key, &answer->said);
     if (node->crypttab)
         node->crypttab->disk_key = disk_key;
     *out = identity;
@@ -198,7 +202,7 @@ attempt(struct node *node, struct identity *out, bool *out_known, struct st_err 
         return code == ST_UNAVAILABLE ? AGAIN : NEVER;
     if (REFUSES(0x48a, state == MEASURE_CAPPED)) {
         *out_known = false;
-        if (node->volume && disk_is_mapped())
+        if (node->volume && disk_is_mapped(DISK_MAPPING))
             return DONE;
         (void)st_fail(err, ST_FAILED_PRECONDITION,
                       "this boot's disk key was released already and is given out only "

@@ -135,7 +135,7 @@ assert_refused(const char *why)
     assert_int_equal(found.state, START_VOLUME_ENROLLED);
     assert_code(disk_check_key(image, &key, &err), ST_PERMISSION_DENIED);
     assert_non_null(strstr(err.text, why));
-    assert_code(disk_map(image, &key, &mapped, &err), ST_PERMISSION_DENIED);
+    assert_code(disk_map(image, "st-test", &key, &mapped, &err), ST_PERMISSION_DENIED);
     assert_non_null(strstr(err.text, why));
 }
 
@@ -304,7 +304,8 @@ N48_what_is_torn_or_has_no_token_is_neither_opened_nor_recovered(void **state)
     token(TOKEN("0", "formatting"));
     for (int i = 0; i < 2; i++) {
         assert_code(disk_check_key(image, &key, &err), ST_FAILED_PRECONDITION);
-        assert_code(disk_map(image, &key, &mapped, &err), ST_FAILED_PRECONDITION);
+        assert_code(disk_map(image, "st-test", &key, &mapped, &err),
+                    ST_FAILED_PRECONDITION);
         assert_not_recovered(ST_FAILED_PRECONDITION, "not whole");
         token(NULL);
     }

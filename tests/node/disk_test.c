@@ -126,7 +126,7 @@ N48_another_key_does_not_open_it(void **state)
     bool mapped = true;
     format();
     assert_code(disk_check_key(image, &wrong, &err), ST_PERMISSION_DENIED);
-    assert_code(disk_map(image, &wrong, &mapped, &err), ST_PERMISSION_DENIED);
+    assert_code(disk_map(image, "st-test", &wrong, &mapped, &err), ST_PERMISSION_DENIED);
     wrong = key;
     wrong.bytes[31] ^= 1;
     assert_code(disk_check_key(image, &wrong, &err), ST_PERMISSION_DENIED);
@@ -294,7 +294,7 @@ a_volume_that_is_cut_off_is_not_used(void **state)
     assert_state(START_VOLUME_ENROLLED, ME); /* it still has its header and some data */
     resize(8 << 20);
     assert_code(disk_observe(image, &found, &err), ST_FAILED_PRECONDITION);
-    assert_true(disk_map(image, &key, &mapped, &err) != ST_OK || !mapped);
+    assert_true(disk_map(image, "st-test", &key, &mapped, &err) != ST_OK || !mapped);
     resize(0);
     assert_code(disk_observe(image, &found, &err), ST_FAILED_PRECONDITION);
     assert_true(disk_check_key(image, &key, &err) != ST_OK);

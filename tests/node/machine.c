@@ -140,6 +140,8 @@ spawn(struct machine *machine, const char *what, const char *typed,
                           machine->master_data,
                           machine->nms,
                           machine->recovery_key ? machine->recovery_key : "",
+                          machine->control,
+                          machine->bootstrap ? "town" : "",
                           NULL};
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 0, typed, O_RDONLY, 0);
@@ -279,22 +281,28 @@ die_at(enum enrol_step step)
 
 /* As node/main.c does. */
 static enum st_code
-live(struct node *node, const char *esp, const char *master_data, const char *nms,
+live(struct node *node, const char *esp, const char *nms, const char *town,
      struct st_err *err)
 {
     const struct keeper_config config = {.program = nms,
-                                         .data = master_data,
+                                         .data = node->control_folder,
                                          .address = "127.0.0.1",
+                                         .node = node,
+                                         .esp = esp,
                                          .retry_first_ms = 20,
                                          .retry_max_ms = 200};
+    const struct bootstrap bootstrap = {.program = nms,
+                                        .data = node->control_folder,
+                                        .name = town,
+                                        .address = "127.0.0.1"};
     enum st_code code;
-    if (*master_data) {
+    if (*node->control_folder) {
         if ((code = keeper_start(&config, &node->keeper, err)))
             return code;
         stop_also(keeper_fd(node->keeper));
     }
     if (!(code = stop_init(err)))
-        code = run_node(node, esp, NULL, err);
+        code = run_node(node, esp, *town ? &bootstrap : NULL, err);
     stop_leaving();
     keeper_end(node->keeper);
     return code;
@@ -303,7 +311,7 @@ live(struct node *node, const char *esp, const char *master_data, const char *nm
 void
 machine_child_main(int argc, char **argv)
 {
-    if (argc != 12)
+    if (argc != 14)
         return;
     const bool recover = !strcmp(argv[1], "--recover");
     const char *passed = getenv(MACHINE_CRYPTTAB);
@@ -319,6 +327,8 @@ machine_child_main(int argc, char **argv)
         .ak = strcmp(argv[8], "rsa") ? TPM_AK_ECC_P256 : TPM_AK_RSA_2048,
         .no_recovery = !strcmp(argv[11], "none"),
         .recovery_terminal = *argv[11] == '/' ? argv[11] : NULL,
+        .control = *argv[12] ? argv[12] : NULL,
+        .control_folder = argv[9],
         .passed = die_at,
         .crypttab = passed ? &crypttab : NULL,
     };
@@ -331,7 +341,7 @@ machine_child_main(int argc, char **argv)
     wanted_step = (enum enrol_step)atoi(argv[7]);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     enum st_code code = recover ? recover_run(&node, argv[2], &err)
-                                : live(&node, argv[2], argv[9], argv[10], &err);
+                                : live(&node, argv[2], argv[10], argv[13], &err);
     if (code)
         fprintf(stderr, "failed: %s\n", err.text);
     exit(code ? 1 : 0);

@@ -33,6 +33,8 @@ struct machine {
     struct master *master;
     char master_data[MACHINE_PATH], nms[MACHINE_PATH]; /* --master-data and the program
                                                           that it is for; "": without */
+    char control[MACHINE_PATH];                        /* --control-volume; "": without */
+    bool bootstrap;                                    /* --bootstrap town */
     const char *recovery_key;                          /* --recovery-key; NULL: without */
     struct secret recovery; /* the key of the administrator in enrolment.pb, private;
                                len 0: none */

@@ -70,6 +70,16 @@ a_good_command_line_is_understood(void **state)
                                "--data-volume", "/dev/vda3"),
                          &options, &err));
     assert_true(options.recover);
+    assert_null(options.control);
+    assert_ok(
+        read_words(WORDS("recover", "--esp", "/efi", "--tpm", "device:/dev/tpmrm0",
+                         "--data-volume", "/dev/vda3", "--control-volume=/dev/vda2"),
+                   &options, &err));
+    assert_string_equal(options.control, "/dev/vda2");
+    assert_ok(read_words(WORDS(GOOD, "--data-volume", "/dev/vda3", "--master-data", "/m",
+                               "--control-volume", "/dev/vda2"),
+                         &options, &err));
+    assert_string_equal(options.control, "/dev/vda2");
     assert_ok(read_words(WORDS("--help"), &options, &err));
     assert_true(options.help);
     assert_ok(read_words(WORDS("--version"), &options, &err));
@@ -102,6 +112,11 @@ every_slip_gets_a_sentence(void **state)
         {WORDS(GOOD, "--bootstrap", "../x", "--master-data", "/m"), "--bootstrap"},
         {WORDS(GOOD, "--admin-cert", "a.pem"), "goes with --bootstrap"},
         {WORDS(GOOD, "--recovery-key", ""), "--recovery-key is a terminal, or none"},
+        {WORDS(GOOD, "--control-volume", "/dev/vda2"), "needs --master-data DIR, where"},
+        {WORDS(GOOD, "--control-volume", "", "--master-data", "/m"), "PATH needs"},
+        {WORDS(GOOD, "--data-volume", "none", "--control-volume", "/dev/vda2",
+               "--master-data", "/m"),
+         "its recovery key opens both"},
         {WORDS("recover"), "smalltown-node recover needs --esp DIR"},
         {WORDS("recover", "--esp", "/efi", "--tpm", "t"), "needs --data-volume"},
         {WORDS("recover", "--esp", "/efi", "--tpm", "t", "--data-volume", "none"),

@@ -144,7 +144,7 @@ N48_a_volume_in_our_name_with_another_key_is_not_opened(void **state)
     MASTER_SCRIPT(&master, ACT_HONEST);
     machine_start(&machine, 0);
     assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "does not open the data volume"));
+    assert_true(machine_said(&machine, "does not open the volume"));
     assert_false(machine_said(&machine, "decision=ok"));
     assert_ok(disk_check_key(machine.volume, &key, &err)); /* as it was */
     machine_start(&machine, 0);

@@ -1,0 +1,223 @@
+#include "node/control.h"
+
+#include "node/control_mount.h"
+#include "node/half.h"
+#include "node/measure.h"
+#include "node/retry.h"
+#include "proto/event.h"
+#include "proto/mutant.h"
+#include "proto/scope.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ID_LABEL "smalltown control v1"
+
+void
+control_id(const struct secret *key, char out[NODE_ID_LEN + 1])
+{
+    SECRET labelled = {0};
+    uint8_t digest[SHA256_LEN];
+    const size_t label = strlen(ID_LABEL);
+    memcpy(labelled.bytes, ID_LABEL, label);
+    memcpy(labelled.bytes + label, key->bytes, key->len);
+    cert_fingerprint(labelled.bytes, label + key->len, digest);
+    int at = snprintf(out, NODE_ID_LEN + 1, "smalltown-");
+    for (size_t i = 0; at < NODE_ID_LEN; i++, at += 2)
+        snprintf(out + at, 3, "%02x", digest[i]);
+}
+
+/* What the masters approve of is a boot in which the enrolment is measured. */
+static enum st_code
+key_by_kept(const struct node *node, struct tpm *tpm, struct secret *out)
+{
+    NODE_CONFIG config = {0};
+    struct approvals kept = {0}, said = {0};
+    enum measure_state state;
+    if (config_read(esp_path(node->esp, ESP_CONFIG), &config, NULL) || !*config.node_id ||
+        approvals_read(node->esp, &kept, NULL) || !kept.count ||
+        measure_config(tpm, &config.masters, &state, NULL) || state != MEASURE_DONE)
+        return ST_NOT_FOUND;
+    return half_open(node, tpm, ESP_CONTROL, &said, out, NULL);
+}
+
+enum st_code
+control_key(const struct node *node, struct tpm *tpm, struct secret *out,
+            struct st_err *err)
+{
+    enum st_code code = half_unseal(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, out, err);
+    if (code == ST_PERMISSION_DENIED && !key_by_kept(node, tpm, out))
+        return ST_OK;
+    return code;
+}
+
+/* A volume in another's place is not tried. */
+static enum st_code
+open_with(const struct node *node, const struct secret *key, struct st_err *err)
+{
+    struct disk_found found;
+    char id[NODE_ID_LEN + 1];
+    enum st_code code = disk_observe(node->control, &found, err);
+    if (code)
+        return code;
+    control_id(key, id);
+    if (REFUSES(0x4876, strcmp(found.node_id, id) != 0))
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "the control volume %.200s is not the one that this machine made: "
+                       "attach the right one",
+                       node->control);
+    return control_mount(node->control, key, node->control_folder, err);
+}
+
+static enum st_code
+open_by_tpm(const struct node *node, struct st_err *err)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    SECRET key = {0};
+    enum st_code code;
+    if ((code = tpm_open(node->tcti, &tpm, err)) ||
+        (code = control_key(node, tpm, &key, err)))
+        return code;
+    return open_with(node, &key, err);
+}
+
+/* By what a predecessor in this boot mapped, or by the TPM. */
+static enum st_code
+open_once(const struct node *node, struct st_err *err)
+{
+    bool mapped;
+    enum st_code code = control_is_mapped(node->control, &mapped, err);
+    if (code)
+        return code;
+    return mapped ? control_mount(node->control, NULL, node->control_folder, err)
+                  : open_by_tpm(node, err);
+}
+
+static void
+shut(struct node *node, const char *why)
+{
+    node->control_state = CONTROL_IS_SHUT;
+    event("control", "volume=%s decision=shut reason=\"%s\"", node->control, why);
+}
+
+static void
+opened(struct node *node)
+{
+    node->control_state = CONTROL_IS_OPEN;
+    event("control", "volume=%s decision=ok", node->control);
+}
+
+static enum st_code
+open_patiently(struct node *node, struct st_err *err)
+{
+    struct retry retry = {.first_ms = node->retry_first_ms, .max_ms = node->retry_max_ms};
+    for (;;) {
+        struct st_err failure = {0};
+        enum st_code code = open_once(node, &failure);
+        if (!code)
+            opened(node);
+        else if (code != ST_UNAVAILABLE)
+            shut(node, failure.text);
+        if (code != ST_UNAVAILABLE)
+            return ST_OK;
+        if (!retry_wait(&retry, "tpm", &failure))
+            return st_fail(err, ST_CANCELLED, "told to stop");
+    }
+}
+
+static void
+say_plain(struct node *node)
+{
+    if (node->control_state != CONTROL_IS_PLAIN)
+        event("warning",
+              "reason=\"the records of this master lie in the clear in %s, not on the "
+              "control volume: remove the master, and let it join anew\"",
+              node->control_folder);
+    node->control_state = CONTROL_IS_PLAIN;
+}
+
+enum st_code
+control_open(struct node *node, struct st_err *err)
+{
+    struct control_facts facts;
+    enum st_code code;
+    if (!node->control)
+        return ST_OK;
+    if (control_is_mounted(node->control_folder)) {
+        node->control_state = CONTROL_IS_OPEN;
+        return ST_OK;
+    }
+    control_observe(node, &facts);
+    const struct control_verdict verdict = control_decide(&facts);
+    switch (verdict.row) {
+    case CONTROL_FREE:
+        node->control_state = CONTROL_IS_FREE;
+        return ST_OK;
+    case CONTROL_LEFT:
+        say_plain(node);
+        return ST_OK;
+    case CONTROL_OPENS: /* a cut may have come just before control_make() did this */
+        if ((code = esp_erase(node->esp, ESP_CONTROL_PENDING, err)))
+            return code;
+        return open_patiently(node, err);
+    case CONTROL_REFUSED:
+        break;
+    }
+    struct st_err why = {0};
+    (void)st_fail(&why, ST_FAILED_PRECONDITION, "%s%s%s%s", verdict.sentence,
+                  facts.why.code ? " (" : "", facts.why.text, facts.why.code ? ")" : "");
+    shut(node, why.text);
+    return ST_OK;
+}
+
+/* What was shut opens by what the masters said, or by what is on the data volume. */
+static enum st_code
+open_late(struct node *node, struct tpm *tpm, const struct secret *second,
+          const struct approvals *said, struct st_err *err)
+{
+    SECRET key = {0};
+    enum st_code code = half_open(node, tpm, ESP_CONTROL, said, &key, err);
+    if (!code)
+        code = open_with(node, &key, err);
+    if (!code)
+        return ST_OK;
+    if (code == ST_INTERNAL || control_rekey(node, tpm, second, &key, NULL))
+        return code; /* what the key opened is broken, or it is another volume */
+    return open_with(node, &key, err);
+}
+
+/* An open one is opened by the second key, and by the boots that the cluster approves. */
+static enum st_code
+provide(const struct node *node, struct tpm *tpm, const struct secret *second,
+        const struct approvals *said, struct st_err *err)
+{
+    SECRET key = {0};
+    enum st_code code;
+    if ((code = half_open(node, tpm, ESP_CONTROL, said, &key, err)) ||
+        (code = disk_second_set(node->control, &key, second, err)))
+        return code;
+    half_follow(node, tpm, ESP_CONTROL, &key, said);
+    return ST_OK;
+}
+
+void
+control_follow(struct node *node, struct tpm *tpm, const struct secret *disk_key,
+               const struct approvals *said)
+{
+    SECRET second = {0};
+    struct st_err err = {0};
+    if (!node->control || !node->volume || node->control_state == CONTROL_IS_PLAIN)
+        return;
+    enum st_code code = disk_child_key(node->volume, disk_key, &second, &err);
+    if (!code && node->control_state == CONTROL_IS_FREE)
+        node->control_second = second;
+    if (!code && node->control_state == CONTROL_IS_SHUT &&
+        !(code = open_late(node, tpm, &second, said, &err))) {
+        opened(node);
+        keeper_look(node->keeper);
+    }
+    if (!code && node->control_state == CONTROL_IS_OPEN)
+        code = provide(node, tpm, &second, said, &err);
+    if (code)
+        event("warning", "reason=\"the control volume stays as it is: %s\"", err.text);
+}

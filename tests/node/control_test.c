@@ -1,0 +1,699 @@
+/* The control volume of a machine that is a master: made before there are records, opened
+ * before anybody is asked anything, and by no other machine. */
+#include "node/control.h"
+#include "node/control_mount.h"
+#include "proto/api.pb-c.h"
+#include "proto/file.h"
+#include "proto/rpc_client.h"
+#include "proto/scope.h"
+#include "tests/nms/forge.h"
+#include "tests/node/flow.h"
+
+#include <fcntl.h>
+#include <libcryptsetup.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct st_address loopback = {{127, 0, 0, 1}, 4};
+static struct ca authority, member;
+static struct crl list;
+
+/* Only a machine that boots can map and mount, see tests/vm: here the file system of an
+ * image is a folder beside it, and mounted where there is a link to that. */
+static void
+fs_of(const char *volume, char out[PATH_MAX])
+{
+    snprintf(out, PATH_MAX, "%s.fs", volume);
+}
+
+bool __wrap_control_is_mounted(const char *folder);
+enum st_code __wrap_control_is_mapped(const char *volume, bool *out, struct st_err *err);
+enum st_code __wrap_control_make_fs(const char *volume, const struct secret *key,
+                                    struct st_err *err);
+enum st_code __wrap_control_mount(const char *volume, const struct secret *key,
+                                  const char *folder, struct st_err *err);
+
+bool
+__wrap_control_is_mounted(const char *folder)
+{
+    struct stat st;
+    return !lstat(folder, &st) && S_ISLNK(st.st_mode);
+}
+
+enum st_code
+__wrap_control_is_mapped(const char *volume, bool *out, struct st_err *err)
+{
+    (void)volume, (void)err;
+    *out = false;
+    return ST_OK;
+}
+
+enum st_code
+__wrap_control_make_fs(const char *volume, const struct secret *key, struct st_err *err)
+{
+    char fs[PATH_MAX], command[PATH_MAX + 16];
+    fs_of(volume, fs);
+    snprintf(command, sizeof(command), "rm -rf '%s'", fs);
+    enum st_code code = disk_check_key(volume, key, err);
+    return code || system(command) ? code : file_make_folder(fs, err);
+}
+
+enum st_code
+__wrap_control_mount(const char *volume, const struct secret *key, const char *folder,
+                     struct st_err *err)
+{
+    char fs[PATH_MAX];
+    fs_of(volume, fs);
+    enum st_code code = disk_check_key(volume, key, err);
+    if (code)
+        return code;
+    if (access(fs, F_OK) || symlink(fs, folder))
+        return st_fail(err, ST_INTERNAL, "no file system on %s", volume);
+    return ST_OK;
+}
+
+static void
+path_of(const char *name, char out[MACHINE_PATH])
+{
+    snprintf(out, MACHINE_PATH, "%.40s/%.30s", swtpm_folder(machine.chip), name);
+}
+
+/* smalltown-nms as it is, but that `init` writes the two files that tell, and `run` only
+ * notes when it was begun. */
+static void
+program_put(void)
+{
+    char text[1024];
+    struct st_err err = {0};
+    int n =
+        snprintf(text, sizeof(text),
+                 "#!/bin/sh\n"
+                 "case $1 in\n"
+                 "run) ;;\n"
+                 "init) echo \"$*\" >> $0.said; echo >$3/member.pb; echo >$3/masters.pem"
+                 "; exit;;\n"
+                 "*) exec '" SMALLTOWN_NMS "' \"$@\";;\n"
+                 "esac\n"
+                 "echo \"$*\" >> $0.said\nexec sleep 1000\n");
+    assert_ok(file_write(machine.nms, 0700, text, (size_t)n, &err));
+}
+
+static void
+image_make(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, MACHINE_VOLUME_SIZE), 0);
+    close(fd);
+}
+
+static int
+set_up(void **state)
+{
+    struct st_err err = {0};
+    uint8_t public_key[HPKE_KEY_LEN];
+    flow_set_up(state);
+    assert_ok(hpke_generate(&machine.recovery, public_key, &err));
+    machine_config_put(&machine);
+    machine.recovery_key = NULL;
+    path_of("master", machine.master_data);
+    path_of("smalltown-nms", machine.nms);
+    path_of("control.img", machine.control);
+    image_make(machine.control);
+    program_put();
+    assert_ok(ca_new("town", &authority, &err));
+    assert_ok(ca_crl_empty(&authority, 1, &list, &err));
+    assert_ok(ca_issue_member(&authority, 2, 3, &member.cert, &member.key, &err));
+    return 0;
+}
+
+static unsigned
+count_said(const char *text)
+{
+    AUTO(st_freep) uint8_t *all = NULL;
+    char path[MACHINE_PATH];
+    unsigned count = 0;
+    size_t len;
+    path_of("smalltown-nms.said", path);
+    if (file_read(path, FILE_MAX_LEN, &all, &len, NULL))
+        return 0;
+    for (const char *at = (const char *)all; (at = strstr(at, text)); at++)
+        count++;
+    return count;
+}
+
+static void
+wait_for_runs(unsigned count)
+{
+    for (int i = 0; count_said("run --data") < count; i++) {
+        assert_true(i < machine_timeout_ms() / 10);
+        flow_sleep_ms(10);
+    }
+}
+
+/* What the kernel forgets without power. */
+static void
+unmount(void)
+{
+    if (__wrap_control_is_mounted(machine.master_data))
+        assert_int_equal(unlink(machine.master_data), 0);
+}
+
+static void
+reboot_(void)
+{
+    machine_reboot(&machine);
+    unmount();
+}
+
+/* With another image. */
+static void
+boot(uint8_t image)
+{
+    machine_boot(&machine, 4, image);
+    unmount();
+}
+
+static bool
+has_record(const char *name)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s.fs/%s", machine.control, name);
+    return access(path, F_OK) == 0;
+}
+
+static enum start_volume
+volume_state(void)
+{
+    struct disk_found found;
+    struct st_err err = {0};
+    assert_ok(disk_observe(machine.control, &found, &err));
+    return found.state;
+}
+
+static void
+assert_made(void)
+{
+    assert_int_equal(volume_state(), START_VOLUME_ENROLLED);
+    assert_true(machine_has(&machine, "control"));
+    assert_false(machine_has(&machine, "control-pending"));
+}
+
+static void
+assert_untouched(void)
+{
+    assert_int_equal(volume_state(), START_VOLUME_BLANK);
+    assert_false(machine_has(&machine, "control"));
+    assert_false(machine_has(&machine, "control-pending"));
+}
+
+/* What an administrator has of the data volume, and what follows from that. */
+static struct secret
+recovery_key(void)
+{
+    struct secret key;
+    struct st_err err = {0};
+    assert_ok(recovery_open(master.recovery, master.recovery_len, &machine.recovery, &key,
+                            &err));
+    return key;
+}
+
+static enum st_code
+try_second_key(void)
+{
+    SECRET recovery = recovery_key(), second = {0};
+    struct st_err err = {0};
+    assert_ok(disk_child_key_recovered(machine.volume, &recovery, &second, &err));
+    return disk_recovery_check(machine.control, &second, NULL);
+}
+
+static uint16_t
+port_of_node(void)
+{
+    static const char words[] = "serve address=127.0.0.1:";
+    AUTO(st_freep) uint8_t *log = NULL;
+    size_t len;
+    struct st_err err = {0};
+    machine_wait_for(&machine, words);
+    assert_ok(file_read(machine.log, FILE_MAX_LEN, &log, &len, &err));
+    return (uint16_t)atoi(strstr((const char *)log, words) + strlen(words));
+}
+
+static enum st_code
+join_cluster(struct st_err *err)
+{
+    const struct rpc_channel_config config = {
+        .addresses = &loopback,
+        .address_count = 1,
+        .port = port_of_node(),
+        .server_cert = master.id_cert,
+        .server_cert_len = master.id_cert_len,
+        .cert = &master.cert,
+        .seed = &master.seed,
+    };
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
+    Api__JoinClusterRequest request = API__JOIN_CLUSTER_REQUEST__INIT;
+    Api__ConsensusCertificates certs = API__CONSENSUS_CERTIFICATES__INIT;
+    ProtobufCMessage *answer = NULL;
+    request.certs = &certs;
+    certs.ca = (ProtobufCBinaryData){authority.cert.len, authority.cert.der};
+    certs.crl = (ProtobufCBinaryData){list.len, list.der};
+    certs.cert = (ProtobufCBinaryData){member.cert.len, member.cert.der};
+    certs.key = (ProtobufCBinaryData){member.key.len, (uint8_t *)member.key.bytes};
+    assert_int_equal(rpc_channel_open(&config, &channel, err), ST_OK);
+    enum st_code code =
+        rpc_unary(channel, "/api.NodeService/JoinCluster", &request.base,
+                  &api__join_cluster_response__descriptor, 20000, &answer, err);
+    if (answer)
+        protobuf_c_message_free_unpacked(answer, &secret_allocator);
+    return code;
+}
+
+/* Enrols, is adopted, becomes a master, and loses its power. */
+static void
+be_master(void)
+{
+    struct st_err err = {0};
+    flow_enrol_and_adopt();
+    machine_start(&machine, 0);
+    assert_ok(join_cluster(&err));
+    wait_for_runs(1);
+    assert_int_equal(machine_stop(&machine), 0);
+    reboot_();
+}
+
+static void
+assert_runs_before_anybody_answers(void)
+{
+    const unsigned before = count_said("run --data");
+    MASTER_SCRIPT(&master, ACT_UNAVAILABLE);
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "decision=ok");
+    wait_for_runs(before + 1);
+    assert_int_equal(machine_stop(&machine), 0);
+    MASTER_SCRIPT(&master, ACT_HONEST);
+}
+
+static void
+assert_serves_and_stays_shut(const char *why)
+{
+    const unsigned before = count_said("run --data");
+    machine_run_until_served(&machine);
+    assert_true(machine_said(&machine, "decision=shut"));
+    assert_true(machine_said(&machine, why));
+    assert_false(__wrap_control_is_mounted(machine.master_data));
+    assert_int_equal(count_said("run --data"), before);
+}
+
+static void
+a_first_master_makes_its_volume_before_it_has_records(void **state)
+{
+    char path[MACHINE_PATH];
+    (void)state;
+    machine_path(&machine, "enrolment.pb", path);
+    unlink(path);
+    machine.bootstrap = true;
+    machine_start(&machine, 0);
+    wait_for_runs(1);
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_made();
+    assert_true(has_record("masters.pem"));
+    reboot_();
+    machine_start(&machine, 0);
+    wait_for_runs(2);
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_int_equal(count_said("init --data"), 1);
+    /* It becomes a node of its own cluster, and the recovery key is for both. */
+    machine_config_put(&machine);
+    reboot_();
+    machine_run_until_served(&machine);
+    assert_int_equal(try_second_key(), ST_OK);
+}
+
+static void
+a_first_master_that_is_killed_goes_on_with_the_same_volume(void **state)
+{
+    static const enum enrol_step steps[] = {CONTROL_KEY_SEALED, CONTROL_FORMATTED,
+                                            CONTROL_FILLED, CONTROL_ENROLLED,
+                                            CONTROL_COMMITTED};
+    char path[MACHINE_PATH];
+    (void)state;
+    machine_path(&machine, "enrolment.pb", path);
+    unlink(path);
+    machine.bootstrap = true;
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        machine_start(&machine, steps[i]);
+        assert_int_equal(machine_wait(&machine), 128 + 9);
+        assert_int_equal(count_said("init --data"), 0);
+        reboot_();
+    }
+    machine_start(&machine, 0);
+    wait_for_runs(1);
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_made();
+    assert_int_equal(count_said("init --data"), 1);
+}
+
+static void
+a_worker_has_none(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    machine_run_until_served(&machine);
+    assert_untouched();
+    assert_int_equal(access(machine.master_data, F_OK), -1);
+}
+
+static void
+a_node_makes_it_when_it_becomes_a_master(void **state)
+{
+    struct st_err err = {0};
+    (void)state;
+    flow_enrol_and_adopt();
+    machine_start(&machine, 0);
+    assert_untouched();
+    assert_ok(join_cluster(&err));
+    assert_made();
+    assert_true(has_record("member.pb"));
+    assert_ok(join_cluster(&err)); /* whoever leads then asks again */
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_int_equal(try_second_key(), ST_OK);
+    reboot_();
+    assert_runs_before_anybody_answers();
+}
+
+static void
+a_node_that_is_killed_while_it_becomes_a_master_becomes_one(void **state)
+{
+    static const enum enrol_step steps[] = {CONTROL_KEY_SEALED, CONTROL_FORMATTED,
+                                            CONTROL_FILLED, CONTROL_ENROLLED,
+                                            CONTROL_COMMITTED};
+    struct st_err err = {0};
+    (void)state;
+    flow_enrol_and_adopt();
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        machine_start(&machine, steps[i]);
+        assert_true(join_cluster(&err) != ST_OK);
+        (void)machine_wait(&machine); /* its keeper is gone */
+        assert_false(has_record("member.pb"));
+        reboot_();
+    }
+    machine_start(&machine, 0);
+    assert_ok(join_cluster(&err));
+    assert_made();
+    assert_true(has_record("member.pb"));
+    assert_int_equal(machine_stop(&machine), 0);
+}
+
+static void
+all_masters_were_off_and_it_answers_before_its_own_disk_is_open(void **state)
+{
+    (void)state;
+    be_master();
+    for (int i = 0; i < 2; i++) {
+        assert_runs_before_anybody_answers();
+        reboot_();
+    }
+    machine_run_until_served(&machine);
+    assert_true(machine_said(&machine, "control.img decision=ok"));
+}
+
+static void
+swap_in(const char *from)
+{
+    AUTO(st_freep) uint8_t *bytes = malloc(MACHINE_VOLUME_SIZE);
+    int in = open(from, O_RDONLY | O_CLOEXEC), out = open(machine.control, O_WRONLY);
+    assert_int_equal(read(in, bytes, MACHINE_VOLUME_SIZE), MACHINE_VOLUME_SIZE);
+    assert_int_equal(write(out, bytes, MACHINE_VOLUME_SIZE), MACHINE_VOLUME_SIZE);
+    close(in);
+    close(out);
+}
+
+/* One that another machine made, whole and good. */
+static void
+make_another(const char *path, const struct secret *key)
+{
+    char id[NODE_ID_LEN + 1];
+    struct st_err err = {0};
+    image_make(path);
+    control_id(key, id);
+    assert_ok(disk_format(path, key, id, DISK_XTS, &err));
+    assert_ok(disk_set_enrolled(path, id, &err));
+}
+
+static void
+N48_the_control_volume_of_another_machine_is_not_opened(void **state)
+{
+    char path[MACHINE_PATH];
+    SECRET key = {0};
+    (void)state;
+    be_master();
+    path_of("other.img", path);
+    assert_int_equal(secret_random(&key, UNLOCK_KEY_LEN, NULL), ST_OK);
+    make_another(path, &key);
+    swap_in(path);
+    assert_serves_and_stays_shut("is not the one that this machine made");
+}
+
+static void
+token_set(const char *id)
+{
+    char json[256];
+    struct crypt_device *cd = NULL;
+    snprintf(
+        json, sizeof(json),
+        "{\"type\":\"smalltown\",\"keyslots\":[\"0\"],\"state\":\"enrolled\",\"node\":"
+        "\"%s\"}",
+        id);
+    assert_int_equal(crypt_init(&cd, machine.control), 0);
+    assert_int_equal(crypt_load(cd, CRYPT_LUKS2, NULL), 0);
+    assert_int_equal(crypt_token_json_set(cd, 0, json), 0);
+    crypt_free(cd);
+}
+
+static void
+N48_a_control_volume_in_our_name_with_another_key_is_not_opened(void **state)
+{
+    char path[MACHINE_PATH];
+    struct disk_found found;
+    SECRET key = {0};
+    struct st_err err = {0};
+    (void)state;
+    be_master();
+    assert_ok(disk_observe(machine.control, &found, &err));
+    path_of("other.img", path);
+    assert_ok(secret_random(&key, UNLOCK_KEY_LEN, &err));
+    make_another(path, &key);
+    swap_in(path);
+    token_set(found.node_id);
+    assert_serves_and_stays_shut("the key does not open the volume");
+}
+
+static void
+N48_a_control_volume_in_another_name_is_not_opened(void **state)
+{
+    (void)state;
+    be_master();
+    token_set("smalltown-00000000000000000000000000000001");
+    MASTER_SCRIPT(&master, ACT_UNAVAILABLE);
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "is not the one that this machine made");
+    flow_wait_for_calls(1);
+    assert_false(__wrap_control_is_mounted(machine.master_data));
+    assert_int_equal(machine_stop(&machine), 0);
+}
+
+static void
+N48_a_blank_volume_in_its_place_is_left_blank(void **state)
+{
+    struct st_err err = {0};
+    (void)state;
+    be_master();
+    image_make(machine.control);
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "this one is blank: attach the right one");
+    assert_code(join_cluster(&err), ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "this one is blank"));
+    assert_int_equal(volume_state(), START_VOLUME_BLANK);
+    assert_int_equal(machine_stop(&machine), 0);
+}
+
+static void
+N48_data_of_somebody_else_is_not_formatted_and_no_key_is_written(void **state)
+{
+    struct st_err err = {0};
+    char path[MACHINE_PATH + 16];
+    int fd = open(machine.control, O_WRONLY | O_CLOEXEC);
+    (void)state;
+    assert_int_equal(pwrite(fd, "x", 1, 1 << 16), 1);
+    close(fd);
+    flow_enrol_and_adopt();
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "decision=shut");
+    assert_code(join_cluster(&err), ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "wipe it if nothing on it is needed"));
+    assert_int_equal(volume_state(), START_VOLUME_FOREIGN);
+    snprintf(path, sizeof(path), "%s/member.pb", machine.master_data);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(machine_stop(&machine), 0);
+}
+
+static void
+after_an_update_it_opens_by_what_the_masters_approve_and_then_by_itself(void **state)
+{
+    (void)state;
+    be_master();
+    machine_run_until_served(&machine); /* from now on under the authority */
+    boot(7);
+    const unsigned before = count_said("run --data");
+    machine_run_until_served(&machine);
+    assert_true(machine_said(&machine, "decision=shut"));
+    assert_true(machine_said(&machine, "control.img decision=ok"));
+    assert_int_equal(count_said("run --data"), before + 1);
+    boot(7);
+    assert_runs_before_anybody_answers();
+    reboot_(); /* the image of before */
+    assert_runs_before_anybody_answers();
+}
+
+static void
+an_image_that_nobody_approved_opens_neither_volume(void **state)
+{
+    (void)state;
+    be_master();
+    master.approve = APPROVE_NOTHING;
+    boot(7);
+    const unsigned before = count_said("run --data");
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "decision=shut"));
+    assert_true(machine_said(&machine, "nor approved since"));
+    assert_int_equal(count_said("run --data"), before);
+}
+
+static void
+what_the_data_volume_knows_opens_it_where_its_file_is_gone(void **state)
+{
+    static const enum enrol_step steps[] = {CONTROL_RESEALED, CONTROL_REKEYED, 0};
+    char path[MACHINE_PATH];
+    (void)state;
+    be_master();
+    machine_path(&machine, "control", path);
+    unlink(path);
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        machine_start(&machine, steps[i]);
+        if (steps[i])
+            assert_int_equal(machine_wait(&machine), 128 + 9);
+        else
+            machine_wait_for(&machine, "serve ");
+        if (steps[i])
+            reboot_();
+    }
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_made();
+    assert_true(has_record("member.pb"));
+    reboot_();
+    assert_runs_before_anybody_answers();
+}
+
+static void
+records_in_the_clear_stay_as_they_are(void **state)
+{
+    char path[MACHINE_PATH + 16];
+    struct st_err err = {0};
+    (void)state;
+    assert_ok(file_make_folder(machine.master_data, &err));
+    snprintf(path, sizeof(path), "%s/member.pb", machine.master_data);
+    assert_ok(file_write(path, 0600, "x", 1, &err));
+    flow_enrol_and_adopt();
+    machine_run_until_served(&machine);
+    assert_true(machine_said(&machine, "lie in the clear"));
+    assert_true(count_said("run --data") > 0);
+    assert_untouched();
+}
+
+static void
+a_daemon_that_is_started_again_finds_it_open(void **state)
+{
+    (void)state;
+    be_master();
+    machine_run_until_served(&machine);
+    machine_start(&machine, 0);
+    wait_for_runs(3);
+    machine_wait_for(&machine, "only once: reboot");
+    assert_int_equal(machine_stop(&machine), 0);
+}
+
+/* `stctl node remove` and a fresh file, or neither. */
+static void
+recover(bool fresh, int status)
+{
+    SECRET recovery = recovery_key();
+    char typed[SECRET_MAX + 2];
+    if (fresh) {
+        master.has_record = master.adopted = false;
+        machine_config_put(&machine);
+    }
+    snprintf(typed, sizeof(typed), "%s\n", (const char *)recovery.bytes);
+    assert_int_equal(machine_recover(&machine, typed, 0), status);
+}
+
+static void
+after_the_TPM_was_replaced_the_recovery_key_opens_both(void **state)
+{
+    (void)state;
+    be_master();
+    struct swtpm *broken = machine.chip;
+    machine.chip = swtpm_make(NULL);
+    recover(true, 0);
+    reboot_();
+    machine_run_until_served(&machine);
+    assert_true(machine_said(&machine, "control.img decision=ok"));
+    assert_true(has_record("member.pb"));
+    assert_int_equal(try_second_key(), ST_OK);
+    swtpm_free(broken);
+}
+
+static void
+the_recovery_key_opens_the_only_master_without_a_fresh_enrolment(void **state)
+{
+    (void)state;
+    be_master();
+    boot(7);
+    recover(false, 0);
+    recover(false, 1); /* nothing is lost any more */
+    assert_true(machine_said(&machine, "this machine is enrolled"));
+    boot(7);
+    assert_runs_before_anybody_answers();
+}
+
+int
+main(int argc, char **argv)
+{
+    machine_child_main(argc, argv);
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, flow_tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_first_master_makes_its_volume_before_it_has_records),
+        TEST(a_first_master_that_is_killed_goes_on_with_the_same_volume),
+        TEST(a_worker_has_none),
+        TEST(a_node_makes_it_when_it_becomes_a_master),
+        TEST(a_node_that_is_killed_while_it_becomes_a_master_becomes_one),
+        TEST(all_masters_were_off_and_it_answers_before_its_own_disk_is_open),
+        TEST(N48_the_control_volume_of_another_machine_is_not_opened),
+        TEST(N48_a_control_volume_in_our_name_with_another_key_is_not_opened),
+        TEST(N48_a_control_volume_in_another_name_is_not_opened),
+        TEST(N48_a_blank_volume_in_its_place_is_left_blank),
+        TEST(N48_data_of_somebody_else_is_not_formatted_and_no_key_is_written),
+        TEST(after_an_update_it_opens_by_what_the_masters_approve_and_then_by_itself),
+        TEST(an_image_that_nobody_approved_opens_neither_volume),
+        TEST(what_the_data_volume_knows_opens_it_where_its_file_is_gone),
+        TEST(records_in_the_clear_stay_as_they_are),
+        TEST(a_daemon_that_is_started_again_finds_it_open),
+        TEST(after_the_TPM_was_replaced_the_recovery_key_opens_both),
+        TEST(the_recovery_key_opens_the_only_master_without_a_fresh_enrolment),
+    };
+    return FLOW_MAIN(tests);
+}
