@@ -77,23 +77,23 @@ def remake(here, machine, name, conf=b"", sizes=None, recovery=True):
     machine.make(here / "smalltown.efi", files, here / "vendor/setup.conf", sizes)
 
 
-def _data_place(machine):
+def _place(machine, name):
     table = json.loads(image.run("sfdisk", "-J", machine.disk))["partitiontable"]["partitions"]
-    data = next(partition for partition in table if partition["name"] == "smalltown-data")
-    return data["start"] * image.SECTOR, data["size"] * image.SECTOR
+    found = next(partition for partition in table if partition["name"] == f"smalltown-{name}")
+    return found["start"] * image.SECTOR, found["size"] * image.SECTOR
 
 
-def data_volume(machine):
-    """The bytes of its data partition, while it is off."""
-    start, size = _data_place(machine)
+def data_volume(machine, name="data"):
+    """The bytes of its data partition, or another, while it is off."""
+    start, size = _place(machine, name)
     with open(machine.disk, "rb") as disk:
         disk.seek(start)
         return disk.read(size)
 
 
-def set_data_volume(machine, content):
+def set_data_volume(machine, content, name="data"):
     machine.must_be_off()
-    start, size = _data_place(machine)
+    start, size = _place(machine, name)
     assert len(content) == size
     with open(machine.disk, "r+b") as disk:
         disk.seek(start)

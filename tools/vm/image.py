@@ -20,7 +20,7 @@ NAMESPACE = uuid.UUID("d2a1a7a6-2ad5-4a7b-9a8e-8b2f54c4ff2e")
 TYPES = {"esp": "c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
          "control": "3ee5b1a5-3f6b-4d0a-8a7e-6a1d0d1a9c55",
          "data": "9eeec464-6885-414a-b278-4305c51f7966"}
-SIZES = {"esp": 96 * MIB, "control": 64 * MIB, "data": 64 * MIB}
+SIZES = {"esp": 96 * MIB, "control": 96 * MIB, "data": 64 * MIB}
 BOOT_PATH = "EFI/BOOT/BOOTX64.EFI"
 
 Kernel = collections.namedtuple("Kernel", "release vmlinuz modules builtin")
@@ -199,8 +199,7 @@ class Esp:
 
 
 def make_disk(out, uki, seed="smalltown", files=None, sizes=None):
-    """A whole disk: the image, these files of EFI/smalltown/, an empty control volume, and a data
-    volume that is blank."""
+    """A whole disk: the image, these files of EFI/smalltown/, and two volumes that are blank."""
     sizes = {**SIZES, **(sizes or {})}
     made = f"{out}.new"
     starts = partition(made, seed, sizes)
@@ -209,7 +208,4 @@ def make_disk(out, uki, seed="smalltown", files=None, sizes=None):
     esp.put(BOOT_PATH, read(uki))
     for name, content in sorted((files or {}).items()):
         esp.put(f"EFI/smalltown/{name}", content)
-    run("mke2fs", "-q", "-t", "ext4", "-L", "control", "-U", str(_named(seed, "ext4")),
-        "-E", f"offset={starts['control']},hash_seed={_named(seed, 'hash')},root_owner=0:0",
-        made, f"{sizes['control'] // 1024}k", env={"E2FSPROGS_FAKE_TIME": str(epoch())})
     os.replace(made, out)
