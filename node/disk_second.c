@@ -34,10 +34,12 @@ disk_second_set(const char *path, const struct secret *key, const struct secret 
                 struct st_err *err)
 {
     DISK_CRYPT *cd = NULL;
+    SECRET data = {0};
     struct disk_found found;
     enum st_code code;
     if ((code = disk_load_luks(path, &cd, err)) ||
-        (code = disk_header_check(cd, path, &found, err)))
+        (code = disk_header_check(cd, path, &found, err)) ||
+        (code = disk_slot_read(cd, path, found.slot, key, &data, err)))
         return code;
     if (disk_slot_is_active(cd, DISK_SLOT_RECOVERY) &&
         !disk_recovery_try(cd, path, second, &found, NULL))

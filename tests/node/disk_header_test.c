@@ -130,12 +130,16 @@ assert_refused(const char *why)
 {
     struct st_err err = {0};
     struct disk_found found;
+    struct secret child;
     bool mapped;
     assert_ok(disk_observe(image, &found, &err));
     assert_int_equal(found.state, START_VOLUME_ENROLLED);
     assert_code(disk_check_key(image, &key, &err), ST_PERMISSION_DENIED);
     assert_non_null(strstr(err.text, why));
     assert_code(disk_map(image, "st-test", &key, &mapped, &err), ST_PERMISSION_DENIED);
+    assert_non_null(strstr(err.text, why));
+    assert_code(disk_child_key(image, &key, &child, &err), ST_PERMISSION_DENIED);
+    assert_code(disk_second_set(image, &key, &next_key, &err), ST_PERMISSION_DENIED);
     assert_non_null(strstr(err.text, why));
 }
 
@@ -204,6 +208,7 @@ assert_not_recovered(enum st_code code, const char *why)
 {
     struct st_err err = {0};
     struct disk_recovery found;
+    struct secret child;
     assert_code(disk_recovery_look(image, &found, &err), code);
     assert_non_null(strstr(err.text, why));
     assert_code(disk_recovery_check(image, &recovery, &err), code);
@@ -211,6 +216,10 @@ assert_not_recovered(enum st_code code, const char *why)
     assert_code(disk_rebind(image, &recovery, &next_key, ME, NULL, &err), code);
     assert_non_null(strstr(err.text, why));
     assert_code(disk_recovery_set(image, &key, &recovery, NULL, &err), code);
+    assert_non_null(strstr(err.text, why));
+    assert_code(disk_rekey(image, &recovery, &next_key, ME, &err), code);
+    assert_non_null(strstr(err.text, why));
+    assert_code(disk_child_key_recovered(image, &recovery, &child, &err), code);
     assert_non_null(strstr(err.text, why));
 }
 

@@ -111,6 +111,8 @@ it_is_given_once_and_replaced_by_another(void **state)
         assert_ok(disk_second_set(control, &key, &second, &err));
         assert_ok(disk_recovery_check(control, &second, &err));
     }
+    assert_code(disk_second_set(control, &wrong, &wrong, &err), ST_PERMISSION_DENIED);
+    assert_ok(disk_recovery_check(control, &second, &err));
     assert_ok(disk_second_set(control, &key, &wrong, &err));
     assert_ok(disk_recovery_check(control, &wrong, &err));
     assert_code(disk_recovery_check(control, &second, &err), ST_PERMISSION_DENIED);
