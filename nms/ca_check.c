@@ -134,20 +134,30 @@ has_number(const X509_CRL *crl)
     return number != NULL;
 }
 
+static bool
+is_list_of(X509_CRL *crl, X509 *ca)
+{
+    return X509_NAME_cmp(X509_CRL_get_issuer(crl), X509_get_subject_name(ca)) == 0 &&
+           X509_CRL_verify(crl, X509_get0_pubkey(ca)) == 1;
+}
+
+static bool
+is_listed(X509_CRL *crl, X509 *cert)
+{
+    X509_REVOKED *revoked;
+    return X509_CRL_get0_by_serial(crl, &revoked, X509_get_serialNumber(cert)) != 0;
+}
+
 static enum st_code
 crl_judge(X509_CRL *crl, X509 *ca, X509 *cert, struct st_err *err)
 {
-    X509_REVOKED *revoked;
-    if (REFUSES(0x52f,
-                X509_NAME_cmp(X509_CRL_get_issuer(crl), X509_get_subject_name(ca)) != 0 ||
-                    X509_CRL_verify(crl, X509_get0_pubkey(ca)) != 1))
+    if (REFUSES(0x52f, !is_list_of(crl, ca)))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "the list of revoked certificates is of another authority");
     if (REFUSES(0x52fd, !has_number(crl)))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "the list of revoked certificates has no number");
-    if (REFUSES(0x52fe,
-                X509_CRL_get0_by_serial(crl, &revoked, X509_get_serialNumber(cert)) != 0))
+    if (REFUSES(0x52fe, is_listed(crl, cert)))
         return st_fail(err, ST_INVALID_ARGUMENT, "the member's certificate is revoked");
     return ST_OK;
 }
@@ -175,4 +185,17 @@ ca_check_member(const struct ca_given *given,
         return code;
     *out_id = id;
     return ST_OK;
+}
+
+bool
+ca_is_revoked(const struct ca_given *given)
+{
+    CLEAR_ERRORS;
+    const size_t max = sizeof(((struct cert *)0)->der);
+    AUTO(x509_freep) X509 *ca = cert_parse(given->ca, given->ca_len, max);
+    AUTO(x509_freep) X509 *cert = cert_parse(given->cert, given->cert_len, max);
+    AUTO(crl_freep) X509_CRL *crl = crl_parse(given->crl, given->crl_len);
+    if (!ca || !cert || !crl || REFUSES(0x52e3, !signed_by(ca, cert)))
+        return false;
+    return is_list_of(crl, ca) && is_listed(crl, cert);
 }

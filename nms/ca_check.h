@@ -9,6 +9,7 @@
 
 #include "nms/ca.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,5 +26,10 @@ struct ca_given {
 enum st_code ca_check_member(const struct ca_given *given,
                              const uint8_t public_key[ED25519_PUBLIC_LEN],
                              uint64_t *out_id, struct st_err *err);
+
+/* Whether this certificate is of the authority, and the list is, and has it on it: its
+ * member is one no longer, and never again.  False also where one of them is malformed.
+ */
+bool ca_is_revoked(const struct ca_given *given);
 
 #endif

@@ -4,13 +4,15 @@
  *   no          no      begins
  *   no          yes     refuses: this is not ours to guess
  *   the same    either  is done already
- *   another     either  refuses
+ *   another     either  refuses, unless the list that came revokes the one that is
+ *                       there: its member is gone, and its store goes with it
  */
 #include "nms/join.h"
 #include "nms/ca_check.h"
 #include "proto/file.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -138,6 +140,29 @@ is_same(const struct self *a, const struct self *b)
            secret_equal(&a->key, &b->key);
 }
 
+/* The machine was a master before, was removed, and is one again. */
+static bool
+is_gone(const struct self *self, const struct self *there)
+{
+    const struct ca_given given = {
+        .ca = self->ca.der,
+        .ca_len = self->ca.len,
+        .crl = self->crl.der,
+        .crl_len = self->crl.len,
+        .cert = there->cert.der,
+        .cert_len = there->cert.len,
+    };
+    return ca_is_revoked(&given);
+}
+
+/* The store goes first: without it its member cannot begin again, and this can. */
+static enum st_code
+replace(const char *dir, const struct self *self, struct st_err *err)
+{
+    enum st_code code = store_erase(dir, err);
+    return code ? code : self_write(dir, self, err);
+}
+
 enum st_code
 join_with_certificates(const struct join_config *config, const void *request, size_t len,
                        uint64_t *out_id, struct st_err *err)
@@ -150,10 +175,13 @@ join_with_certificates(const struct join_config *config, const void *request, si
         (code = join_enter(config->dir, &folder, err)))
         return code;
     code = join_there(config->dir, &there, err);
-    if (!code && REFUSES(0x52e1, !is_same(&self, &there)))
+    const bool other = !code && !is_same(&self, &there);
+    if (REFUSES(0x52e1, other && !is_gone(&self, &there)))
         return join_refuse(config->dir, &there, err);
     if (code == ST_NOT_FOUND)
         code = self_write(config->dir, &self, err);
+    else if (other)
+        code = replace(config->dir, &self, err);
     if (code)
         return code;
     *out_id = self.id;

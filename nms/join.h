@@ -6,8 +6,9 @@
  * `run` begins it, and the leader, who knows of the member, fills it.
  *
  * Nothing is written before everything was judged.  A folder that holds a store or
- * another member is refused with ST_FAILED_PRECONDITION; the same once more is ST_OK. One
- * process works on a folder at a time: the others get ST_UNAVAILABLE.
+ * another member is refused with ST_FAILED_PRECONDITION, unless a node is sent a list
+ * that revokes that one; the same once more is ST_OK. One process works on a folder at a
+ * time: the others get ST_UNAVAILABLE.
  */
 #ifndef NMS_JOIN_H
 #define NMS_JOIN_H

@@ -29,22 +29,23 @@ fail_errno(struct st_err *err, const char *what, const char *path)
 
 /* One process per folder: the lock goes away with the process, however it ends. */
 static enum st_code
-take_lock(struct store *store, const char *dir, struct st_err *err)
+take_lock(const char *dir, int *out, struct st_err *err)
 {
     char path[PATH_MAX], pid[16] = "";
     snprintf(path, sizeof(path), "%s/store.lock", dir);
-    store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (store->lock_fd < 0)
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
         return fail_errno(err, "open", path);
-    if (flock(store->lock_fd, LOCK_EX | LOCK_NB)) {
+    *out = fd; /* also where it fails: the caller closes it */
+    if (flock(fd, LOCK_EX | LOCK_NB)) {
         if (errno != EWOULDBLOCK)
             return fail_errno(err, "lock", path);
-        ssize_t n = pread(store->lock_fd, pid, sizeof(pid) - 1, 0);
+        ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
         return st_fail(err, ST_UNAVAILABLE, "another smalltown-nms (pid %ld) has %s open",
                        n > 0 ? strtol(pid, NULL, 10) : 0, dir);
     }
     int len = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
-    if (ftruncate(store->lock_fd, 0) || pwrite(store->lock_fd, pid, (size_t)len, 0) < len)
+    if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)len, 0) < len)
         return fail_errno(err, "write", path);
     return ST_OK;
 }
@@ -162,7 +163,7 @@ open_files(struct store *store, const struct store_config *config, struct st_err
         return st_fail(err, ST_NOT_FOUND, "there is no %s", store->path);
     enum st_code code = exists ? ST_OK : file_make_folder(config->dir, err);
     if (!code)
-        code = take_lock(store, config->dir, err);
+        code = take_lock(config->dir, &store->lock_fd, err);
     if (!code)
         code = open_environment(store, err);
     if (!code && exists)
@@ -214,6 +215,31 @@ store_close(struct store *store)
     pthread_mutex_destroy(&store->lock);
     free(store->path);
     free(store);
+}
+
+static enum st_code
+remove_files(const char *dir, struct st_err *err)
+{
+    static const char *const names[] = {"store.mdb", "store.mdb-lock"};
+    char path[PATH_MAX];
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+        if (unlink(path) && errno != ENOENT)
+            return fail_errno(err, "remove", path);
+    }
+    return sync_folder(dir, err);
+}
+
+enum st_code
+store_erase(const char *dir, struct st_err *err)
+{
+    int lock = -1;
+    enum st_code code = take_lock(dir, &lock, err);
+    if (!code)
+        code = remove_files(dir, err);
+    if (lock >= 0)
+        close(lock);
+    return code;
 }
 
 enum st_code

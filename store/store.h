@@ -50,6 +50,10 @@ enum st_code store_open(const struct store_config *config, struct store **out,
 void store_close(struct store *store);
 AUTO_DEFINE(struct store *, store_closep, store_close)
 
+/* Removes a store that nobody needs any more; none is fine.  ST_UNAVAILABLE where another
+ * process has it. */
+enum st_code store_erase(const char *dir, struct st_err *err);
+
 /* Gives the memory of pages read so far back.  Nothing may be reading or writing. */
 enum st_code store_relax(struct store *store, struct st_err *err);
 

@@ -5,6 +5,7 @@
 #include "proto/file.h"
 #include "proto/rpc_server.h"
 #include "proto/scope.h"
+#include "store/store.h"
 #include "tests/cmocka.h"
 #include "tests/nms/forge.h"
 
@@ -43,6 +44,7 @@ static struct {
 } masters = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static struct ca authority;
 static struct crl list;
+static struct store *open_store;
 
 static void
 certs_set(Api__ConsensusCertificates *out, const struct ca *member, const struct crl *crl)
@@ -646,6 +648,84 @@ N52_another_certificate_a_second_time_is_refused(void **state)
     assert_memory_equal(&again, &self, sizeof(self));
 }
 
+/* A store, of whatever is no matter, which somebody may have open. */
+static void
+store_put(bool is_open)
+{
+    const struct store_config config = {.dir = data, .create = true};
+    struct store *store;
+    struct st_err err = {0};
+    assert_ok(store_open(&config, &store, &err));
+    if (!is_open)
+        store_close(store);
+    else
+        open_store = store;
+}
+
+static bool
+has_store(void)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/store.mdb", data);
+    return access(path, F_OK) == 0;
+}
+
+static void
+a_member_that_was_removed_makes_room_for_the_next(void **state)
+{
+    (void)state;
+    struct ca member, other;
+    struct self self;
+    struct crl next;
+    struct st_err err;
+    Api__ConsensusCertificates certs;
+    issued(90, &member);
+    issued(91, &other);
+    certs_set(&certs, &member, &list);
+    assert_ok(take(&certs, &err));
+    store_put(true);
+    forge_crl(&authority, 2, 90, &next);
+    certs_set(&certs, &other, &next);
+    assert_code(take(&certs, &err), ST_UNAVAILABLE); /* it runs yet */
+    assert_ok(self_read(data, &self, &err));
+    assert_memory_equal(self.cert.der, member.cert.der, member.cert.len);
+    store_close(TAKE(open_store));
+    for (int i = 0; i < 2; i++) {
+        assert_ok(take(&certs, &err));
+        assert_false(has_store());
+        assert_ok(self_read(data, &self, &err));
+        assert_true(self.joining);
+        assert_memory_equal(self.cert.der, other.cert.der, other.cert.len);
+    }
+    certs_set(&certs, &member, &list); /* of before */
+    assert_code(take(&certs, &err), ST_FAILED_PRECONDITION);
+}
+
+static void
+N52_a_list_that_revokes_another_makes_no_room(void **state)
+{
+    (void)state;
+    struct ca member, elsewhere, other;
+    struct crl next;
+    struct st_err err = {0};
+    Api__ConsensusCertificates certs;
+    issued(90, &member);
+    certs_set(&certs, &member, &list);
+    assert_ok(take(&certs, &err));
+    store_put(false);
+    issued(91, &other);
+    forge_crl(&authority, 2, 89, &next);
+    certs_set(&certs, &other, &next);
+    assert_code(take(&certs, &err), ST_FAILED_PRECONDITION);
+    assert_ok(ca_new("town", &elsewhere, &err));
+    assert_ok(ca_issue_member(&elsewhere, 9, 91, &other.cert, &other.key, &err));
+    forge_crl(&elsewhere, 2, 90, &next);
+    certs_set(&certs, &other, &next);
+    certs.ca = (ProtobufCBinaryData){elsewhere.cert.len, elsewhere.cert.der};
+    assert_code(take(&certs, &err), ST_FAILED_PRECONDITION);
+    assert_true(has_store());
+}
+
 static void
 N52_certificates_that_do_not_fit_are_refused_and_not_kept(void **state)
 {
@@ -727,6 +807,8 @@ main(void)
         TEST(a_node_that_is_sent_certificates_is_a_member),
         TEST(N52_the_same_certificate_a_second_time_is_done_already),
         TEST(N52_another_certificate_a_second_time_is_refused),
+        TEST(a_member_that_was_removed_makes_room_for_the_next),
+        TEST(N52_a_list_that_revokes_another_makes_no_room),
         TEST(N52_certificates_that_do_not_fit_are_refused_and_not_kept),
         TEST(a_request_that_is_none_is_refused),
         TEST(what_the_masters_sent_ends_a_join_by_ticket),
