@@ -66,8 +66,10 @@ progress_is_due(bool terminal, bool said, double since)
 void
 progress_begin(struct progress *progress, const char *volume)
 {
-    *progress = (struct progress){
-        .volume = volume, .terminal = isatty(STDERR_FILENO), .began = now()};
+    *progress =
+        (struct progress){.volume = volume,
+                          .terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO),
+                          .began = now()};
     progress->told = progress->began;
 }
 

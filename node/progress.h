@@ -1,6 +1,6 @@
 /* progress.h - how far a wipe is that takes hours, for whoever waits for it.
  *
- * On a terminal one line in its place, otherwise an event a minute:
+ * For who sits at a terminal one line in its place, otherwise an event a minute:
  *
  *     wipe volume=/dev/vda3 progress="37% 212 MiB/s, 1 h 12 min left"
  *
@@ -19,7 +19,7 @@ enum {
 
 struct progress {
     const char *volume; /* lent */
-    bool terminal;      /* is standard error one? */
+    bool terminal;      /* both ends; a console that nobody types at is a log */
     bool said;          /* anything, so far */
     double began, told; /* seconds of a clock that only grows */
 };

@@ -45,14 +45,19 @@ a_terminal_is_told_at_once_and_a_log_once_a_minute(void **state)
     assert_true(progress_is_due(false, true, 60));
 }
 
-/* With this file as standard error, a minute after the beginning; what was written. */
+/* With this file as standard input and error, a minute after the beginning; what was
+ * written. */
 static void
 say(const char *path, const char *volume, bool terminal, char out[512])
 {
     struct progress progress;
-    int kept = dup(STDERR_FILENO), fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    assert_true(kept >= 0 && fd >= 0);
+    const int kept[] = {dup(STDIN_FILENO), -1, dup(STDERR_FILENO)};
+    int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(kept[0] >= 0 && kept[2] >= 0 && fd >= 0);
     assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+    progress_begin(&progress, volume);
+    assert_false(progress.terminal && !isatty(STDIN_FILENO)); /* nobody sits there */
+    assert_int_equal(dup2(fd, STDIN_FILENO), STDIN_FILENO);
     progress_begin(&progress, volume);
     assert_int_equal(progress.terminal, terminal);
     progress_at(&progress, MIB, 4 * MIB); /* too early */
@@ -62,8 +67,10 @@ say(const char *path, const char *volume, bool terminal, char out[512])
     progress_at(&progress, 2 * MIB, 4 * MIB); /* too early again */
     progress_end(&progress);
     fflush(stderr);
-    dup2(kept, STDERR_FILENO);
-    close(kept);
+    for (int i = 0; i <= STDERR_FILENO; i += STDERR_FILENO) {
+        dup2(kept[i], i);
+        close(kept[i]);
+    }
     ssize_t n = terminal ? 0 : pread(fd, out, 511, 0);
     out[n > 0 ? n : 0] = 0;
     close(fd);

@@ -20,7 +20,7 @@ NAMESPACE = uuid.UUID("d2a1a7a6-2ad5-4a7b-9a8e-8b2f54c4ff2e")
 TYPES = {"esp": "c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
          "control": "3ee5b1a5-3f6b-4d0a-8a7e-6a1d0d1a9c55",
          "data": "9eeec464-6885-414a-b278-4305c51f7966"}
-SIZES = {"esp": 96 * MIB, "control": 96 * MIB, "data": 64 * MIB}
+SIZES = {"esp": 96 * MIB, "control": 80 * MIB, "data": 64 * MIB}
 BOOT_PATH = "EFI/BOOT/BOOTX64.EFI"
 
 Kernel = collections.namedtuple("Kernel", "release vmlinuz modules builtin")

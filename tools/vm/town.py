@@ -362,7 +362,7 @@ def adopt(town, first):
     for name, machine in town.machines.items():
         role = "worker" if machine is first else machine.spec["role"]
         until(lambda: not town.stctl("node", "adopt", nodes[name]["node_id"], "--role", role,
-                                     check=False).returncode, machine.log, 180, 1)
+                                     check=False).returncode, machine.log, pause=1)
         town.news.step("adopted", f"{name} as {role}, {nodes[name]['node_id']}")
     town.know_masters()
 
