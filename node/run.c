@@ -127,6 +127,10 @@ static enum st_code
 be_first_master(const struct node *node, const struct bootstrap *bootstrap,
                 struct st_err *err)
 {
+    if (node->control_state == CONTROL_IS_SHUT)
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "the control volume of this machine does not open: no cluster is "
+                       "made beside it");
     enum st_code code =
         bootstrap_done(bootstrap) ? ST_OK : make_cluster(node, bootstrap, err);
     if (code)
@@ -144,7 +148,7 @@ do_row(struct node *node, const struct bootstrap *bootstrap, struct st_err *err)
     enum st_code code;
     facts_observe(node, bootstrap != NULL, &facts);
     struct start_verdict verdict = start_decide(&facts.start);
-    if (verdict.row != START_BOOTSTRAP)
+    if (verdict.row != START_BOOTSTRAP && node->control_state != CONTROL_IS_SHUT)
         keeper_look(node->keeper);
     if (verdict.row == START_REFUSE)
         return refuse(&facts, verdict.sentence, err);
@@ -183,11 +187,13 @@ look_and_do(struct node *node, const char *esp, const struct bootstrap *bootstra
     return code;
 }
 
-/* An init that did not get to its end left a member's file, too. */
+/* An init that did not get to its end left a member's file, too; and what lies where a
+ * control volume belongs that does not open is not its. */
 static bool
 is_master(const struct node *node, const struct bootstrap *bootstrap)
 {
-    return keeper_has_master(node->keeper) && (!bootstrap || bootstrap_done(bootstrap));
+    return node->control_state != CONTROL_IS_SHUT && keeper_has_master(node->keeper) &&
+           (!bootstrap || bootstrap_done(bootstrap));
 }
 
 /* A master answers the other machines, whatever became of this one as a node: with a
@@ -215,7 +221,7 @@ enum st_code
 run_node(struct node *node, const char *esp, const struct bootstrap *bootstrap,
          struct st_err *err)
 {
-    if (is_master(node, bootstrap))
+    if (!node->control && is_master(node, bootstrap))
         keeper_look(node->keeper);
     enum st_code code = do_until_stopped(node, esp, bootstrap, err);
     secret_wipe(&node->control_second);

@@ -616,6 +616,19 @@ records_in_the_clear_stay_as_they_are(void **state)
 }
 
 static void
+N48_records_in_the_clear_beside_a_control_volume_are_not_run(void **state)
+{
+    char path[MACHINE_PATH + 16];
+    struct st_err err = {0};
+    (void)state;
+    be_master();
+    assert_ok(file_make_folder(machine.master_data, &err));
+    snprintf(path, sizeof(path), "%s/member.pb", machine.master_data);
+    assert_ok(file_write(path, 0600, "x", 1, &err));
+    assert_serves_and_stays_shut("move them away");
+}
+
+static void
 a_daemon_that_is_started_again_finds_it_open(void **state)
 {
     (void)state;
@@ -691,6 +704,7 @@ main(int argc, char **argv)
         TEST(an_image_that_nobody_approved_opens_neither_volume),
         TEST(what_the_data_volume_knows_opens_it_where_its_file_is_gone),
         TEST(records_in_the_clear_stay_as_they_are),
+        TEST(N48_records_in_the_clear_beside_a_control_volume_are_not_run),
         TEST(a_daemon_that_is_started_again_finds_it_open),
         TEST(after_the_TPM_was_replaced_the_recovery_key_opens_both),
         TEST(the_recovery_key_opens_the_only_master_without_a_fresh_enrolment),
