@@ -71,10 +71,12 @@ class Control(unittest.TestCase):
         before = towns.data_volume(self.m1, "control")
         towns.set_data_volume(self.m1, towns.data_volume(self.m2, "control"), "control")
         try:
-            here.boot(self.all, {"unlocked"})
+            here.power_on(self.all)
+            here.wait([self.m2, self.m3], {"unlocked"})
             towns.says(self.m1, SHUT + '".* is not the one that this machine made')
             self.assertNotEqual(self.m1.execute("test -e " + MAPPED)[0], 0)
             self.until_connected([self.m2, self.m3])
+            here.wait([self.m1], {"unlocked"})  # it is a node still
         finally:
             self.m1.power_cut()
             towns.set_data_volume(self.m1, before, "control")
