@@ -66,10 +66,9 @@ without_file(const struct control_facts *facts)
     case START_VOLUME_ENROLLED:
         if (facts->pending == START_FILE_PRESENT)
             return free_;
-        return refuse(
-            "EFI/smalltown/control is gone, without which the TPM does not open "
-            "the control volume: restore it; or wipe the volume, if this "
-            "machine is no master any more");
+        return refuse("EFI/smalltown/control is gone: the TPM cannot open the control "
+                      "volume, the data volume may, once it is open; else restore the "
+                      "file, or wipe the volume of a machine that is no master any more");
     case START_VOLUME_FOREIGN:
         return refuse("the control volume holds something else, or records in the clear: "
                       "it is neither opened nor formatted; wipe it if nothing on it is "
