@@ -66,6 +66,16 @@ enum st_code tpm_ek_read(struct tpm *tpm, enum tpm_ek_type type, struct tpm_own_
  * there is. */
 enum st_code tpm_ek_choose(struct tpm *tpm, struct tpm_own_ek *out, struct st_err *err);
 
+/* The certificates above the EK's own that the TPM holds, one after the other in `bytes`:
+ * those that are whole and within the bounds; most TPMs hold none.  A TPM that errs here
+ * has fewer, or none. */
+struct tpm_own_chain {
+    size_t count;
+    size_t lens[TPM_EK_CHAIN_CERTS];
+    uint8_t bytes[TPM_EK_CHAIN_MAX];
+};
+void tpm_ek_chain_find(struct tpm *tpm, struct tpm_own_chain *out);
+
 /* Our AK, made or made again: the same TPM, the same key until its owner clears it.
  * ST_NOT_FOUND where the TPM cannot make a key of this type. */
 enum st_code tpm_ak_read(struct tpm *tpm, enum tpm_ak_type type, struct tpm_ak *out,

@@ -9,7 +9,6 @@ enum {
                      TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_ADMINWITHPOLICY |
                      TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT,
     HIGH_ATTRIBUTES = LOW_ATTRIBUTES | TPMA_OBJECT_USERWITHAUTH,
-    NV_READ_LEN = 512, /* one TPM2_NV_Read: no chip takes less */
 };
 
 /* PolicyA: TPM2_PolicySecret(TPM_RH_ENDORSEMENT). */
@@ -183,37 +182,13 @@ spki_of(enum tpm_ek_type type, const TPMU_PUBLIC_ID *unique, uint8_t out[TPM_SPK
     return fits ? (size_t)(at - out) : 0;
 }
 
-/* The length of the DER SEQUENCE at the start of NV contents, which are padded with 0x00
- * or 0xFF; 0 where there is none. */
-static size_t
-der_len(const uint8_t *bytes, size_t len)
+size_t
+tpm_der_len(const uint8_t *bytes, size_t len)
 {
     if (len < 4 || bytes[0] != 0x30 || bytes[1] != 0x82)
         return 0; /* no certificate is shorter than 256 bytes or longer than 65535 */
     size_t whole = 4 + ((size_t)bytes[2] << 8 | bytes[3]);
     return whole <= len ? whole : 0;
-}
-
-static TSS2_RC
-nv_read(struct tpm *tpm, ESYS_TR index, const TPMS_NV_PUBLIC *nv, uint8_t *out)
-{
-    ESYS_TR auth = nv->attributes & TPMA_NV_AUTHREAD ? index : ESYS_TR_RH_OWNER;
-    for (UINT16 at = 0; at < nv->dataSize;) {
-        UINT16 want = nv->dataSize - at;
-        if (want > NV_READ_LEN)
-            want = NV_READ_LEN;
-        AUTO(tpm_esys_freep) TPM2B_MAX_NV_BUFFER *part = NULL;
-        TSS2_RC rc =
-            TPM_COMMAND(Esys_NV_Read(tpm->esys, auth, index, ESYS_TR_PASSWORD,
-                                     ESYS_TR_NONE, ESYS_TR_NONE, want, at, &part));
-        if (rc)
-            return rc;
-        if (part->size != want)
-            return TSS2_ESYS_RC_MALFORMED_RESPONSE;
-        memcpy(out + at, part->buffer, want);
-        at += want;
-    }
-    return 0;
 }
 
 /* out->cert and cert_len; an index that is missing, not written or holds no DER is no
@@ -222,26 +197,14 @@ static enum st_code
 cert_read(struct tpm *tpm, enum tpm_ek_type type, struct tpm_own_ek *out,
           struct st_err *err)
 {
+    size_t len = 0;
     out->cert_len = 0;
-    ESYS_TR index;
-    TSS2_RC rc = TPM_COMMAND(Esys_TR_FromTPMPublic(
-        tpm->esys, cert_index[type], ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &index));
-    if (tpm_rc_base(rc) == TPM2_RC_HANDLE)
-        return ST_OK;
-    if (rc)
-        return tpm_fail(err, rc, "look for an EK certificate");
-    AUTO(tpm_esys_freep) TPM2B_NV_PUBLIC *nv = NULL;
-    rc = TPM_COMMAND(Esys_NV_ReadPublic(tpm->esys, index, ESYS_TR_NONE, ESYS_TR_NONE,
-                                        ESYS_TR_NONE, &nv, NULL));
-    if (!rc && nv->nvPublic.dataSize <= sizeof(out->cert))
-        rc = nv_read(tpm, index, &nv->nvPublic, out->cert);
-    Esys_TR_Close(tpm->esys, &index);
-    if (tpm_rc_base(rc) == TPM2_RC_NV_UNINITIALIZED)
+    TSS2_RC rc = tpm_nv_read(tpm, cert_index[type], sizeof(out->cert), out->cert, &len);
+    if (tpm_rc_base(rc) == TPM2_RC_HANDLE || tpm_rc_base(rc) == TPM2_RC_NV_UNINITIALIZED)
         return ST_OK;
     if (rc)
         return tpm_fail(err, rc, "read an EK certificate");
-    if (nv->nvPublic.dataSize <= sizeof(out->cert))
-        out->cert_len = der_len(out->cert, nv->nvPublic.dataSize);
+    out->cert_len = tpm_der_len(out->cert, len);
     return ST_OK;
 }
 

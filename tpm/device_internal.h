@@ -87,6 +87,13 @@ enum st_code tpm_session_encrypts(const struct tpm_handle *session, TPMA_SESSION
 const struct tpm_primary *tpm_ak_primary(enum tpm_ak_type type);
 const struct tpm_primary *tpm_ek_primary(enum tpm_ek_type type);
 
+/* The first `max` bytes of an NV index, or all that it has. */
+TSS2_RC tpm_nv_read(struct tpm *tpm, TPM2_HANDLE handle, size_t max, uint8_t *out,
+                    size_t *out_len);
+/* The length of the certificate at the start of NV contents, which are padded with 0x00
+ * or 0xFF; 0 where there is none. */
+size_t tpm_der_len(const uint8_t *bytes, size_t len);
+
 /* The SHA-256 PCRs of mask (bit n: PCR n). */
 TPML_PCR_SELECTION tpm_pcr_selection(uint32_t mask);
 

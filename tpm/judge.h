@@ -13,6 +13,7 @@
 #ifndef TPM_JUDGE_H
 #define TPM_JUDGE_H
 
+#include "proto/der.h"
 #include "proto/err.h"
 #include "proto/ident.h"
 #include "proto/secret.h"
@@ -30,7 +31,10 @@ enum {
     TPM_SIGNATURE_MAX = 600,       /* TPMT_SIGNATURE, or 256 bare bytes */
     TPM_ID_OBJECT_MAX = 128,       /* TPMS_ID_OBJECT */
     TPM_ENCRYPTED_SECRET_MAX = 512,
-    TPM_CA_NAME_MAX = 128, /* with its NUL */
+    TPM_CA_NAME_MAX = 128,      /* with its NUL */
+    TPM_EK_CHAIN_CERTS = 8,     /* between an EK certificate and a CA; Intel has three */
+    TPM_EK_CHAIN_MAX = 8192,    /* bytes of them together */
+    TPM_EK_SIGNATURES_MAX = 12, /* of one search for a CA; Intel needs four */
 };
 
 /* Digests of PCR 0 to 15, SHA-256 bank, in order. */
@@ -86,6 +90,30 @@ void tpm_ek_ca_name(const void *ca, size_t len, char out[TPM_CA_NAME_MAX]);
  * Whether its key is the EK's is tpm_ek_cert_check()'s to say.  ST_PERMISSION_DENIED. */
 enum st_code tpm_ek_chain_check(const void *ek_cert, size_t len, const void *ca,
                                 size_t ca_len, struct st_err *err);
+
+/* What may stand between an EK certificate and a CA: certificates that a TPM holds (TCG
+ * EK Credential Profile 2.5, 2.2.1.5.2), and that are as untrusted as the EK's own.
+ * Their bytes are borrowed. */
+struct tpm_ek_chain {
+    size_t count;
+    struct tpm_ek_link {
+        struct der cert, issuer, subject;
+        size_t below; /* how many more may stand between it and the EK certificate */
+    } links[TPM_EK_CHAIN_CERTS];
+};
+/* Of what was given, in its order, what leads upwards from the EK certificate by its
+ * names, and says of itself that it may: CA bit, keyCertSign, no purpose but EKs, no
+ * constraints on names, another issuer than itself, signed with SHA-256 or better.  The
+ * rest is left out, and so is all that is beyond the bounds. */
+void tpm_ek_chain_read(const void *ek_cert, size_t len, const ProtobufCBinaryData *given,
+                       size_t count, struct tpm_ek_chain *out);
+/* tpm_ek_chain_check() with at least one of these in between: each was signed by the next
+ * and the last by the CA, is in date, and is allowed by all above it to be where it is
+ * (RFC 5280, 4.2.1.9).  No key is used before somebody signed it whom the CA vouches for,
+ * and at most TPM_EK_SIGNATURES_MAX signatures are computed.  ST_PERMISSION_DENIED. */
+enum st_code tpm_ek_path_check(const void *ek_cert, size_t len,
+                               const struct tpm_ek_chain *chain, const void *ca,
+                               size_t ca_len, struct st_err *err);
 
 /* TPM2_MakeCredential (Part 1, 24 "Credential Protection"), in software: only the TPM
  * that holds ek and an object of this name recovers `credential` (1 to 32 bytes).

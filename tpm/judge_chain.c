@@ -3,7 +3,6 @@
  * certificate is for. */
 #include <wolfssl/options.h>
 
-#include "proto/der.h"
 #include "proto/scope.h"
 #include "tpm/judge_internal.h"
 
@@ -18,19 +17,35 @@ static const uint8_t for_an_ek[] = {0x67, 0x81, 0x05, 0x08, 0x01};
 
 AUTO_DEFINE(WOLFSSL_CERT_MANAGER *, manager_freep, wolfSSL_CertManagerFree)
 
-static bool
-is_ca(const struct der_certificate *cert)
+/* One byte is as much as anybody needs; what is longer or negative allows nothing. */
+static size_t
+path_len(struct der *content)
 {
-    struct der value, content, bit;
-    return der_extension(cert, basic_constraints, sizeof(basic_constraints), &value) &&
-           der_check(value.at, value.len, DER_SEQUENCE) &&
-           der_read(&value, DER_SEQUENCE, &content) &&
-           der_next_is(&content, DER_BOOLEAN) && der_read(&content, DER_BOOLEAN, &bit) &&
-           der_equal(&bit, "\xff", 1);
+    struct der number;
+    if (content->len == 0)
+        return SIZE_MAX;
+    if (!der_read(content, DER_INTEGER, &number) || number.len != 1 ||
+        number.at[0] >= 0x80)
+        return 0;
+    return number.at[0];
 }
 
-static bool
-is_for_an_ek(const struct der_certificate *cert)
+bool
+tpm_cert_is_ca(const struct der_certificate *cert, size_t *below)
+{
+    struct der value, content, bit;
+    if (!der_extension(cert, basic_constraints, sizeof(basic_constraints), &value) ||
+        !der_check(value.at, value.len, DER_SEQUENCE) ||
+        !der_read(&value, DER_SEQUENCE, &content) ||
+        !der_next_is(&content, DER_BOOLEAN) || !der_read(&content, DER_BOOLEAN, &bit) ||
+        !der_equal(&bit, "\xff", 1))
+        return false;
+    *below = path_len(&content);
+    return true;
+}
+
+bool
+tpm_cert_has_purpose(const struct der_certificate *cert, const void *oid, size_t len)
 {
     struct der value, content, purpose;
     if (!der_extension(cert, extended_key_usage, sizeof(extended_key_usage), &value) ||
@@ -38,18 +53,25 @@ is_for_an_ek(const struct der_certificate *cert)
         !der_read(&value, DER_SEQUENCE, &content))
         return false;
     while (der_read(&content, DER_OID, &purpose))
-        if (der_equal(&purpose, for_an_ek, sizeof(for_an_ek)))
+        if (der_equal(&purpose, oid, len))
             return true;
     return false;
+}
+
+bool
+tpm_cert_is_for_an_ek(const struct der_certificate *cert)
+{
+    return tpm_cert_has_purpose(cert, for_an_ek, sizeof(for_an_ek));
 }
 
 enum st_code
 tpm_ek_ca_check(const void *ca, size_t len, struct st_err *err)
 {
     struct der_certificate cert;
+    size_t below;
     if (len > CERT_MAX_LEN || !der_certificate(ca, len, &cert))
         return tpm_malformed(err, "a CA's certificate is one X.509 in DER");
-    if (REFUSES(0x24c, !is_ca(&cert)))
+    if (REFUSES(0x24c, !tpm_cert_is_ca(&cert, &below)))
         return tpm_malformed(err, "this certificate is no CA's: it has no CA bit");
     return ST_OK;
 }
@@ -83,15 +105,15 @@ tpm_ek_ca_name(const void *ca, size_t len, char out[TPM_CA_NAME_MAX])
 }
 
 /* One CA alone is loaded, so that it is this one that signed. */
-static bool
-is_signed(const void *cert, size_t len, const void *ca, size_t ca_len)
+bool
+tpm_cert_is_signed(const struct der *cert, const struct der *ca)
 {
     AUTO(manager_freep) WOLFSSL_CERT_MANAGER *manager = wolfSSL_CertManagerNew();
     const bool good =
         manager &&
-        wolfSSL_CertManagerLoadCABuffer(manager, ca, (long)ca_len,
+        wolfSSL_CertManagerLoadCABuffer(manager, ca->at, (long)ca->len,
                                         WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS &&
-        wolfSSL_CertManagerVerifyBuffer(manager, cert, (long)len,
+        wolfSSL_CertManagerVerifyBuffer(manager, cert->at, (long)cert->len,
                                         WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS;
     wc_ecc_fp_free(); /* what it keeps for this thread */
     return good;
@@ -111,9 +133,10 @@ tpm_ek_chain_check(const void *ek_cert, size_t len, const void *ca, size_t ca_le
     /* It spares the signature's check; who signed, the signature says. */
     if (!der_equal(&cert.issuer, issuer.subject.at, issuer.subject.len))
         return tpm_refused(err, "the EK certificate is of another CA");
-    if (REFUSES(0x24b, !is_for_an_ek(&cert)))
+    if (REFUSES(0x24b, !tpm_cert_is_for_an_ek(&cert)))
         return tpm_refused(err, "the certificate is not for an EK");
-    if (REFUSES(0x24a, !is_signed(ek_cert, len, ca, ca_len)))
+    if (REFUSES(0x24a, !tpm_cert_is_signed(&(struct der){ek_cert, len},
+                                           &(struct der){ca, ca_len})))
         return tpm_refused(err, "the EK certificate was not signed by this CA, or is out "
                                 "of date");
     return ST_OK;

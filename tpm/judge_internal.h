@@ -7,6 +7,7 @@
 
 #include <wolfssl/options.h>
 
+#include "proto/der.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
 #include "tpm/judge.h"
@@ -43,6 +44,16 @@ enum st_code tpm_signature_read(const void *bytes, size_t len, TPMT_SIGNATURE *o
  * is tpm_ak_check()'s to ask, once. */
 enum st_code tpm_ak_read_public(const void *bytes, size_t len, TPMT_PUBLIC *out,
                                 struct st_err *err);
+
+/* Has the CA bit; `below`: so many CAs may stand between it and the end of a chain,
+ * SIZE_MAX where it does not say. */
+bool tpm_cert_is_ca(const struct der_certificate *cert, size_t *below);
+/* One of its purposes is this one: the content of an OID. */
+bool tpm_cert_has_purpose(const struct der_certificate *cert, const void *oid,
+                          size_t len);
+bool tpm_cert_is_for_an_ek(const struct der_certificate *cert);
+/* By this CA and nobody else, and in date. */
+bool tpm_cert_is_signed(const struct der *cert, const struct der *ca);
 
 /* The numbers of an EK, in its SubjectPublicKeyInfo. */
 struct tpm_ek_numbers {

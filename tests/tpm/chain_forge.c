@@ -55,10 +55,12 @@ begin(const struct forge_chain *what, X509 *issuer, EVP_PKEY *key)
 }
 
 static struct forge_bytes
-finish(X509 *cert, EVP_PKEY *signer)
+finish(const struct forge_chain *what, X509 *cert, EVP_PKEY *signer)
 {
     unsigned char bytes[CERT_MAX_LEN], *at = bytes;
-    assert_true(X509_sign(cert, signer, EVP_sha256()) > 0);
+    const EVP_MD *digest = EVP_get_digestbyname(what->digest ? what->digest : "SHA256");
+    assert_non_null(digest);
+    assert_true(X509_sign(cert, signer, digest) > 0);
     assert_in_range(i2d_X509(cert, NULL), 1, sizeof(bytes));
     return forge_copy(bytes, (size_t)i2d_X509(cert, &at));
 }
@@ -71,8 +73,15 @@ forge_issuer_make(const struct forge_chain *what, struct forge_issuer *out)
     X509 *cert = begin(what, what->above ? what->above->cert : NULL, key);
     extend(cert, NID_basic_constraints,
            what->constraints ? what->constraints : "critical,CA:TRUE");
-    extend(cert, NID_key_usage, "critical,keyCertSign,cRLSign");
-    out->der = finish(cert, what->above ? what->above->key : key);
+    extend(cert, NID_key_usage,
+           what->usage ? what->usage : "critical,keyCertSign,cRLSign");
+    if (what->purposes)
+        extend(cert, NID_ext_key_usage, what->purposes);
+    if (what->names)
+        extend(cert, NID_name_constraints, what->names);
+    if (what->critical)
+        extend_unknown(cert, what->critical);
+    out->der = finish(what, cert, what->above ? what->above->key : key);
     out->key = key;
     out->cert = cert;
 }
@@ -98,7 +107,7 @@ forge_ek_cert(const struct forge_issuer *issuer, const struct forge_bytes *spki,
     extend(cert, NID_ext_key_usage, what->purposes ? what->purposes : FOR_AN_EK);
     if (what->critical)
         extend_unknown(cert, what->critical);
-    struct forge_bytes der = finish(cert, issuer ? issuer->key : nobody);
+    struct forge_bytes der = finish(what, cert, issuer ? issuer->key : nobody);
     X509_free(cert);
     EVP_PKEY_free(key);
     EVP_PKEY_free(nobody);

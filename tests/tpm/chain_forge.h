@@ -17,7 +17,10 @@ struct forge_chain {
     const char *name;                 /* CN */
     const struct forge_issuer *above; /* of a CA; NULL: itself */
     const char *constraints;          /* "" is none */
-    const char *purposes;             /* "" is none */
+    const char *purposes;             /* "" is none; of a CA: none */
+    const char *usage;                /* of a CA; "" is none: keyCertSign, cRLSign */
+    const char *names;                /* nameConstraints of a CA: none */
+    const char *digest;               /* of the signature: SHA256 */
     const char *curve;                /* of a CA's key: P-256 */
     const char *from, *to;            /* 20200101000000Z */
     const char *critical;             /* an unknown extension with this OID */

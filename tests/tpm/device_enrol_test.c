@@ -294,6 +294,98 @@ what_is_no_certificate_in_nv_counts_as_none(void **state)
     swtpm_free(odd);
 }
 
+#define NV                                                                               \
+    "nv() { tpm2_nvdefine -C p -a "                                                      \
+    "'ppwrite|ppread|ownerread|authread|no_da|platformcreate' -s $(wc -c <$2) $1 && "    \
+    "tpm2_nvwrite -C p -i $2 $1; } && "
+
+static size_t
+certificate_of(const struct swtpm *swtpm, const char *pem, uint8_t out[CERT_MAX_LEN])
+{
+    assert_int_equal(swtpm_shell(swtpm, "openssl x509 -in %s -outform der -out der", pem),
+                     0);
+    return swtpm_get(swtpm, "der", out, CERT_MAX_LEN);
+}
+
+static struct tpm_own_chain
+chain_of(const struct swtpm *swtpm)
+{
+    struct tpm_own_chain chain;
+    AUTO(tpm_closep) struct tpm *tpm = peer_open(swtpm);
+    tpm_ek_chain_find(tpm, &chain);
+    return chain;
+}
+
+/* One that goes on in the next index, padding, one more; and what is beside the range. */
+static void
+the_chain_in_nv_leads_to_the_root(void **state)
+{
+    (void)state;
+    struct swtpm *full = swtpm_make(vendor);
+    uint8_t issuer[CERT_MAX_LEN], root[CERT_MAX_LEN];
+    assert_int_equal(chain_of(full).count, 0);
+    const size_t root_len = certificate_of(full, swtpm_ca_root(vendor), root);
+    swtpm_put(full, "second", root, root_len);
+    const size_t issuer_len = certificate_of(full, swtpm_ca_issuer(vendor), issuer);
+    assert_int_equal(
+        swtpm_shell(full,
+                    NV "head -c 300 der >a && { tail -c +301 der; head -c 60 /dev/zero | "
+                       "tr '\\0' '\\377'; } >b && { cat second; head -c 60 /dev/zero; } "
+                       ">c && nv 0x01c001ff c && nv 0x01c00101 b && nv 0x01c00100 a && "
+                       "nv 0x01c00200 a && nv 0x01c000ff a"),
+        0);
+    const struct tpm_own_chain chain = chain_of(full);
+    assert_int_equal(chain.count, 2);
+    assert_int_equal(chain.lens[0], issuer_len);
+    assert_memory_equal(chain.bytes, issuer, issuer_len);
+    assert_int_equal(chain.lens[1], root_len);
+    assert_memory_equal(chain.bytes + issuer_len, root, root_len);
+
+    struct tpm *tpm = peer_open(full);
+    const struct tpm_own_ek ek = ek_of(tpm, TPM_EK_RSA_2048);
+    tpm_close(tpm);
+    const ProtobufCBinaryData given[] = {{issuer_len, (uint8_t *)chain.bytes}};
+    struct tpm_ek_chain between;
+    struct st_err err = {0};
+    assert_code(tpm_ek_chain_check(ek.cert, ek.cert_len, root, root_len, NULL),
+                ST_PERMISSION_DENIED);
+    tpm_ek_chain_read(ek.cert, ek.cert_len, given, 1, &between);
+    assert_int_equal(between.count, 1);
+    assert_ok(tpm_ek_path_check(ek.cert, ek.cert_len, &between, root, root_len, &err));
+    swtpm_free(full);
+}
+
+/* Cut off, never written, something else; and more than anybody needs. */
+static void
+what_is_no_chain_in_nv_counts_as_none(void **state)
+{
+    (void)state;
+    struct swtpm *odd = swtpm_make(vendor);
+    uint8_t issuer[CERT_MAX_LEN];
+    const size_t issuer_len = certificate_of(odd, swtpm_ca_issuer(vendor), issuer);
+    assert_int_equal(swtpm_shell(odd, NV "head -c 700 der >cut && nv 0x01c00100 cut"), 0);
+    assert_int_equal(chain_of(odd).count, 0);
+    assert_int_equal(swtpm_shell(odd, NV "tpm2_nvundefine -C p 0x01c00100 && "
+                                         "echo rubbish >r && cat der r >both && "
+                                         "nv 0x01c00100 both && nv 0x01c00101 der && "
+                                         "tpm2_nvdefine -C p -a 'ppwrite|ownerread|"
+                                         "platformcreate' -s 600 0x01c00102"),
+                     0);
+    const struct tpm_own_chain chain = chain_of(odd);
+    assert_int_equal(chain.count, 1);
+    assert_int_equal(chain.lens[0], issuer_len);
+    assert_int_equal(swtpm_shell(odd, NV "tpm2_nvundefine -C p 0x01c00100 && "
+                                         "tpm2_nvundefine -C p 0x01c00101 && "
+                                         "tpm2_nvundefine -C p 0x01c00102 && "
+                                         "{ printf '\\060\\202\\001\\000'; "
+                                         "head -c 256 /dev/zero; } >small && "
+                                         "cat small small small small small >five && "
+                                         "nv 0x01c00100 five && nv 0x01c00101 five"),
+                     0);
+    assert_int_equal(chain_of(odd).count, TPM_EK_CHAIN_CERTS);
+    swtpm_free(odd);
+}
+
 static void
 N26_a_challenge_that_was_changed_is_refused(void **state)
 {
@@ -396,6 +488,8 @@ main(void)
         cmocka_unit_test(a_certificate_comes_whole_and_without_padding),
         cmocka_unit_test(the_ek_with_a_certificate_is_chosen),
         cmocka_unit_test(what_is_no_certificate_in_nv_counts_as_none),
+        cmocka_unit_test(the_chain_in_nv_leads_to_the_root),
+        cmocka_unit_test(what_is_no_chain_in_nv_counts_as_none),
         cmocka_unit_test(N26_a_challenge_that_was_changed_is_refused),
         cmocka_unit_test(N27_a_challenge_for_another_ak_or_another_tpm_is_refused),
         cmocka_unit_test(the_same_tpm_has_the_same_keys_at_every_boot),

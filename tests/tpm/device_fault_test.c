@@ -197,6 +197,37 @@ each_command_may_find_the_connection_broken(void **state)
     assert_true(fail_each(WIRE_BROKEN, 0, ST_UNAVAILABLE) > 25);
 }
 
+/* Two certificates, as far as anybody looks here, in two indices. */
+static void
+a_chain_that_cannot_be_read_costs_nothing_else(void **state)
+{
+    (void)state;
+    struct tpm_own_chain right, chain;
+    assert_int_equal(
+        swtpm_shell(chip,
+                    "{ printf '\\060\\202\\001\\000'; head -c 256 /dev/zero; } >c && "
+                    "for i in 0x01c00100 0x01c00101; do tpm2_nvdefine -C p -a "
+                    "'ppwrite|ppread|ownerread|authread|platformcreate' -s 260 $i && "
+                    "tpm2_nvwrite -C p -i c $i || exit 1; done"),
+        0);
+    for (unsigned n = 0, struck = 1; struck; n++) {
+        struct tpm *tpm = peer_open(chip);
+        wire = (struct wire){.countdown = n, .code = TPM2_RC_MEMORY};
+        tpm_ek_chain_find(tpm, &chain);
+        struck = n == 0 || wire.struck;
+        wire = (struct wire){0};
+        if (n == 0)
+            right = chain;
+        assert_true(chain.count <= right.count);
+        assert_memory_equal(chain.lens, right.lens, chain.count * sizeof(*chain.lens));
+        assert_int_equal(chain.count == right.count, n == 0 || !struck);
+        assert_code(quote(tpm), ST_OK);
+        tpm_close(tpm);
+        nothing_is_loaded();
+    }
+    assert_int_equal(right.count, 2);
+}
+
 static void
 each_answer_may_be_lost(void **state)
 {
@@ -410,6 +441,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(each_command_may_be_refused, quiet),
         cmocka_unit_test_setup(each_command_may_find_the_connection_broken, quiet),
+        cmocka_unit_test_setup(a_chain_that_cannot_be_read_costs_nothing_else, quiet),
         cmocka_unit_test_setup(each_answer_may_be_lost, quiet),
         cmocka_unit_test_setup(each_command_may_have_to_be_asked_again, quiet),
         cmocka_unit_test_setup(a_tpm_that_stays_busy_is_unavailable_after_some_seconds,
