@@ -100,7 +100,8 @@ enrol_check(const State__Node *node, struct st_err *err)
     if (!node || node->global_unlock_key.len != UNLOCK_KEY_LEN ||
         node->ak_public.len == 0 || node->ek_pubkey.len == 0 || node->id_cert.len == 0 ||
         node->secret_hash.len != SHA256_LEN ||
-        (node->pcrs.len != 0 && node->pcrs.len != sizeof(struct tpm_pcrs)))
+        (node->pcrs.len != 0 && node->pcrs.len != sizeof(struct tpm_pcrs)) ||
+        !is_ek_chain(node))
         return st_fail(err, ST_INVALID_ARGUMENT, "a node without all its parts");
     return node_id_check(node->node_id, err);
 }

@@ -35,6 +35,9 @@ struct enrolling {
     struct tpm_ek ek;
     uint8_t *ek_cert; /* malloc'ed; NULL: none */
     size_t ek_cert_len;
+    uint8_t *ek_chain; /* malloc'ed, one after the other; NULL: none */
+    ProtobufCBinaryData ek_chain_certs[TPM_EK_CHAIN_CERTS]; /* in it */
+    size_t ek_chain_count;
     struct secret credential; /* the challenge's answer */
     struct tpm_pcrs pcrs;     /* as quoted */
     struct tpm_clock clock;
@@ -47,6 +50,7 @@ wipe(void *state)
     struct enrolling *enrolling = state;
     secret_wipe(&enrolling->credential);
     free(enrolling->ek_cert);
+    free(enrolling->ek_chain);
 }
 
 static void
@@ -66,6 +70,29 @@ refuse(struct rpc_call *call, const char *node, const struct st_err *err)
     enrolling->stage = ENDED;
     say_stranger(call, node, err);
     stranger_finish(call, err);
+}
+
+/* Only what can lead from the EK certificate to a CA, one that is added later too. */
+static enum st_code
+keep_chain(struct enrolling *enrolling, const Api__TPM2RegisterRequest *request,
+           struct st_err *err)
+{
+    struct tpm_ek_chain chain;
+    tpm_ek_chain_read(request->ek_cert.data, request->ek_cert.len, request->ek_chain,
+                      request->n_ek_chain, &chain);
+    if (chain.count == 0)
+        return ST_OK;
+    uint8_t *at = enrolling->ek_chain = malloc(TPM_EK_CHAIN_MAX);
+    if (!at)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for a chain");
+    for (size_t i = 0; i < chain.count; i++) {
+        const struct der *cert = &chain.links[i].cert;
+        memcpy(at, cert->at, cert->len);
+        enrolling->ek_chain_certs[i] = (ProtobufCBinaryData){cert->len, at};
+        at += cert->len;
+    }
+    enrolling->ek_chain_count = chain.count;
+    return ST_OK;
 }
 
 static enum st_code
@@ -92,7 +119,7 @@ keys_check(struct enrolling *enrolling, const Api__TPM2RegisterRequest *request,
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for an EK certificate");
     memcpy(enrolling->ek_cert, ek_cert->data, ek_cert->len);
     enrolling->ek_cert_len = ek_cert->len;
-    return ST_OK;
+    return keep_chain(enrolling, request, err);
 }
 
 static enum st_code
@@ -352,7 +379,10 @@ commit(struct committing *committing)
 {
     State__Enrol enrol = STATE__ENROL__INIT;
     State__Command command = STATE__COMMAND__INIT;
-    enrol.node = committing->node;
+    State__Node node = *committing->node; /* which may have to look again */
+    if (committing->evidence.directly)
+        node.n_ek_chain = 0;
+    enrol.node = &node;
     enrol.ek_cas = (ProtobufCBinaryData){SHA256_LEN, committing->evidence.ek_cas};
     command.change_case = STATE__COMMAND__CHANGE_ENROL;
     command.enrol = &enrol;
@@ -375,6 +405,8 @@ node_fill(const struct nms *nms, const struct enrolling *enrolling,
     out->ek_pubkey.len = enrolling->ek.spki_len;
     out->ek_cert.data = enrolling->ek_cert;
     out->ek_cert.len = enrolling->ek_cert_len;
+    out->ek_chain = (ProtobufCBinaryData *)enrolling->ek_chain_certs;
+    out->n_ek_chain = enrolling->ek_chain_count;
     out->recovery = info->recovery;
     out->without_volume = info->without_volume;
     if (info->enrolment_config->masters_number == state_masters_number(nms->state))

@@ -171,6 +171,7 @@ enum st_code state_each_policy(struct state *state,
  * again; at most STATE_EVIDENCE_TRIES times. */
 struct state_evidence {
     State__Evidence found;
+    bool directly; /* a CA signed the EK certificate itself: ek_chain is not needed */
     uint8_t ek_cas[SHA256_LEN];
 };
 void state_find_evidence(struct state *state, const State__Node *node,

@@ -72,6 +72,8 @@ enum st_code state_take_policy(struct state *state, const State__Policy *policy,
 enum st_code state_reset_policy(struct state *state, struct st_err *err);
 /* The CAs are others now. */
 void state_note_ek_cas(struct state *state);
+/* At most TPM_EK_CHAIN_CERTS, and TPM_EK_CHAIN_MAX bytes of them. */
+bool is_ek_chain(const State__Node *node);
 
 /* The node's, by the policy and what was let in beside it. */
 enum st_code boot_judge(const struct state *state, const struct policy *policy,

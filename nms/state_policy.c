@@ -154,18 +154,39 @@ state_note_ek_cas(struct state *state)
 }
 
 static bool
-is_certified(const struct state *state, const ProtobufCBinaryData *ek_cert)
+is_certified_by(const State__EkCa *ca, const ProtobufCBinaryData *ek_cert,
+                const struct tpm_ek_chain *chain)
+{
+    if (!chain)
+        return !tpm_ek_chain_check(ek_cert->data, ek_cert->len, ca->cert.data,
+                                   ca->cert.len, NULL);
+    return !tpm_ek_path_check(ek_cert->data, ek_cert->len, chain, ca->cert.data,
+                              ca->cert.len, NULL);
+}
+
+/* Over this chain, NULL: directly. */
+static bool
+is_certified(const struct state *state, const ProtobufCBinaryData *ek_cert,
+             const struct tpm_ek_chain *chain)
 {
     const struct record *record;
     size_t at = records_begin(&state->records, "ek-ca/");
     bool found = false;
     while (!found && (record = records_next(&state->records, "ek-ca/", &at))) {
         State__EkCa *ca = record_unpack(record, &state__ek_ca__descriptor);
-        found = !tpm_ek_chain_check(ek_cert->data, ek_cert->len, ca->cert.data,
-                                    ca->cert.len, NULL);
+        found = is_certified_by(ca, ek_cert, chain);
         record_free_unpacked(ca);
     }
     return found;
+}
+
+static bool
+has_path(const struct state *state, const State__Node *node)
+{
+    struct tpm_ek_chain chain;
+    tpm_ek_chain_read(node->ek_cert.data, node->ek_cert.len, node->ek_chain,
+                      node->n_ek_chain, &chain);
+    return chain.count > 0 && is_certified(state, &node->ek_cert, &chain);
 }
 
 void
@@ -174,9 +195,11 @@ state_find_evidence(struct state *state, const State__Node *node,
 {
     READING(state);
     memcpy(out->ek_cas, state->ek_cas, SHA256_LEN);
+    out->directly = false;
     if (node->ek_cert.len == 0)
         out->found = STATE__EVIDENCE__NOTHING;
-    else if (is_certified(state, &node->ek_cert))
+    else if ((out->directly = is_certified(state, &node->ek_cert, NULL)) ||
+             has_path(state, node))
         out->found = STATE__EVIDENCE__CHAIN;
     else
         out->found = STATE__EVIDENCE__CERTIFICATE;

@@ -189,6 +189,17 @@ is_ticket(const char *key, const void *message, uint8_t *alias)
     return strcmp(key, own) == 0;
 }
 
+bool
+is_ek_chain(const State__Node *node)
+{
+    size_t bytes = 0;
+    if (node->n_ek_chain > TPM_EK_CHAIN_CERTS)
+        return false;
+    for (size_t i = 0; i < node->n_ek_chain; i++)
+        bytes += node->ek_chain[i].len;
+    return bytes <= TPM_EK_CHAIN_MAX;
+}
+
 static bool
 is_node(const char *key, const void *message, uint8_t *alias)
 {
@@ -199,6 +210,7 @@ is_node(const char *key, const void *message, uint8_t *alias)
         node->ek_pubkey.len == 0 || node->secret_hash.len != SHA256_LEN ||
         (node->pcrs.len != 0 && node->pcrs.len != sizeof(struct tpm_pcrs)) ||
         (node->recovery.len != 0 && node->recovery.len != RECOVERY_SEALED_LEN) ||
+        !is_ek_chain(node) ||
         digest_labelled("EK", node->ek_pubkey.data, node->ek_pubkey.len, alias, NULL))
         return false;
     key_of_node(node->node_id, own);

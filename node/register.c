@@ -1,6 +1,6 @@
 /* NewTPM2NodeRegister, the node's end:
  *
- *   1 -> register: AK, EK, certificate of the EK if the TPM has one
+ *   1 -> register: AK, EK, certificate of the EK if the TPM has one, and its chain
  *   2 <- attest_request: a challenge for this AK in the TPM of this EK, and a nonce; who
  *        will approve of other boots
  *   3 -> attest_response: its solution; a quote over the nonce; the PCRs
@@ -32,12 +32,20 @@ bytes(const void *data, size_t len)
 
 static enum st_code
 send_register(struct talk *talk, const struct tpm_ak *ak, const struct tpm_own_ek *ek,
-              struct st_err *err)
+              const struct tpm_own_chain *chain, struct st_err *err)
 {
+    ProtobufCBinaryData certs[TPM_EK_CHAIN_CERTS];
+    size_t at = 0;
+    for (size_t i = 0; i < chain->count; i++) {
+        certs[i] = bytes(chain->bytes + at, chain->lens[i]);
+        at += chain->lens[i];
+    }
     Api__TPM2RegisterRequest request = API__TPM2_REGISTER_REQUEST__INIT;
     request.ak_public = bytes(ak->public, ak->public_len);
     request.ek_pubkey = bytes(ek->ek.spki, ek->ek.spki_len);
     request.ek_cert = bytes(ek->cert, ek->cert_len);
+    request.ek_chain = certs;
+    request.n_ek_chain = chain->count;
     Api__TPM2FlowRequest flow = API__TPM2_FLOW_REQUEST__INIT;
     flow.stage_case = API__TPM2_FLOW_REQUEST__STAGE_REGISTER;
     flow.register_ = &request;
@@ -169,9 +177,12 @@ send_info(const struct node *node, const struct identity *identity,
 /* A chip may need seconds for its keys: they are made before the master's clock runs. */
 static enum st_code
 prepare(const struct node *node, struct tpm *tpm, struct tpm_ak *ak,
-        struct tpm_own_ek *ek, struct st_err *err)
+        struct tpm_own_ek *ek, struct tpm_own_chain *chain, struct st_err *err)
 {
     enum st_code code = tpm_ek_choose(tpm, ek, err);
+    chain->count = 0;
+    if (!code && ek->cert_len > 0)
+        tpm_ek_chain_find(tpm, chain);
     return code ? code : tpm_ak_read(tpm, node->ak, ak, err);
 }
 
@@ -184,14 +195,15 @@ register_node(const struct node *node, const struct identity *identity,
     TALK talk = {0};
     struct tpm_ak ak;
     struct tpm_own_ek ek;
+    struct tpm_own_chain chain;
     struct attest attest;
     struct disk_recovery recovery = {0};
     enum st_code code;
     if ((node->volume && (code = disk_recovery_look(node->volume, &recovery, err))) ||
         (code = tpm_open(node->tcti, &tpm, err)) ||
-        (code = prepare(node, tpm, &ak, &ek, err)) ||
+        (code = prepare(node, tpm, &ak, &ek, &chain, err)) ||
         (code = talk_open(node, PATH, &talk, err)) ||
-        (code = send_register(&talk, &ak, &ek, err)) ||
+        (code = send_register(&talk, &ak, &ek, &chain, err)) ||
         (code = receive_attest(&talk, &attest, err)) ||
         (code = prove(node, tpm, &ek, &attest, &talk, err)) ||
         (code = send_info(node, identity, global_half, &recovery, attest.nonce, &talk,

@@ -133,14 +133,27 @@ the_largest_policy_fits_into_a_command(void **state)
  */
 
 static struct forge_bytes certificate; /* that the machine shows */
+static struct {
+    size_t count;
+    ProtobufCBinaryData certs[TPM_EK_CHAIN_CERTS + 1];
+} shown; /* with it */
 
 static void
 show_certificate(struct machine *machine, Api__TPM2FlowRequest *request)
 {
     (void)machine;
-    if (request->stage_case == API__TPM2_FLOW_REQUEST__STAGE_REGISTER)
-        request->register_->ek_cert =
-            (ProtobufCBinaryData){certificate.len, certificate.bytes};
+    if (request->stage_case != API__TPM2_FLOW_REQUEST__STAGE_REGISTER)
+        return;
+    request->register_->ek_cert =
+        (ProtobufCBinaryData){certificate.len, certificate.bytes};
+    request->register_->ek_chain = shown.certs;
+    request->register_->n_ek_chain = shown.count;
+}
+
+static void
+chain_add(const void *bytes, size_t len)
+{
+    shown.certs[shown.count++] = (ProtobufCBinaryData){len, (uint8_t *)bytes};
 }
 
 static enum st_code
@@ -244,6 +257,7 @@ static struct {
     ProtobufCBinaryData sha256, cert; /* of the CA that goes, or comes */
     bool always;                      /* instead: what is proposed never fits */
     unsigned proposed;
+    size_t chain; /* how many certificates with the last that enrols */
 } meanwhile;
 
 void __real_nms_propose(struct nms *nms, State__Command *command, nms_done done,
@@ -282,6 +296,8 @@ __wrap_nms_propose(struct nms *nms, State__Command *command, nms_done done, void
                adopt = command->change_case == STATE__COMMAND__CHANGE_ADOPT;
     if (enrol || adopt)
         meanwhile.proposed++;
+    if (enrol)
+        meanwhile.chain = command->enrol->node->n_ek_chain;
     if ((enrol || adopt) && (meanwhile.sha256.len > 0 || meanwhile.cert.len > 0))
         change_the_CAs(nms);
     if (enrol && meanwhile.always)
@@ -359,6 +375,88 @@ CAs_that_keep_changing_are_not_waited_for(void **state)
     assert_code(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err), ST_ABORTED);
     assert_int_equal(err.reason, ST_REASON_CHANGED);
     meanwhile.always = false;
+}
+
+static enum st_code remove_ca(struct town *town, const ProtobufCBinaryData *sha256,
+                              struct st_err *err);
+
+static void
+N24_what_the_TPM_holds_leads_to_a_CA_that_was_added(void **state)
+{
+    struct town *town = *state;
+    FORGE_ISSUER root = {0}, middle = {0}, idle = {0}, false_root = {0}, false_one = {0};
+    uint8_t sha256[SHA256_LEN];
+    struct st_err err = {0};
+    MACHINE machine;
+    machine_make(&machine, FORGE_ECC);
+    forge_issuer_make(&(struct forge_chain){.name = "a root"}, &root);
+    forge_issuer_make(&(struct forge_chain){.name = "a root"}, &false_root);
+    forge_issuer_make(&(struct forge_chain){.name = "below", .above = &root}, &middle);
+    forge_issuer_make(&(struct forge_chain){.name = "beside", .above = &root}, &idle);
+    forge_issuer_make(&(struct forge_chain){.name = "below", .above = &false_root},
+                      &false_one);
+    const struct forge_chain plain = {.name = "an EK"};
+    FORGE_BYTES cert = forge_ek_cert(&middle, &machine.ek_spki, &plain);
+    FORGE_BYTES bad = forge_ek_cert(&false_one, &machine.ek_spki, &plain);
+    cert_fingerprint(root.der.bytes, root.der.len, sha256);
+    const ProtobufCBinaryData root_sha256 = {SHA256_LEN, sha256};
+    assert_ok(set_policy(town, POLICY("chain", PCRS_NONE, ""), 0, &err));
+    assert_ok(add_ca(town, &root, &err));
+    shown.count = 0;
+    is_refused(town, &machine, &cert);
+    chain_add(false_one.der.bytes, false_one.der.len);
+    chain_add(false_root.der.bytes, false_root.der.len);
+    is_refused(town, &machine, &bad);
+    is_refused(town, &machine, &cert);
+    chain_add("no certificate", 14);
+    chain_add(idle.der.bytes, idle.der.len);
+    chain_add(middle.der.bytes, middle.der.len);
+    is_refused(town, &machine, &bad);
+    is_refused(town, &machine, NULL);
+    assert_ok(enrol(town, &machine, &cert, &err));
+    assert_int_equal(evidence_of(town, machine.id), API__NODE__EVIDENCE__CHAIN);
+    assert_int_equal(meanwhile.chain, 2); /* the namesake might have been of use */
+    /* Judged again by the record alone. */
+    town_restart(town);
+    assert_ok(remove_ca(town, &root_sha256, &err));
+    assert_code(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err),
+                ST_FAILED_PRECONDITION);
+    assert_ok(add_ca(town, &root, &err));
+    assert_ok(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err));
+    assert_int_equal(evidence_of(town, machine.id), API__NODE__EVIDENCE__CHAIN);
+    shown.count = 0;
+}
+
+/* Whoever adds the vendor's root may do so after the machine came. */
+static void
+a_chain_is_kept_where_it_may_be_needed(void **state)
+{
+    struct town *town = *state;
+    FORGE_ISSUER root = {0}, middle = {0};
+    struct st_err err = {0};
+    MACHINE machine, other;
+    machine_make(&machine, FORGE_ECC);
+    machine_make(&other, FORGE_ECC);
+    forge_issuer_make(&(struct forge_chain){.name = "a root"}, &root);
+    forge_issuer_make(&(struct forge_chain){.name = "below", .above = &root}, &middle);
+    const struct forge_chain plain = {.name = "an EK"};
+    FORGE_BYTES cert = forge_ek_cert(&middle, &machine.ek_spki, &plain);
+    FORGE_BYTES other_cert = forge_ek_cert(&middle, &other.ek_spki, &plain);
+    shown.count = 0;
+    chain_add(middle.der.bytes, middle.der.len);
+    assert_ok(enrol(town, &machine, &cert, &err));
+    assert_int_equal(evidence_of(town, machine.id), API__NODE__EVIDENCE__CERTIFICATE);
+    assert_ok(set_policy(town, POLICY("chain", PCRS_NONE, ""), 0, &err));
+    assert_code(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err),
+                ST_FAILED_PRECONDITION);
+    assert_ok(add_ca(town, &root, &err));
+    assert_ok(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err));
+    assert_int_equal(evidence_of(town, machine.id), API__NODE__EVIDENCE__CHAIN);
+    /* Where the CA is one that signed the EK certificate itself, it is not. */
+    assert_ok(add_ca(town, &middle, &err));
+    assert_ok(enrol(town, &other, &other_cert, &err));
+    assert_int_equal(meanwhile.chain, 0);
+    shown.count = 0;
 }
 
 /* --- what was booted ------------------------------------------------------------------
@@ -579,6 +677,8 @@ main(void)
         TOWN_TEST(the_largest_policy_fits_into_a_command),
         TOWN_TEST(N24_only_a_certificate_of_a_CA_that_was_added_is_a_chain),
         TOWN_TEST(N24_any_certificate_of_the_key_will_do_where_the_policy_says_so),
+        TOWN_TEST(N24_what_the_TPM_holds_leads_to_a_CA_that_was_added),
+        TOWN_TEST(a_chain_is_kept_where_it_may_be_needed),
         TOWN_TEST(N24_a_CA_that_goes_meanwhile_certified_nothing),
         TOWN_TEST(a_CA_that_comes_meanwhile_counts),
         TOWN_TEST(CAs_that_keep_changing_are_not_waited_for),

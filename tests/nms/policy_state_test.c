@@ -287,6 +287,31 @@ N24_who_has_not_what_the_policy_wants_does_not_enrol(void **state)
     assert_int_equal(role_of(member, node.id), STATE__ROLE__WORKER);
 }
 
+static void
+a_chain_in_a_record_is_bounded(void **state)
+{
+    static uint8_t bytes[TPM_EK_CHAIN_MAX];
+    const ProtobufCBinaryData one = {1, bytes};
+    ProtobufCBinaryData chain[TPM_EK_CHAIN_CERTS + 1];
+    struct log_member *member = *state;
+    struct log_node node;
+    struct state *loaded;
+    struct st_err err = {0};
+    for (size_t i = 0; i <= TPM_EK_CHAIN_CERTS; i++)
+        chain[i] = one;
+    log_node_make(1, secret_a, &node);
+    node.message.ek_chain = chain;
+    node.message.n_ek_chain = TPM_EK_CHAIN_CERTS + 1;
+    assert_code(log_enrol(member, &node, LOG_START, &err), ST_INVALID_ARGUMENT);
+    node.message.n_ek_chain = 2;
+    chain[1].len = TPM_EK_CHAIN_MAX;
+    assert_code(log_enrol(member, &node, LOG_START, &err), ST_INVALID_ARGUMENT);
+    chain[1].len--;
+    assert_ok(log_enrol(member, &node, LOG_START, &err));
+    assert_ok(log_load(member, &loaded, &err));
+    state_free(loaded);
+}
+
 static enum st_code
 add_ca(struct log_member *member, uint8_t *cert, size_t len, struct st_err *err)
 {
@@ -458,6 +483,7 @@ main(void)
         MEMBER_TEST(an_enrolment_that_the_policy_names_needs_no_administrator),
         MEMBER_TEST(N12_a_node_is_not_adopted_against_the_policy),
         MEMBER_TEST(N24_who_has_not_what_the_policy_wants_does_not_enrol),
+        MEMBER_TEST(a_chain_in_a_record_is_bounded),
         MEMBER_TEST(CAs_are_added_once_and_removed_and_bounded),
         MEMBER_TEST(the_CAs_have_one_digest),
         MEMBER_TEST(N24_what_was_found_with_other_CAs_is_not_believed),

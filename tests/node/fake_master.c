@@ -86,6 +86,18 @@ misbehave(struct rpc_call *call, struct flow *flow)
 }
 
 static void
+note_chain(struct master *master, const Api__TPM2RegisterRequest *request)
+{
+    pthread_mutex_lock(&master->lock);
+    master->chain_count = request->n_ek_chain;
+    if (request->n_ek_chain > 0 && request->ek_chain[0].len <= sizeof(master->chain)) {
+        master->chain_len = request->ek_chain[0].len;
+        memcpy(master->chain, request->ek_chain[0].data, master->chain_len);
+    }
+    pthread_mutex_unlock(&master->lock);
+}
+
+static void
 send_attest(struct rpc_call *call, struct flow *flow,
             const Api__TPM2RegisterRequest *request)
 {
@@ -101,6 +113,7 @@ send_attest(struct rpc_call *call, struct flow *flow,
     if (request->ek_cert.len)
         assert_ok(
             tpm_ek_cert_check(request->ek_cert.data, request->ek_cert.len, &ek, &err));
+    note_chain(master, request);
     assert_ok(secret_random(&flow->credential, 32, &err));
     if (flow->act == ACT_OTHER_CHALLENGE)
         flow->ak.name[TPM_NAME_LEN - 1] ^= 1;

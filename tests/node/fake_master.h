@@ -76,6 +76,9 @@ struct master {
     struct tpm_ak ak;
     size_t id_cert_len;
     uint8_t id_cert[1024];
+    /* What came with the last EK certificate, and the first of it. */
+    size_t chain_count, chain_len;
+    uint8_t chain[CERT_MAX_LEN];
     /* What the last new_node_info said of the recovery key. */
     size_t recovery_len;
     uint8_t recovery[RECOVERY_SEALED_LEN];

@@ -148,12 +148,41 @@ a_node_waits_for_a_master_that_is_not_there_yet(void **state)
     assert_enrolled();
 }
 
+static void
+what_the_TPM_holds_above_its_EK_certificate_is_sent(void **state)
+{
+    (void)state;
+    uint8_t vendor[CERT_MAX_LEN];
+    assert_int_equal(
+        swtpm_shell(
+            machine.chip,
+            "tpm2_createek -G rsa -c ek.ctx -u ek.pem -f pem && tpm2_flushcontext -t && "
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
+            "-keyout key -subj /CN=vendor -outform der -out vendor && "
+            "echo extendedKeyUsage=2.23.133.8.1 >ext && "
+            "openssl x509 -inform der -in vendor -out vendor.pem && "
+            "openssl x509 -new -subj /CN=EK -force_pubkey ek.pem -CA vendor.pem "
+            "-CAkey key -extfile ext -outform der -out ek.der && "
+            "nv() { tpm2_nvdefine -C p -a 'ppwrite|ppread|ownerread|authread|no_da|"
+            "platformcreate' -s $(wc -c <$2) $1 && tpm2_nvwrite -C p -i $2 $1; } && "
+            "nv 0x01c00002 ek.der && nv 0x01c00100 vendor"),
+        0);
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_run_until_served(&machine);
+    assert_enrolled();
+    assert_int_equal(master.chain_count, 1);
+    assert_int_equal(swtpm_get(machine.chip, "vendor", vendor, sizeof(vendor)),
+                     master.chain_len);
+    assert_memory_equal(master.chain, vendor, master.chain_len);
+}
+
 int
 main(int argc, char **argv)
 {
     machine_child_main(argc, argv);
     const struct CMUnitTest tests[] = {
         FLOW_TEST(N33_nothing_but_a_last_OK_enrols),
+        FLOW_TEST(what_the_TPM_holds_above_its_EK_certificate_is_sent),
         FLOW_TEST(a_lost_OK_is_asked_for_again),
         FLOW_TEST(an_OK_lost_with_the_power_is_asked_for_again),
         FLOW_TEST(a_fresh_secret_takes_a_half_done_enrolment_on),
