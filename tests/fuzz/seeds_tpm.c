@@ -6,6 +6,7 @@
 #include "proto/der.h"
 #include "tests/fuzz/door.h"
 #include "tests/nms/forge.h"
+#include "tests/tpm/chain_forge.h"
 #include "tests/tpm/judge_forge.h"
 
 #include <string.h>
@@ -86,6 +87,28 @@ ek_with_cert(struct machine_seed *machine)
     machine->ek_spki = forge_copy(parsed.spki.at, parsed.spki.len);
     machine->ek_cert = made.cert;
     machine->name = "certificate";
+}
+
+/* Two certificates between the EK's own and the CA; and the constraints that they carry.
+ */
+static void
+ek_chain(const struct machine_seed *machine, const char *name, const char *constraints)
+{
+    FORGE_ISSUER root = {0}, first = {0}, second = {0};
+    forge_issuer_make(&(struct forge_chain){.name = "a root"}, &root);
+    forge_issuer_make(&(struct forge_chain){.name = "first",
+                                            .above = &root,
+                                            .constraints = constraints,
+                                            .purposes = "2.23.133.8.1"},
+                      &first);
+    forge_issuer_make(&(struct forge_chain){.name = "second", .above = &first}, &second);
+    FORGE_BYTES ek =
+        forge_ek_cert(&second, &machine->ek_spki, &(struct forge_chain){.name = "an EK"});
+    seed_piece(ek.bytes, ek.len);
+    seed_piece(root.der.bytes, root.der.len);
+    seed_piece(second.der.bytes, second.der.len);
+    seed_piece(first.der.bytes, first.der.len);
+    seed_write("ek_chain", name);
 }
 
 /* ---- register ---- */
@@ -207,6 +230,8 @@ seeds_tpm(void)
         machine_end(&machine);
     }
     machine_begin(&machine, FORGE_ECC);
+    ek_chain(&machine, "chain", NULL);
+    ek_chain(&machine, "constrained", "critical,CA:TRUE,pathlen:0");
     ek_with_cert(&machine);
     enrol(&machine, false);
     machine_end(&machine);
