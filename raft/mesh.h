@@ -3,7 +3,8 @@
  * TLS 1.3 by wolfSSL over libuv's TCP, both ends with a certificate of the consensus
  * authority.  Every member dials every other.  A message goes over the connection that we
  * dialled, or, where there is none, over one that the other member dialled: a member that
- * joins knows nobody yet.  Frames are length-prefixed peer.proto messages, bounded and
+ * joins knows nobody yet.  Where a member is, is found out by trying: what counts is its
+ * certificate.  Frames are length-prefixed peer.proto messages, bounded and
  * checked to the last byte before anybody sees them.
  *
  * The first frame each way is Hello: who speaks, where it listens, and which start of it
@@ -70,6 +71,11 @@ void mesh_free(struct mesh *mesh);
  * have changed; it compares.  (An accepted connection is judged by its certificate alone:
  * a member that joins does not know the others yet.) */
 void mesh_follow(struct mesh *mesh, const struct raft_configuration *members);
+/* replica_set_places(). */
+void mesh_set_places(struct mesh *mesh, const struct replica_place *places,
+                     unsigned count);
+/* Where a member that is followed said last that it listens; "" where it never did. */
+const char *mesh_says(const struct mesh *mesh, uint64_t id);
 bool mesh_connected(const struct mesh *mesh, uint64_t id);
 /* The connections with a member, each by a number that no other one has; 0: none.  What
  * was sent while they were there may be lost, or its answer, once one of them is gone. */

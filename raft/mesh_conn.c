@@ -51,7 +51,7 @@ note_trouble(struct mesh_conn *conn, const struct st_err *why)
     if (conn->member.id)
         (void)!st_wrap(trouble, "member %llu", (unsigned long long)conn->member.id);
     else if (conn->peer)
-        (void)!st_wrap(trouble, "%s (member %llu)", conn->peer->address,
+        (void)!st_wrap(trouble, "%s (member %llu)", conn->peer->dialled,
                        (unsigned long long)conn->peer->id);
     else if (!uv_ip_name((const struct sockaddr *)&conn->source, host, sizeof(host)))
         (void)!st_wrap(trouble, "%s", host);
@@ -217,7 +217,9 @@ on_connected(uv_connect_t *connect, int status)
 void
 mesh_conn_dial(struct mesh *mesh, struct mesh_peer *peer)
 {
-    struct mesh_conn *conn = mesh_conn_new(mesh, true);
+    struct sockaddr_storage place;
+    struct mesh_conn *conn =
+        mesh_peer_place(peer, &place) ? mesh_conn_new(mesh, true) : NULL;
     if (!conn) {
         mesh_peer_lost(peer);
         return;
@@ -227,7 +229,7 @@ mesh_conn_dial(struct mesh *mesh, struct mesh_peer *peer)
     peer->conn = conn;
     conn->connect.data = conn;
     int status = uv_tcp_connect(&conn->connect, &conn->tcp,
-                                (const struct sockaddr *)&peer->place, on_connected);
+                                (const struct sockaddr *)&place, on_connected);
     if (status)
         mesh_conn_close_for(conn, ST_UNAVAILABLE, uv_strerror(status));
 }
@@ -266,7 +268,7 @@ mesh_conn_up(struct mesh_conn *conn)
             mesh_conn_close_for(other, ST_ABORTED, "it is connected anew");
     conn->state = MESH_UP;
     if (conn->peer)
-        conn->peer->delay = 0;
+        conn->peer->delay = conn->peer->turn = 0;
     else
         mesh_peer_heard(mesh, conn->member.id);
     mesh->config.changed(mesh->config.arg);

@@ -104,12 +104,14 @@ struct mesh_peer {
     struct mesh_peer *next;
     struct mesh *mesh;
     uint64_t id;
-    char address[REPLICA_ADDRESS_MAX];
-    struct sockaddr_storage place;
-    struct mesh_conn *conn; /* NULL: dialled again at `due` */
+    char address[REPLICA_ADDRESS_MAX]; /* of the group */
+    char says[REPLICA_ADDRESS_MAX];    /* its own word, that is newer; "": none yet */
+    char dialled[REPLICA_ADDRESS_MAX]; /* the last one */
+    struct mesh_conn *conn;            /* NULL: dialled again at `due` */
     uint64_t due;
     unsigned delay;
-    bool wanted; /* while mesh_follow() compares */
+    unsigned turn; /* which of its places is next */
+    bool wanted;   /* while mesh_follow() compares */
 };
 
 struct mesh {
@@ -123,6 +125,8 @@ struct mesh {
     struct mesh_conn *conns;
     uint64_t last_number;
     struct mesh_peer *peers;
+    struct replica_place places[REPLICA_PLACES_MAX];
+    unsigned place_count;
     struct st_err trouble;
     bool unaccepted;  /* somebody waits to be accepted, for there was no memory */
     unsigned handles; /* open ones, with those of connections */
@@ -197,6 +201,10 @@ void mesh_peer_dial_due(struct mesh *mesh);
 void mesh_peer_lost(struct mesh_peer *peer);
 /* Its member is there: it says so itself. */
 void mesh_peer_heard(struct mesh *mesh, uint64_t id);
+/* Its certificate was seen, and its Hello taken. */
+void mesh_peer_says(struct mesh *mesh, uint64_t id, const char *address);
+/* Where to dial it now, and the next time elsewhere.  False where nobody can. */
+bool mesh_peer_place(struct mesh_peer *peer, struct sockaddr_storage *out);
 void mesh_peer_forget_all(struct mesh *mesh);
 
 #endif

@@ -63,6 +63,81 @@ mesh_peer_heard(struct mesh *mesh, uint64_t id)
     mesh_peer_dial_due(mesh);
 }
 
+/* ---- where it is ---- */
+
+void
+mesh_peer_says(struct mesh *mesh, uint64_t id, const char *address)
+{
+    for (struct mesh_peer *peer = mesh->peers; peer; peer = peer->next)
+        if (peer->id == id && strcmp(peer->says, address) != 0) {
+            snprintf(peer->says, sizeof(peer->says), "%s", address);
+            peer->turn = 0;
+        }
+}
+
+const char *
+mesh_says(const struct mesh *mesh, uint64_t id)
+{
+    for (const struct mesh_peer *peer = mesh->peers; peer; peer = peer->next)
+        if (peer->id == id)
+            return peer->says;
+    return "";
+}
+
+enum {
+    PLACES_MAX = 1 + REPLICA_PLACES_MAX + 1
+};
+
+/* Each once, the likeliest first.  Lent until anything is told. */
+static unsigned
+places_of(const struct mesh_peer *peer, const char *out[PLACES_MAX])
+{
+    const struct mesh *mesh = peer->mesh;
+    const char *all[PLACES_MAX] = {peer->says};
+    unsigned n = 1, count = 0;
+    for (unsigned i = 0; i < mesh->place_count; i++)
+        if (mesh->places[i].id == peer->id)
+            all[n++] = mesh->places[i].address;
+    all[n++] = peer->address;
+    for (unsigned i = 0; i < n; i++) {
+        unsigned j = 0;
+        while (j < count && strcmp(out[j], all[i]) != 0)
+            j++;
+        if (j == count && *all[i])
+            out[count++] = all[i];
+    }
+    return count;
+}
+
+bool
+mesh_peer_place(struct mesh_peer *peer, struct sockaddr_storage *out)
+{
+    const char *places[PLACES_MAX];
+    const unsigned count = places_of(peer, places);
+    for (unsigned i = 0; i < count; i++) {
+        const char *place = places[peer->turn++ % count];
+        if (mesh_place(place, out, &peer->mesh->trouble))
+            continue;
+        snprintf(peer->dialled, sizeof(peer->dialled), "%s", place);
+        return true;
+    }
+    return false;
+}
+
+void
+mesh_set_places(struct mesh *mesh, const struct replica_place *places, unsigned count)
+{
+    if (count > REPLICA_PLACES_MAX)
+        count = REPLICA_PLACES_MAX;
+    if (count == mesh->place_count &&
+        memcmp(mesh->places, places, count * sizeof(*places)) == 0)
+        return; /* it is told often */
+    mesh->place_count = count;
+    memcpy(mesh->places, places, mesh->place_count * sizeof(*places));
+    for (struct mesh_peer *peer = mesh->peers; peer; peer = peer->next)
+        peer->turn = 0;
+}
+
 /* ---- who is followed ---- */
 
 static void
@@ -118,7 +193,8 @@ static struct mesh_peer *
 add(struct mesh *mesh, const struct raft_server *server)
 {
     struct mesh_peer *peer = calloc(1, sizeof(*peer));
-    if (!peer || mesh_place(server->address, &peer->place, &mesh->trouble)) {
+    struct sockaddr_storage place;
+    if (!peer || mesh_place(server->address, &place, &mesh->trouble)) {
         free(peer);
         return NULL;
     }

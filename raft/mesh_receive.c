@@ -41,6 +41,7 @@ take_hello(struct mesh_conn *conn, const struct mesh_hello *hello)
     }
     conn->hello = *hello;
     conn->hello.nonce = NULL;
+    mesh_peer_says(mesh, hello->id, hello->address);
     if (conn->state == MESH_GREETING && !conn->dialled)
         mesh_say_hello(conn);
     if (conn->state == MESH_GREETING)

@@ -65,6 +65,7 @@ on_wake(void *arg)
     pthread_mutex_unlock(&replica->lock);
     bool first = close && !replica->ending;
     replica->ending |= close;
+    replica_hand_places_on(replica);
     replica_pump(replica);
     if (first)
         begin_close(replica);

@@ -160,6 +160,8 @@ struct replica_member {
     char address[REPLICA_ADDRESS_MAX];
     /* As this member sees it; itself always. */
     bool connected;
+    /* Where it says that it listens; empty where it was not heard since this start. */
+    char says[REPLICA_ADDRESS_MAX];
     /* Known to the leader only, 0 and false elsewhere: the last entry that it is known to
      * have on disk, and whether it answered within the last seconds. */
     uint64_t stored_index;
@@ -169,6 +171,20 @@ struct replica_member {
 /* The newest configuration known here, in the order of ids; returns how many. */
 unsigned replica_members(struct replica *replica,
                          struct replica_member out[REPLICA_MEMBERS_MAX]);
+
+/* Where members may be found, besides at the address that they say themselves (first) and
+ * at that of the group, which never changes (last); dialled in turn, in this order.  A
+ * wrong one costs a dial that fails, and nothing else: who answers there has to show the
+ * member's certificate.  In place of what was told before; copied; any thread. */
+enum {
+    REPLICA_PLACES_MAX = 2 * REPLICA_MEMBERS_MAX,
+};
+struct replica_place {
+    uint64_t id;
+    char address[REPLICA_ADDRESS_MAX];
+};
+void replica_set_places(struct replica *replica, const struct replica_place *places,
+                        unsigned count);
 
 /* One step of a change, by the leader only (ST_FAILED_PRECONDITION with
  * ST_REASON_NO_QUORUM elsewhere), one at a time (ST_UNAVAILABLE while another is under

@@ -139,6 +139,9 @@ struct replica {
     pthread_mutex_t lock; /* guards what follows */
     struct request_list inbox;
     bool close;
+    bool placed; /* `places` are news */
+    unsigned place_count;
+    struct replica_place places[REPLICA_PLACES_MAX];
     struct replica_status status;
     unsigned member_count;
     struct replica_member members[REPLICA_MEMBERS_MAX];
@@ -197,6 +200,8 @@ void replica_refused(void *arg, uint64_t by, const struct st_err *why);
 
 /* replica_members.c */
 void replica_publish(struct replica *replica);
+/* To the mesh, where they are news. */
+void replica_hand_places_on(struct replica *replica);
 /* Of the newest configuration known here; NULL. */
 const struct raft_server *replica_server(const struct raft *raft, uint64_t id);
 void replica_begin_change(struct replica *replica, struct request *request);

@@ -32,6 +32,10 @@ describe(const struct replica *replica, const struct raft_server *server, bool l
     struct replica_member member = {.id = server->id, .role = role_of(server->role)};
     snprintf(member.address, sizeof(member.address), "%s", server->address);
     member.connected = me || (replica->mesh && mesh_connected(replica->mesh, server->id));
+    snprintf(member.says, sizeof(member.says), "%s",
+             me              ? replica->raft.address
+             : replica->mesh ? mesh_says(replica->mesh, server->id)
+                             : "");
     if (!lead)
         return member;
     member.stored_index = me ? replica->raft.last_stored : peer->stored;
@@ -67,7 +71,8 @@ differs(const struct replica *replica, const struct replica_status *status,
     for (unsigned i = 0; i < count; i++) {
         const struct replica_member *a = &replica->members[i], *b = &members[i];
         if (a->id != b->id || a->role != b->role || a->connected != b->connected ||
-            a->answers != b->answers || strcmp(a->address, b->address))
+            a->answers != b->answers || strcmp(a->address, b->address) ||
+            strcmp(a->says, b->says))
             return true;
     }
     return false;
@@ -117,6 +122,34 @@ replica_members(struct replica *replica, struct replica_member out[REPLICA_MEMBE
     memcpy(out, replica->members, sizeof(replica->members));
     pthread_mutex_unlock(&replica->lock);
     return count;
+}
+
+/* ---- where they are ---- */
+
+void
+replica_set_places(struct replica *replica, const struct replica_place *places,
+                   unsigned count)
+{
+    pthread_mutex_lock(&replica->lock);
+    replica->place_count = count < REPLICA_PLACES_MAX ? count : REPLICA_PLACES_MAX;
+    memcpy(replica->places, places, replica->place_count * sizeof(*places));
+    replica->placed = true;
+    pthread_mutex_unlock(&replica->lock);
+    wake_send(&replica->wake);
+}
+
+void
+replica_hand_places_on(struct replica *replica)
+{
+    struct replica_place places[REPLICA_PLACES_MAX];
+    pthread_mutex_lock(&replica->lock);
+    const bool placed = replica->placed && replica->mesh && !replica->ending;
+    const unsigned count = replica->place_count;
+    memcpy(places, replica->places, sizeof(places));
+    replica->placed &= !placed;
+    pthread_mutex_unlock(&replica->lock);
+    if (placed)
+        mesh_set_places(replica->mesh, places, count);
 }
 
 /* ---- steps ---- */

@@ -88,6 +88,13 @@ mesh_conn_up(struct mesh_conn *conn)
     conn->state = MESH_UP;
 }
 
+void
+mesh_peer_says(struct mesh *mesh, uint64_t id, const char *address)
+{
+    (void)mesh;
+    FUZZ_HOLDS(id == FROM && *address && strlen(address) < REPLICA_ADDRESS_MAX);
+}
+
 /* ---- above ---- */
 
 static enum st_code
