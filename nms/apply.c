@@ -71,6 +71,10 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_release(applying, command->release, err);
     case STATE__COMMAND__CHANGE_REMOVE_CAPTURED:
         return apply_remove_captured(applying, command->remove_captured, err);
+    case STATE__COMMAND__CHANGE_MOVE_MASTERS:
+        return apply_move_masters(applying, command->move_masters, err);
+    case STATE__COMMAND__CHANGE_MOVE_NODE:
+        return apply_move_node(applying, command->move_node, err);
     case STATE__COMMAND__CHANGE_MASTERS_TOLD:
         return apply_masters_told(applying, command->masters_told, err);
     case STATE__COMMAND__CHANGE__NOT_SET:

@@ -31,7 +31,7 @@ cluster_unpack(const struct state *state)
     return record ? record_unpack(record, &state__cluster__descriptor) : NULL;
 }
 
-static void
+void
 member_put(struct applying *applying, const State__Member *member)
 {
     char key[STATE_KEY_MAX];
@@ -40,7 +40,7 @@ member_put(struct applying *applying, const State__Member *member)
     applying->members = true;
 }
 
-static enum st_code
+enum st_code
 member_find(const struct applying *applying, uint64_t id, State__Member **out,
             struct st_err *err)
 {

@@ -1,6 +1,8 @@
 #include "nms/arguments.h"
 #include "proto/ident.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char arguments_usage[] =
@@ -15,8 +17,12 @@ const char arguments_usage[] =
     "      `stctl master invite` wrote\n"
     "  smalltown-nms join --data DIR --address IP --certificates -\n"
     "      the same with what the masters sent to this node (smalltown-node calls it)\n"
-    "  smalltown-nms run --data DIR\n"
-    "      serves it, in the foreground, until SIGTERM or SIGINT\n"
+    "  smalltown-nms run --data DIR [--address IP]\n"
+    "      serves it, in the foreground, until SIGTERM or SIGINT; at another address\n"
+    "      than before, where IP is another one\n"
+    "  smalltown-nms move --data DIR [--member ID=IP]...\n"
+    "      where masters have new addresses, while none runs: the same line on each of\n"
+    "      them; without --member it shows what DIR knows\n"
     "  smalltown-nms recover --data DIR [--yes]\n"
     "      where most masters are lost for good: shows what DIR holds; with --yes DIR\n"
     "      goes on as the only master, and the others are none any more\n"
@@ -31,6 +37,7 @@ static const struct {
     {"--help", COMMAND_HELP}, {"--version", COMMAND_VERSION},
     {"init", COMMAND_INIT},   {"join", COMMAND_JOIN},
     {"run", COMMAND_RUN},     {"recover", COMMAND_RECOVER},
+    {"move", COMMAND_MOVE},
 };
 
 static enum st_code
@@ -38,7 +45,7 @@ command_read(int argc, char **argv, enum command *out, struct st_err *err)
 {
     if (argc < 2)
         return st_fail(err, ST_INVALID_ARGUMENT,
-                       "say init, join, run or recover, or --help");
+                       "say init, join, run, move or recover, or --help");
     if (argc > 2 && strcmp(argv[2], "--help") == 0) {
         *out = COMMAND_HELP;
         return ST_OK;
@@ -73,10 +80,12 @@ place_of(struct arguments *arguments, const char *option, const char **certifica
 {
     if (strcmp(option, "--data") == 0)
         return &arguments->init.dir;
-    if (arguments->command == COMMAND_RUN || arguments->command == COMMAND_RECOVER)
+    if (arguments->command == COMMAND_RECOVER || arguments->command == COMMAND_MOVE)
         return NULL;
     if (strcmp(option, "--address") == 0)
         return &arguments->address;
+    if (arguments->command == COMMAND_RUN)
+        return NULL;
     if (arguments->command == COMMAND_INIT)
         return place_of_init(arguments, option);
     if (strcmp(option, "--ticket") == 0)
@@ -112,8 +121,11 @@ check(struct arguments *arguments, const char *certificates, struct st_err *err)
     enum st_code code;
     if (!init->dir)
         return missing("--data", "the folder of this master", err);
-    if (arguments->command == COMMAND_RUN || arguments->command == COMMAND_RECOVER)
+    if (arguments->command == COMMAND_RECOVER || arguments->command == COMMAND_MOVE)
         return ST_OK;
+    if (arguments->command == COMMAND_RUN)
+        return arguments->address ? address_parse(arguments->address, &init->address, err)
+                                  : ST_OK;
     if (arguments->command == COMMAND_INIT && !init->name)
         return missing("--name", "what the cluster is called", err);
     if (!arguments->address)
@@ -122,6 +134,27 @@ check(struct arguments *arguments, const char *certificates, struct st_err *err)
         return code;
     return arguments->command == COMMAND_INIT ? name_check("a cluster", init->name, err)
                                               : check_join(arguments, certificates, err);
+}
+
+/* ID=IP */
+static enum st_code
+take_place(struct arguments *arguments, const char *text, struct st_err *err)
+{
+    const char *equals = text ? strchr(text, '=') : NULL;
+    char *end;
+    if (!equals || *text < '1' || *text > '9')
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "--member wants ID=IP, such as --member 2=192.0.2.7");
+    if (arguments->place_count == REPLICA_MEMBERS_MAX)
+        return st_fail(err, ST_INVALID_ARGUMENT, "at most %d times --member",
+                       REPLICA_MEMBERS_MAX);
+    struct self_place *place = &arguments->places[arguments->place_count++];
+    errno = 0;
+    place->id = strtoull(text, &end, 10);
+    if (end != equals || errno)
+        return st_fail(err, ST_INVALID_ARGUMENT, "this is no number of a master: %.60s",
+                       text);
+    return address_parse(equals + 1, &place->address, err);
 }
 
 enum st_code
@@ -136,6 +169,11 @@ arguments_read(int argc, char **argv, struct arguments *out, struct st_err *err)
         if (arguments.command == COMMAND_RECOVER && strcmp(argv[i], "--yes") == 0) {
             arguments.yes = true;
             i--; /* it has no value */
+            continue;
+        }
+        if (arguments.command == COMMAND_MOVE && strcmp(argv[i], "--member") == 0) {
+            if ((code = take_place(&arguments, argv[i + 1], err)))
+                return code;
             continue;
         }
         const char **place = place_of(&arguments, argv[i], &certificates);

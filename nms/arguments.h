@@ -3,6 +3,7 @@
 #define NMS_ARGUMENTS_H
 
 #include "nms/init.h"
+#include "nms/self.h"
 
 #include <stdbool.h>
 
@@ -13,6 +14,7 @@ enum command {
     COMMAND_JOIN,
     COMMAND_RUN,
     COMMAND_RECOVER,
+    COMMAND_MOVE,
 };
 
 struct arguments {
@@ -22,6 +24,8 @@ struct arguments {
     const char *ticket;      /* file, or NULL */
     bool certificates;       /* come on standard input */
     bool yes;                /* not only look */
+    size_t place_count;
+    struct self_place places[REPLICA_MEMBERS_MAX];
 };
 
 extern const char arguments_usage[];

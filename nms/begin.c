@@ -67,6 +67,8 @@ replica_begin(struct nms *nms, const struct nms_config *config, const struct sel
             "bring back the folder as it was last, or remove the member "
             "(`stctl master remove %llu`) and the folder, and join anew",
             config->dir, (unsigned long long)self->id, (unsigned long long)self->id);
+    if (!code)
+        carrier_tell_places(nms->carrier);
     return code;
 }
 
@@ -144,7 +146,7 @@ begin_replica(struct nms *nms, const struct nms_config *config, struct self *sel
     if (self->crl.len > 0 &&
         (code = ca_crl_number(self->crl.der, self->crl.len, &crl_number, err)))
         return st_wrap(err, "member.pb");
-    if ((code = carrier_new(nms, crl_number, &nms->carrier, err)) ||
+    if ((code = carrier_new(nms, self, crl_number, &nms->carrier, err)) ||
         (code = tell_new(nms, &nms->tell, err)))
         return code;
     state_watch_members(nms->state, members_changed, nms);

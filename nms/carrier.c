@@ -1,5 +1,6 @@
 #include "nms/carrier_internal.h"
 #include "nms/later.h"
+#include "nms/places.h"
 #include "proto/event.h"
 
 #include <pthread.h>
@@ -9,6 +10,7 @@
 enum {
     PAUSE_FIRST_MS = 500, /* after a failed step, doubled each time */
     PAUSE_MAX_MS = 15000,
+    MOVES_MS = 10000,     /* between two changes of where masters are */
     LEADERLESS_MS = 3000, /* longer than an election of those that can have one */
 };
 
@@ -34,11 +36,14 @@ struct carrier {
     uint64_t crl_number;
     struct pause crl;
     struct pause members[REPLICA_MEMBERS_MAX];
+    struct pause moves;
+    struct places places;
+    bool said_clash;
 };
 
 enum st_code
-carrier_new(struct nms *nms, uint64_t crl_number, struct carrier **out,
-            struct st_err *err)
+carrier_new(struct nms *nms, const struct self *self, uint64_t crl_number,
+            struct carrier **out, struct st_err *err)
 {
     pthread_condattr_t clock;
     struct carrier *carrier = calloc(1, sizeof(*carrier));
@@ -46,6 +51,7 @@ carrier_new(struct nms *nms, uint64_t crl_number, struct carrier **out,
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
     carrier->nms = nms;
     carrier->crl_number = crl_number;
+    places_begin(&carrier->places, self);
     carrier->woken = true;
     pthread_mutex_init(&carrier->lock, NULL);
     pthread_condattr_init(&clock);
@@ -235,6 +241,66 @@ pass_list_on(struct carrier *carrier, int64_t *soonest)
     (void)is_paused(&carrier->crl, soonest);
 }
 
+void
+carrier_tell_places(struct carrier *carrier)
+{
+    places_tell(&carrier->places, carrier->nms);
+}
+
+/* One master has the address that another one had, who is not there to say where it is.
+ */
+static void
+say_clash(struct carrier *carrier, uint64_t id)
+{
+    if (id && !carrier->said_clash)
+        event("master",
+              "member=%llu step=move decision=wait reason=\"another master is recorded "
+              "where this one is\" hint=\"start that one, or remove it\"",
+              (unsigned long long)id);
+    carrier->said_clash = id != 0;
+}
+
+static void
+say_moves(struct nms *nms, const struct self_place *moved, size_t count)
+{
+    struct audit_line line;
+    const struct st_err ok = {0};
+    char address[ADDRESS_TEXT_MAX];
+    for (size_t i = 0; i < count; i++) {
+        address_format_port(&moved[i].address, PORT_CONSENSUS, address);
+        audit_line_fill(&line, "master", NULL, address, &ok);
+        line.member = moved[i].id;
+        snprintf(line.step, sizeof(line.step), "move");
+        nms_decided(nms, AUDIT_CHANGE, &line);
+    }
+}
+
+/* By the leader: what the masters say of themselves becomes what the records say. */
+static void
+record_moves(struct carrier *carrier, int64_t *soonest)
+{
+    struct self_place moved[REPLICA_MEMBERS_MAX];
+    struct replica_status status;
+    struct st_err err = {0};
+    uint64_t clash;
+    replica_status(carrier->nms->replica, &status);
+    if (!status.serving || is_paused(&carrier->moves, soonest))
+        return;
+    const size_t count = places_moved(carrier->nms, moved, &clash);
+    say_clash(carrier, clash);
+    carrier->moves.ms = 0;
+    if (count == 0)
+        return;
+    if (!places_propose(carrier->nms, moved, count, &err))
+        say_moves(carrier->nms, moved, count);
+    else
+        event("master", "step=move decision=%s reason=\"%s\"", st_code_name(err.code),
+              err.text);
+    carrier->moves.ms = MOVES_MS;
+    carrier->moves.until_ms = later_now_ms() + MOVES_MS;
+    (void)is_paused(&carrier->moves, soonest);
+}
+
 /* It may be the last that this master hears of the others. */
 static void
 say_leaving(struct carrier *carrier)
@@ -300,10 +366,13 @@ run(void *arg)
     int64_t soonest = 0;
     while (wait_until(carrier, soonest)) {
         say_leaving(carrier);
+        places_settle(&carrier->places, carrier->nms);
+        carrier_tell_places(carrier);
         do {
             soonest = 0;
             say_leader(carrier, &soonest);
             pass_list_on(carrier, &soonest);
+            record_moves(carrier, &soonest);
         } while (carry_all_on(carrier, &soonest));
     }
     return NULL;

@@ -2,6 +2,7 @@
 #include "nms/arguments.h"
 #include "nms/digest.h"
 #include "nms/join.h"
+#include "nms/move.h"
 #include "nms/nms.h"
 #include "nms/recover.h"
 #include "proto/event.h"
@@ -185,6 +186,7 @@ run_main(const struct arguments *arguments, const sigset_t *ends)
 {
     const struct nms_config config = {
         .dir = arguments->init.dir,
+        .address = arguments->init.address,
         .node_port = PORT_NODE_MANAGEMENT,
         .admin_port = PORT_CLUSTER_MANAGEMENT,
         .fatal = store_failed,
@@ -259,6 +261,45 @@ recover_main(const struct arguments *arguments)
     return fflush(stdout) ? EXIT_FAILED : 0;
 }
 
+static void
+move_show(const char *dir, const struct move_view *view)
+{
+    char recorded[ADDRESS_TEXT_MAX], now[ADDRESS_TEXT_MAX];
+    printf("%s is of master %llu of cluster %s\n", dir, (unsigned long long)view->id,
+           view->cluster);
+    for (size_t i = 0; i < view->count; i++) {
+        const struct move_place *place = &view->at[i];
+        address_format(&place->recorded, recorded);
+        address_format(&place->now, now);
+        printf("master %llu  %s%s%s%s\n", (unsigned long long)place->id, recorded,
+               place->moved ? " -> " : "", place->moved ? now : "",
+               place->id == view->id ? "  (this one)" : "");
+    }
+}
+
+static int
+move_main(const struct arguments *arguments)
+{
+    const char *dir = arguments->init.dir;
+    struct move_view view;
+    struct st_err err = {0};
+    if (move_masters(dir, arguments->places, arguments->place_count, &view, &err))
+        return failed(&err);
+    move_show(dir, &view);
+    if (arguments->place_count == 0)
+        printf("nothing was changed.  Where masters have new addresses, say the same\n"
+               "line on each of them, while none runs:\n"
+               "  smalltown-nms move --data %s --member ID=IP --member ID=IP ...\n",
+               dir);
+    else
+        printf("start it: smalltown-nms run --data %s\n"
+               "Nodes that were off and do not find the masters:\n"
+               "  smalltown-node masters --esp DIR --master IP --master IP ...\n"
+               "Administrators: `stctl context add`, with the new addresses.\n",
+               dir);
+    return fflush(stdout) ? EXIT_FAILED : 0;
+}
+
 /* Before any thread exists, so that all of them inherit it. */
 static sigset_t
 signals_block(void)
@@ -302,6 +343,9 @@ main(int argc, char **argv)
     case COMMAND_RECOVER:
         (void)signals_block();
         return recover_main(&arguments);
+    case COMMAND_MOVE:
+        (void)signals_block();
+        return move_main(&arguments);
     case COMMAND_RUN: {
         const sigset_t ends = signals_block();
         return run_main(&arguments, &ends);

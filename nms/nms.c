@@ -83,7 +83,7 @@ admins_serve(struct nms *nms, uint16_t port, struct st_err *err)
 }
 
 static enum st_code
-nms_open(struct nms *nms, const struct nms_config *config, struct self *self,
+nms_open(struct nms *nms, const struct nms_config *config, struct self *self, bool moved,
          struct st_err *err)
 {
     enum st_code code;
@@ -96,6 +96,7 @@ nms_open(struct nms *nms, const struct nms_config *config, struct self *self,
         (code = state_new(&nms->state, err)) || (code = later_start(&nms->later, err)) ||
         (code = awaits_new(&nms->awaits, err)) ||
         (code = begin_replica(nms, config, self, err)) ||
+        (moved && (code = self_write(config->dir, self, err))) ||
         (code = cluster_learn(nms, err)) ||
         (code = begin_complete(nms, config, self, err)) ||
         (code = masters_pem_write(config->dir, nms->masters_cert.der,
@@ -128,10 +129,14 @@ nms_start(const struct nms_config *config, struct nms **out, struct st_err *err)
     enum st_code code;
     if ((code = self_read(config->dir, &self, err)))
         return code == ST_NOT_FOUND ? nothing_here(config->dir, err) : code;
+    const bool moved =
+        config->address.len > 0 && !address_equal(&config->address, &self.address);
+    if (moved)
+        self.address = config->address;
     AUTO(nms_stopp) struct nms *nms = calloc(1, sizeof(*nms));
     if (!nms)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
-    if ((code = nms_open(nms, config, &self, err)))
+    if ((code = nms_open(nms, config, &self, moved, err)))
         return code;
     secret_trim_process(); /* loading took more than is kept */
     *out = TAKE(nms);

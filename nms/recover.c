@@ -6,10 +6,9 @@
  */
 #include "nms/recover.h"
 #include "nms/nms.h"
-#include "nms/self.h"
+#include "nms/offline.h"
 #include "proto/mutant.h"
 #include "proto/secret.h"
-#include "store/store.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -30,14 +29,6 @@ AUTO_DEFINE(struct replica *, replica_closep, replica_close)
 /* ---- looking ---- */
 
 static enum st_code
-load(void *arg, const void *key, size_t key_len, const void *value, size_t value_len,
-     struct st_err *err)
-{
-    const struct replica_machine *machine = arg;
-    return machine->load(machine->self, key, key_len, value, value_len, err);
-}
-
-static enum st_code
 note_term(void *arg, const struct store_entry *entry, struct st_err *err)
 {
     (void)err;
@@ -45,54 +36,31 @@ note_term(void *arg, const struct store_entry *entry, struct st_err *err)
     return ST_OK;
 }
 
-static enum st_code
-read_store(const char *dir, struct replica_machine machine, struct recover_view *out,
-           struct st_err *err)
-{
-    AUTO(store_closep) struct store *store = NULL;
-    const struct store_config config = {.dir = dir};
-    struct store_head head;
-    enum st_code code;
-    if ((code = store_open(&config, &store, err)) ||
-        (code = store_head(store, &head, err)))
-        return code;
-    if (head.member != out->id || !head.applied)
-        return st_fail(
-            err, ST_NOT_FOUND,
-            "%s holds no records of master %llu: take the folder of another one", dir,
-            (unsigned long long)out->id);
-    out->last = head.last;
-    out->term = head.base_term;
-    if (head.last >= head.first && (code = store_each_entry(store, head.last, head.last,
-                                                            note_term, &out->term, err)))
-        return code;
-    machine.reset(machine.self);
-    code = store_each_record(store, load, &machine, err);
-    machine.loaded(machine.self);
-    return code;
-}
-
 enum st_code
 recover_look(const char *dir, struct recover_view *out, struct st_err *err)
 {
-    AUTO(state_freep) struct state *state = NULL;
     AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
-    AUTO(self_wipep) struct self self = {0};
+    OFFLINE folder = {0};
     struct state_counts counts = {0};
     enum st_code code;
     *out = (struct recover_view){0};
-    if ((code = self_read(dir, &self, err)) || (code = state_new(&state, err)))
+    if ((code = offline_open(dir, &folder, err)) ||
+        (code = state_cluster(folder.state, &cluster, err)))
         return code;
-    out->id = self.id;
-    if ((code = read_store(dir, state_machine(state), out, err)) ||
-        (code = state_cluster(state, &cluster, err)))
+    const struct store_head *head = &folder.head;
+    out->id = folder.self.id;
+    out->last = head->last;
+    out->term = head->base_term;
+    if (head->last >= head->first &&
+        (code = store_each_entry(folder.store, head->last, head->last, note_term,
+                                 &out->term, err)))
         return code;
     snprintf(out->cluster, sizeof(out->cluster), "%s", cluster->name);
-    members_read(state, &out->members);
-    if ((code = state_count(state, nms_now(), &counts, err)))
+    out->members = folder.members;
+    if ((code = state_count(folder.state, nms_now(), &counts, err)))
         return code;
     out->nodes = counts.nodes;
-    out->changed_at = state_changed_at(state);
+    out->changed_at = state_changed_at(folder.state);
     return ST_OK;
 }
 

@@ -36,6 +36,23 @@ take(const ProtobufCBinaryData *packed, uint8_t *out, size_t max, size_t *out_le
     return true;
 }
 
+/* False where one makes no sense. */
+static bool
+take_places(const State__Self *packed, struct self *out)
+{
+    if (packed->n_places > REPLICA_MEMBERS_MAX)
+        return false;
+    for (size_t i = 0; i < packed->n_places; i++) {
+        struct self_place *place = &out->places[i];
+        place->id = packed->places[i]->id;
+        if (place->id == 0 ||
+            address_unpack(&packed->places[i]->address, &place->address, NULL))
+            return false;
+    }
+    out->place_count = packed->n_places;
+    return true;
+}
+
 static enum st_code
 self_unpack(const State__Self *packed, bool begun, struct self *out, struct st_err *err)
 {
@@ -51,6 +68,8 @@ self_unpack(const State__Self *packed, bool begun, struct self *out, struct st_e
         return st_fail(err, ST_DATA_LOSS, "its certificates are damaged");
     if (!begun && (self.id == 0 || self.cert.len == 0))
         return st_fail(err, ST_DATA_LOSS, "it names no member");
+    if (!take_places(packed, &self))
+        return st_fail(err, ST_DATA_LOSS, "its places of other members are damaged");
     if ((code = address_unpack(&packed->address, &self.address, err)) ||
         (code = secret_set(&self.key, packed->key.data, packed->key.len, err)))
         return st_fail(err, ST_DATA_LOSS, "its address or key is damaged");
@@ -92,7 +111,16 @@ write_to(const char *dir, const char *name, const struct self *self, struct st_e
     static const uint8_t no_ticket[SHA256_LEN];
     char path[PATH_LEN];
     uint8_t bytes[SELF_MAX_LEN];
+    State__Place places[REPLICA_MEMBERS_MAX], *place_list[REPLICA_MEMBERS_MAX];
     State__Self packed = STATE__SELF__INIT;
+    for (size_t i = 0; i < self->place_count; i++) {
+        const struct self_place *place = &self->places[i];
+        state__place__init(place_list[i] = &places[i]);
+        places[i].id = place->id;
+        bytes_of(&places[i].address, place->address.bytes, place->address.len);
+    }
+    packed.places = place_list;
+    packed.n_places = self->place_count;
     packed.id = self->id;
     packed.joining = self->joining;
     bytes_of(&packed.address, self->address.bytes, self->address.len);

@@ -1,7 +1,8 @@
 /* self.h - what one master keeps beside the store: who it is among the members.
  *
  * DIR/member.pb (0600) holds its id, address, certificate and key, and the authority's
- * certificate and list, so that the others can be judged before the store is open.
+ * certificate and list, so that the others can be judged before the store is open; and
+ * where others are that moved, until the records say so.
  * DIR/joining.pb (0600) holds the key of a member that has no certificate yet, and
  * DIR/masters.pem (0644) the certificate that nodes and administrators pin.  Every
  * function here may be called from any thread.
@@ -11,9 +12,16 @@
 
 #include "nms/ca.h"
 #include "proto/address.h"
+#include "raft/replica.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+
+/* Where another member is said to be. */
+struct self_place {
+    uint64_t id;
+    struct st_address address;
+};
 
 struct self {
     uint64_t id;
@@ -26,6 +34,8 @@ struct self {
     /* The member has no store yet: it begins with REPLICA_JOIN. */
     bool joining;
     uint8_t ticket[SHA256_LEN]; /* see state.proto; zeros: none */
+    size_t place_count;
+    struct self_place places[REPLICA_MEMBERS_MAX]; /* of others; see move.h */
 };
 
 static inline void

@@ -151,6 +151,9 @@ struct record *ticket_of_secret(const struct state *state,
  * record_free_unpacked(). */
 State__Member *member_of_node(const struct state *state, const char *node_id);
 /* A new member from the parts that were checked here: the rest of it is in `member`. */
+enum st_code member_find(const struct applying *applying, uint64_t id,
+                         State__Member **out, struct st_err *err);
+void member_put(struct applying *applying, const State__Member *member);
 enum st_code member_admit(struct applying *applying, State__Member *member,
                           struct st_err *err);
 /* From now on it is leaving.  ST_FAILED_PRECONDITION for the last voter. */
@@ -197,6 +200,11 @@ enum st_code apply_remove_master(struct applying *applying,
                                  struct st_err *err);
 enum st_code apply_recover(struct applying *applying, const State__Recover *recover,
                            struct st_err *err);
+enum st_code apply_move_masters(struct applying *applying,
+                                const State__MoveMasters *move_masters,
+                                struct st_err *err);
+enum st_code apply_move_node(struct applying *applying, const State__MoveNode *move_node,
+                             struct st_err *err);
 enum st_code apply_masters_told(struct applying *applying,
                                 const State__MastersTold *masters_told,
                                 struct st_err *err);

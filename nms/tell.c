@@ -131,13 +131,16 @@ look_at(void *arg, const State__Node *node, int64_t seen, struct st_err *err)
     struct untold *untold = &looking->found[looking->count++];
     *untold = (struct untold){.code = ST_CANCELLED};
     strncpy(untold->node_id, node->node_id, NODE_ID_LEN);
+    /* A record's address was checked when it came in. */
+    (void)!address_unpack(&node->address, &untold->address, NULL);
     int order = -1;
     while (looking->old_count > 0 &&
            (order = strcmp(looking->old->node_id, node->node_id)) < 0) {
         looking->old++;
         looking->old_count--;
     }
-    if (looking->old_count > 0 && order == 0)
+    if (looking->old_count > 0 && order == 0 &&
+        address_equal(&looking->old->address, &untold->address))
         *untold = *looking->old;
     return ST_OK;
 }

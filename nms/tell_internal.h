@@ -15,7 +15,8 @@ enum {
 /* A node that is not known to have the newest list. */
 struct untold {
     char node_id[NODE_ID_LEN + 1];
-    uint32_t pause_ms; /* after the last failure; 0: none */
+    struct st_address address; /* of its record */
+    uint32_t pause_ms;         /* after the last failure; 0: none */
     int64_t due_ms;
     enum st_code code; /* of the last call */
 };

@@ -60,7 +60,8 @@ static const uint8_t nobodys_ak[] = {
 struct releasing {
     struct nms *nms;
     struct rpc_call *call;
-    struct boot_proof proof; /* by which AK the quote was judged, and what it said */
+    struct boot_proof proof;   /* by which AK the quote was judged, and what it said */
+    struct st_address address; /* where the node says that it is; len 0: it does not */
     bool settled;            /* the boot was let in by a window, or may as well not be */
     bool recorded;           /* its clock is in the records */
     struct st_err judgement; /* code 0: a good proof */
@@ -140,6 +141,10 @@ proof_check(struct nms *nms, const struct unlocking *unlocking,
     if ((code = node_id_check(request->node_id, err)))
         return code;
     strcpy(proof->node, request->node_id);
+    /* One that makes no sense costs nobody his disk: it is as if there were none. */
+    if (address_unpack(&request->address, &out->address, NULL) ||
+        !address_is_host(&out->address))
+        out->address.len = 0;
     if ((code = pcrs_unpack(request->n_pcrs, request->pcrs, &proof->pcrs, err)))
         return code;
     const bool known = ak_find(nms, request->node_id, proof);
@@ -252,12 +257,38 @@ releasing_end(struct releasing *releasing, const struct st_err *err)
 }
 
 static void
+moved(void *arg, const struct st_err *err)
+{
+    (void)arg;
+    (void)err; /* it says so again the next time */
+}
+
+/* A node whose network was renumbered is called where it is now.  Whoever holds its TPM
+ * may send us elsewhere, and gets nothing by it: who answers has to be this node. */
+static void
+note_move(const struct releasing *releasing, const State__Node *node)
+{
+    const struct st_address *now = &releasing->address;
+    if (now->len == 0 || (now->len == node->address.len &&
+                          memcmp(now->bytes, node->address.data, now->len) == 0))
+        return;
+    State__MoveNode move_node = STATE__MOVE_NODE__INIT;
+    move_node.node_id = node->node_id;
+    move_node.address = (ProtobufCBinaryData){now->len, (uint8_t *)now->bytes};
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_MOVE_NODE;
+    command.move_node = &move_node;
+    nms_propose(releasing->nms, &command, moved, NULL);
+}
+
+static void
 hand_over(struct releasing *releasing, const State__Node *node)
 {
     const struct st_err ok = {0};
     const struct state_boot boot = {.at = nms_now(), .pcrs = releasing->proof.pcrs};
     approve(releasing);
     key_send(releasing, node);
+    note_move(releasing, node);
     state_node_booted(releasing->nms->state, releasing->proof.node, &boot);
     state_node_seen(releasing->nms->state, releasing->proof.node, boot.at);
     releasing_end(releasing, &ok);

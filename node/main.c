@@ -1,5 +1,6 @@
 /* smalltown-node: wires options, signals and run.c. */
 #include "node/crypttab.h"
+#include "node/masters.h"
 #include "node/options.h"
 #include "node/recover.h"
 #include "node/run.h"
@@ -108,6 +109,31 @@ recover(const struct options *options, struct st_err *err)
     return recover_run(&node, options->esp, err);
 }
 
+static void
+print_masters(const char *what, const struct node_config *config)
+{
+    char text[ADDRESS_TEXT_MAX];
+    printf("%s:", what);
+    for (size_t i = 0; i < config->address_count; i++) {
+        address_format(&config->addresses[i], text);
+        printf(" %s", text);
+    }
+    printf("\n");
+}
+
+static enum st_code
+masters(const struct options *options, struct st_err *err)
+{
+    NODE_CONFIG before = {0}, after = {0};
+    enum st_code code = masters_point(options->esp, options->masters_now,
+                                      options->masters_now_count, &before, &after, err);
+    if (code)
+        return code;
+    print_masters("the masters were", &before);
+    print_masters("the masters are", &after);
+    return fflush(stdout) ? st_fail(err, ST_INTERNAL, "standard output") : ST_OK;
+}
+
 /* Without a newline: it is the key byte for byte. */
 static enum st_code
 show_crypttab_key(const char *volume, struct st_err *err)
@@ -129,6 +155,8 @@ do_verb(const struct options *options, struct st_err *err)
 {
     if (options->crypttab_volume)
         return show_crypttab_key(options->crypttab_volume, err);
+    if (options->masters)
+        return masters(options, err);
     return options->recover ? recover(options, err) : run_beside_keeper(options, err);
 }
 

@@ -2,6 +2,7 @@
 
 #include "proto/event.h"
 #include "proto/mutant.h"
+#include "proto/scope.h"
 
 #include <string.h>
 
@@ -79,4 +80,21 @@ masters_told(struct node *node, const Api__SetMastersRequest *request, struct st
     if ((code = check_list(&told, err)) || (code = judge(&node->config, &told, err)))
         return code;
     return masters_keep(node, &told, err);
+}
+
+enum st_code
+masters_point(const char *esp_dir, const struct st_address *addresses, size_t count,
+              struct node_config *before, struct node_config *after, struct st_err *err)
+{
+    AUTO(esp_closep) struct esp *esp = NULL;
+    enum st_code code;
+    if ((code = esp_open(esp_dir, &esp, err)) ||
+        (code = config_read(esp_path(esp, ESP_CONFIG), before, err)))
+        return code;
+    *after = *before;
+    memset(after->addresses, 0, sizeof(after->addresses));
+    memcpy(after->addresses, addresses, count * sizeof(*addresses));
+    after->address_count = count;
+    after->masters_number = 0;
+    return config_write(esp_path(esp, ESP_CONFIG), after, err);
 }

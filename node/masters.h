@@ -23,4 +23,12 @@ enum st_code masters_keep(struct node *node, const struct node_config *masters,
 enum st_code masters_told(struct node *node, const Api__SetMastersRequest *request,
                           struct st_err *err);
 
+/* The list becomes this one, by the word of whoever may write to the ESP of a machine
+ * that does not run; it has no number, so every list of the masters is newer.  *before
+ * and *after are the whole file, to be wiped.  ST_ALREADY_EXISTS where smalltown-node
+ * runs on the ESP; else as config_read(). */
+enum st_code masters_point(const char *esp_dir, const struct st_address *addresses,
+                           size_t count, struct node_config *before,
+                           struct node_config *after, struct st_err *err);
+
 #endif

@@ -17,6 +17,7 @@ enum option_id {
     OPTION_CONTROL,
     OPTION_ADMIN_CERT,
     OPTION_RECOVERY_KEY,
+    OPTION_MASTER,
     OPTION_HELP,
     OPTION_VERSION
 };
@@ -33,6 +34,7 @@ static const struct option long_options[] = {
     {"control-volume", required_argument, NULL, OPTION_CONTROL},
     {"admin-cert", required_argument, NULL, OPTION_ADMIN_CERT},
     {"recovery-key", required_argument, NULL, OPTION_RECOVERY_KEY},
+    {"master", required_argument, NULL, OPTION_MASTER},
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
     {NULL, 0, NULL, 0},
@@ -46,6 +48,7 @@ options_help(FILE *out)
         "                          --data-volume PATH|none [OPTION...]\n"
         "       smalltown-node recover --esp DIR --tpm TCTI --data-volume PATH\n"
         "                          [--control-volume PATH]\n"
+        "       smalltown-node masters --esp DIR --master IP [--master IP]...\n"
         "       smalltown-node crypttab-key NAME\n"
         "\n"
         "run enrols this machine with a Smalltown cluster, and opens its disk after "
@@ -55,6 +58,9 @@ options_help(FILE *out)
         "that\n"
         "of a fresh enrolment: after the TPM was replaced, or does not open it any "
         "more.\n"
+        "masters writes into the enrolment where the masters are now, for a machine "
+        "that\n"
+        "was off when they moved; nothing else changes, and they tell it the rest.\n"
         "crypttab-key writes the key of a further volume, to be added to it.\n"
         "\n"
         "  --esp DIR           where the ESP is mounted; the enrolment goes into\n"
@@ -81,6 +87,7 @@ options_help(FILE *out)
         "                      cluster of this name\n"
         "  --admin-cert FILE   certificate of an administrator of that cluster; may be\n"
         "                      repeated\n"
+        "  --master IP         masters: the address of one; may be repeated\n"
         "  --help, --version\n"
         "\n"
         "Exit status: 0 told to stop, 1 failed, 2 usage.  See smalltown-node(8).\n",
@@ -119,6 +126,25 @@ take_admin_cert(const char *path, struct options *out, struct st_err *err)
         return st_fail(err, ST_INVALID_ARGUMENT, "at most %d times --admin-cert",
                        OPTIONS_ADMIN_CERTS_MAX);
     out->admin_certs[out->admin_cert_count++] = path;
+    return ST_OK;
+}
+
+static enum st_code
+take_master(const char *text, struct options *out, struct st_err *err)
+{
+    struct st_address address;
+    if (address_parse(text, &address, err))
+        return st_wrap(err, "--master");
+    if (!address_is_host(&address))
+        return st_fail(err, ST_INVALID_ARGUMENT, "--master %.60s: no host has that",
+                       text);
+    for (size_t i = 0; i < out->masters_now_count; i++)
+        if (address_equal(&out->masters_now[i], &address))
+            return st_fail(err, ST_INVALID_ARGUMENT, "--master %.60s comes twice", text);
+    if (out->masters_now_count == ADDRESSES_MAX)
+        return st_fail(err, ST_INVALID_ARGUMENT, "at most %d times --master",
+                       ADDRESSES_MAX);
+    out->masters_now[out->masters_now_count++] = address;
     return ST_OK;
 }
 
@@ -167,6 +193,8 @@ take(int id, char **argv, struct options *out, struct st_err *err)
         out->no_recovery = !strcmp(optarg, "none");
         out->recovery_terminal = out->no_recovery ? NULL : optarg;
         return ST_OK;
+    case OPTION_MASTER:
+        return take_master(optarg, out, err);
     case OPTION_HELP:
         out->help = true;
         return ST_OK;
@@ -238,8 +266,31 @@ check_recover(const struct options *options, struct st_err *err)
 }
 
 static enum st_code
+check_masters(const struct options *options, struct st_err *err)
+{
+    if (options->tcti || options->volume || options->address_text || options->bootstrap ||
+        options->master_data || options->admin_cert_count || options->no_recovery ||
+        options->recovery_terminal || options->encryption != DISK_AUTHENTICATED ||
+        options->ak != TPM_AK_ECC_P256)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "smalltown-node masters takes --esp and --master");
+    if (!options->esp || !*options->esp)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "smalltown-node masters needs --esp DIR");
+    if (options->masters_now_count == 0)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "smalltown-node masters needs --master IP");
+    return ST_OK;
+}
+
+static enum st_code
 check(struct options *options, struct st_err *err)
 {
+    if (options->masters)
+        return check_masters(options, err);
+    if (options->masters_now_count)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "--master goes with smalltown-node masters");
     enum st_code needed = check_needed(options, err);
     if (needed)
         return needed;
@@ -286,9 +337,11 @@ options_read(int argc, char **argv, struct options *out, struct st_err *err)
     if (!strcmp(argv[optind], "crypttab-key"))
         return take_crypttab_key(argc, argv, out, err);
     out->recover = !strcmp(argv[optind], "recover");
-    if (!out->recover && strcmp(argv[optind], "run") != 0)
+    out->masters = !strcmp(argv[optind], "masters");
+    if (!out->recover && !out->masters && strcmp(argv[optind], "run") != 0)
         return st_fail(err, ST_INVALID_ARGUMENT,
-                       "there is no '%.60s', only 'run', 'recover' and 'crypttab-key'",
+                       "there is no '%.60s', only 'run', 'recover', 'masters' and "
+                       "'crypttab-key'",
                        argv[optind]);
     if (optind + 1 < argc)
         return st_fail(err, ST_INVALID_ARGUMENT, "'%.60s' is one word too many",

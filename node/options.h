@@ -17,6 +17,7 @@ enum {
 struct options {
     bool help, version;          /* then nothing else is filled in */
     bool recover;                /* not run: address and what follows it are not there */
+    bool masters;                /* neither: esp and the addresses of masters alone */
     const char *crypttab_volume; /* crypttab-key, not run: nothing else is there */
     const char *esp, *tcti, *volume, *address_text;
     struct st_address address;
@@ -27,6 +28,8 @@ struct options {
     size_t admin_cert_count;
     const char *recovery_terminal; /* NULL: not given, or none */
     bool no_recovery;
+    struct st_address masters_now[ADDRESSES_MAX];
+    size_t masters_now_count;
 };
 
 /* ST_INVALID_ARGUMENT with a sentence for whoever typed it. */

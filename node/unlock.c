@@ -65,6 +65,8 @@ send_quote(const struct node *node, struct tpm *tpm, const uint8_t nonce[NONCE_L
     talk_pcrs(&quote.pcrs, pcrs);
     Api__TPM2UnlockRequest request = API__TPM2_UNLOCK_REQUEST__INIT;
     request.node_id = (char *)node->config.node_id;
+    request.address =
+        (ProtobufCBinaryData){node->address.len, (uint8_t *)node->address.bytes};
     request.n_pcrs = TPM_PCR_COUNT;
     request.pcrs = pcrs;
     request.quote = (ProtobufCBinaryData){quote.quote_len, quote.quote};

@@ -1,5 +1,7 @@
 """The masters are elsewhere: nodes that run hear of it, and those that do not are known."""
+import json
 import os
+import subprocess
 import unittest
 
 import cluster
@@ -117,6 +119,133 @@ class Addresses(masters_test.Masters):
         self.until_it_has(node, self.first, second)
         self.until_all_know()
         self.assertEqual(other.log().count("\nmasters "), 1, other.log())  # told once
+
+
+    def run_at(self, master, *words):
+        master.spawn([cluster.NMS, "run", "--data", master.data, *words])
+
+    def until_recorded(self, *masters):
+        """Each where it is, and in touch with who is asked."""
+        there = {master.address for master in masters}
+        def all_there():
+            done = self.admin.run("master", "list", "-o", "json")
+            return done.returncode == 0 and \
+                {m["address"] for m in json.loads(done.stdout) if m["connected"]} == there
+        cluster.until(all_there, 60, lambda: "\n".join(
+            (self.admin.run("master", "list").stdout, *(m.log() for m in masters))), 0.1)
+
+    def move(self, master, *words):
+        return subprocess.run([cluster.NMS, "move", "--data", master.data, *words],
+                              env=cluster.ENVIRONMENT, capture_output=True, text=True,
+                              timeout=60, check=False)
+
+    def test_a_renumbered_cluster_comes_back(self):
+        masters = [self.first, *self.grow("second", "third")]
+        node, node_id = self.worker("node")
+        self.until_it_has(node, *masters)
+        before = self.config(node)
+        done = self.move(masters[0], "--member", "1=127.0.0.1")
+        self.assertEqual(done.returncode, 1, done.stdout)  # it runs
+        for program in (node, *masters):
+            program.terminate()
+        node.tpm.kill()
+        olds = [master.address for master in masters]
+        for program in (node, *masters):
+            program.address = cluster.fresh_address()
+        words = [word for number, master in enumerate(masters, 1)
+                 for word in ("--member", f"{number}={master.address}")]
+        for master in masters:
+            shown = self.move(master)
+            self.assertIn("nothing was changed", shown.stdout)
+            self.assertIn(f"master 3  {olds[2]}", shown.stdout)
+            done = self.move(master, *words)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(f"master 3  {olds[2]} -> {masters[2].address}", done.stdout)
+        for master in masters:
+            master.start()
+        self.know(*masters)
+        self.until_recorded(*masters)
+        # What a person told is forgotten where the records say it.
+        cluster.until(lambda: all("->" not in self.admin.run("status").stdout and
+                                  old.encode() not in self.member_file(master)
+                                  for master, old in zip(masters, olds)), 60, "", 0.1)
+        # The node has old addresses only, and is told one by a person.
+        node.tpm.power_on()
+        node.start()
+        node.expect("^unlock.*decision=retry|UNAVAILABLE")
+        refused = self.point(node, masters[1].address)
+        self.assertEqual(refused.returncode, 1, refused.stdout)  # it runs
+        node.kill()
+        pointed = self.point(node, masters[1].address)
+        self.assertEqual(pointed.returncode, 0, pointed.stderr)
+        for old in olds:
+            self.assertIn(old, pointed.stdout.splitlines()[0])
+        self.assertEqual(pointed.stdout.splitlines()[1],
+                         f"the masters are: {masters[1].address}")
+        self.assertEqual(self.addresses(node), {masters[1].address})
+        node.start()
+        cluster.until(node.unlocked, 60, node.log)
+        self.until_it_has(node, *masters)
+        after = self.config(node)
+        self.assertGreater(after.masters_number, before.masters_number)
+        for config in (before, after):
+            del config.master_ips[:]
+            config.masters_number = 0
+        self.assertEqual(after, before)
+        self.until_all_know()
+        # From now on nobody needs what was told: all off and on.
+        for master in masters:
+            self.assertEqual(master.terminate(), 0)
+        for master in masters:
+            master.start()
+        self.until_recorded(*masters)
+
+    def member_file(self, master):
+        with open(os.path.join(master.data, "member.pb"), "rb") as file:
+            return file.read()
+
+    def point(self, node, *addresses):
+        words = [word for address in addresses for word in ("--master", address)]
+        return subprocess.run([cluster.NODE, "masters", "--esp", node.esp, *words],
+                              env=cluster.ENVIRONMENT, capture_output=True, text=True,
+                              timeout=60, check=False)
+
+    def test_a_master_that_comes_back_elsewhere_is_found_and_nodes_are_told(self):
+        masters = [self.first, *self.grow("second", "third")]
+        node, _ = self.worker("node")
+        self.until_it_has(node, *masters)
+        process = node.process
+        for moving in masters:  # the one that leads among them
+            self.assertEqual(moving.terminate(), 0)
+            moving.address = cluster.fresh_address()
+            self.run_at(moving, "--address", moving.address)
+            self.know(*masters)
+            self.until_recorded(*masters)
+            self.until_it_has(node, *masters)
+        self.until_all_know()
+        self.assertIs(node.process, process)
+        self.assertTrue(node.running())
+        # One takes the address of another, who is off and cannot say where it is: the
+        # masters go on, and the record waits.
+        one, other, third = masters
+        self.assertEqual(one.terminate(), 0)
+        self.assertEqual(other.terminate(), 0)
+        taken, since = other.address, len(third.log())
+        one.address, other.address = taken, cluster.fresh_address()
+        self.run_at(one, "--address", one.address)
+        cluster.until(lambda: "step=move decision=wait" in
+                      third.log()[since:] + one.log(), 60, third.log, 0.1)
+        self.run_at(other, "--address", other.address)
+        self.know(*masters)
+        self.until_recorded(*masters)
+        self.until_it_has(node, *masters)
+        # It stays there without being told again, and the others find it though the group
+        # was made with the addresses of before.
+        for master in masters:
+            self.assertEqual(master.terminate(), 0)
+        for master in masters:
+            master.start()
+        self.until_recorded(*masters)
 
 
 # The tests of the base class are its own.

@@ -209,6 +209,7 @@ void
 seeds_join(void)
 {
     static struct membership membership;
+    State__Place place = STATE__PLACE__INIT, *place_list[1];
     State__Self self = STATE__SELF__INIT;
     membership_make(&membership);
     certificates(&membership);
@@ -218,6 +219,13 @@ seeds_join(void)
     self_fill(&membership, &self);
     seed_message(&self.base);
     seed_write("self", "member");
+    place_list[0] = &place;
+    place.id = 2;
+    place.address = seed_lend("\x0a\x00\x00\x02", 4);
+    self.places = place_list;
+    self.n_places = 1;
+    seed_message(&self.base);
+    seed_write("self", "places");
     full_self(self);
     ticket(&membership);
 }

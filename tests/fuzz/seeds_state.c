@@ -73,6 +73,14 @@ static State__MemberGone gone = {OF(member_gone), .id = 2, .crl = BYTES("a list"
 static char *told_ids[] = {(char *)NODE_7};
 static State__MastersTold masters_told = {OF(masters_told), .number = 1600000010,
                                           .n_node_ids = 1, .node_ids = told_ids};
+static uint8_t elsewhere[2][4] = {{10, 0, 0, 1}, {10, 0, 0, 2}};
+static State__Place places[] = {{OF(place), .id = 1, .address = {4, elsewhere[0]}},
+                                {OF(place), .id = 2, .address = {4, elsewhere[1]}}};
+static State__Place *place_list[] = {&places[0], &places[1]};
+static State__MoveMasters move_masters = {OF(move_masters), .n_places = 2,
+                                          .places = place_list};
+static State__MoveNode move_node = {OF(move_node), .node_id = (char *)NODE_7,
+                                    .address = {4, elsewhere[1]}};
 static State__Ticket ticket = {OF(ticket), .name = (char *)"other",
                                .secret_hash = {32, hash}, .expires_at = LATER};
 static State__InviteMaster invite = {OF(invite_master), .ticket = &ticket};
@@ -265,6 +273,8 @@ node_that_is_a_master(void)
     command(STATE__COMMAND__CHANGE_MEMBER_PHASE, &catch_up, 2);
     command(STATE__COMMAND__CHANGE_MEMBER_PHASE, &vote, 3);
     command(STATE__COMMAND__CHANGE_MASTERS_TOLD, &masters_told, 8);
+    command(STATE__COMMAND__CHANGE_MOVE_MASTERS, &move_masters, 9);
+    command(STATE__COMMAND__CHANGE_MOVE_NODE, &move_node, 10);
     command(STATE__COMMAND__CHANGE_ADOPT_MASTER, &adopt_master, 4);
     command(STATE__COMMAND__CHANGE_REMOVE_NODE, &remove_node, 5);
     command(STATE__COMMAND__CHANGE_REMOVE_MASTER, &remove_master, 6);

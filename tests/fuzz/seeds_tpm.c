@@ -207,6 +207,7 @@ unlock(struct machine_seed *machine, bool adopted)
     unlock.quote_signature = seed_lend(machine->signature.bytes, machine->signature.len);
     unlock.pcrs = machine->pcr_items;
     unlock.n_pcrs = TPM_PCR_COUNT;
+    unlock.address = seed_lend("\x0a\x00\x00\x02", 4);
     request.stage_case = API__TPM2_UNLOCK_FLOW_REQUESET__STAGE_UNLOCK_REQUEST;
     request.unlock_request = &unlock;
     seed_byte(adopted);

@@ -12,7 +12,18 @@ same(const struct self *a, const struct self *b)
            memcmp(a->ca.der, b->ca.der, a->ca.len) == 0 && a->crl.len == b->crl.len &&
            memcmp(a->crl.der, b->crl.der, a->crl.len) == 0 && a->key.len == b->key.len &&
            memcmp(a->key.bytes, b->key.bytes, a->key.len) == 0 &&
-           memcmp(a->ticket, b->ticket, sizeof(a->ticket)) == 0;
+           memcmp(a->ticket, b->ticket, sizeof(a->ticket)) == 0 &&
+           a->place_count == b->place_count;
+}
+
+static bool
+same_places(const struct self *a, const struct self *b)
+{
+    for (size_t i = 0; i < a->place_count; i++)
+        if (a->places[i].id != b->places[i].id ||
+            !address_equal(&a->places[i].address, &b->places[i].address))
+            return false;
+    return true;
 }
 
 int
@@ -33,7 +44,8 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
                    self.crl.len <= sizeof(self.crl.der) &&
                    self.key.len <= sizeof(self.key.bytes));
         FUZZ_HOLDS(!self_write(dir, &self, &err) && !self_read(dir, &again, &err));
-        FUZZ_HOLDS(same(&self, &again));
+        FUZZ_HOLDS(same(&self, &again) && self.place_count <= REPLICA_MEMBERS_MAX);
+        FUZZ_HOLDS(same_places(&self, &again));
     }
     return 0;
 }

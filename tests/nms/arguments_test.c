@@ -45,6 +45,21 @@ a_good_command_line_is_understood(void **state)
     assert_int_equal(arguments.command, COMMAND_RUN);
     assert_string_equal(arguments.init.dir, "/m");
     assert_false(arguments.yes);
+    assert_int_equal(arguments.init.address.len, 0);
+    assert_ok(read_words(WORDS("run", "--data", "/m", "--address", "192.0.2.9"),
+                         &arguments, &err));
+    assert_int_equal(arguments.init.address.bytes[3], 9);
+    assert_ok(read_words(
+        WORDS("move", "--member", "2=::1", "--data", "/m", "--member", "1=192.0.2.1"),
+        &arguments, &err));
+    assert_int_equal(arguments.command, COMMAND_MOVE);
+    assert_string_equal(arguments.init.dir, "/m");
+    assert_int_equal(arguments.place_count, 2);
+    assert_int_equal(arguments.places[0].id, 2);
+    assert_int_equal(arguments.places[0].address.len, 16);
+    assert_int_equal(arguments.places[1].id, 1);
+    assert_ok(read_words(WORDS("move", "--data", "/m"), &arguments, &err));
+    assert_int_equal(arguments.place_count, 0);
     assert_ok(read_words(WORDS("recover", "--yes", "--data", "/m"), &arguments, &err));
     assert_int_equal(arguments.command, COMMAND_RECOVER);
     assert_true(arguments.yes);
@@ -62,7 +77,8 @@ every_slip_gets_a_sentence(void **state)
     const struct {
         const char *const *words, *says;
     } slips[] = {
-        {(const char *const[]){"smalltown-nms", NULL}, "say init, join, run or recover"},
+        {(const char *const[]){"smalltown-nms", NULL},
+         "say init, join, run, move or recover"},
         {WORDS("rnu"), "no such command: rnu"},
         {WORDS("run"), "--data is missing"},
         {WORDS("run", "--data", "/m", "--yes"), "run does not know --yes"},
@@ -70,7 +86,24 @@ every_slip_gets_a_sentence(void **state)
         {WORDS("run", "--data"), "wants a value: --data"},
         {WORDS("run", "--data", ""), "wants a value: --data"},
         {WORDS("run", "--data", "/m", "--data", "/n"), "given twice: --data"},
-        {WORDS("run", "--data", "/m", "--address", "::1"), "run does not know --address"},
+        {WORDS("run", "--data", "/m", "--address", "1.2"), "1.2"},
+        {WORDS("run", "--data", "/m", "--member", "1=::1"), "run does not know --member"},
+        {WORDS("move", "--member", "1=::1"), "--data is missing"},
+        {WORDS("move", "--data", "/m", "--address", "::1"), "does not know --address"},
+        {WORDS("move", "--data", "/m", "--member"), "--member wants ID=IP"},
+        {WORDS("move", "--data", "/m", "--member", "::1"), "--member wants ID=IP"},
+        {WORDS("move", "--data", "/m", "--member", "=::1"), "--member wants ID=IP"},
+        {WORDS("move", "--data", "/m", "--member", "0=::1"), "--member wants ID=IP"},
+        {WORDS("move", "--data", "/m", "--member", "-1=::1"), "--member wants ID=IP"},
+        {WORDS("move", "--data", "/m", "--member", "1x=::1"), "no number of a master"},
+        {WORDS("move", "--data", "/m", "--member", "99999999999999999999=::1"),
+         "no number of a master"},
+        {WORDS("move", "--data", "/m", "--member", "1=town"), "town"},
+        {WORDS("move", "--data", "/m", "--member", "1=::1", "--member", "2=::2",
+               "--member", "3=::3", "--member", "4=::4", "--member", "5=::5", "--member",
+               "6=::6", "--member", "7=::7", "--member", "8=::8", "--member", "9=::9",
+               "--member", "10=::a"),
+         "at most 9 times"},
         {WORDS("run", "--data", "/m", "more"), "run does not know more"},
         {WORDS("init", "--data", "/m", "--address", "::1"), "--name is missing"},
         {WORDS("init", "--data", "/m", "--name", "town"), "--address is missing"},

@@ -56,6 +56,12 @@ fill(struct self *self)
     memset(self->crl.der, 4, self->crl.len);
     self->joining = true;
     memset(self->ticket, 5, sizeof(self->ticket));
+    self->place_count = REPLICA_MEMBERS_MAX;
+    for (size_t i = 0; i < self->place_count; i++) {
+        self->places[i].id = UINT64_MAX - i;
+        self->places[i].address.len = 16;
+        memset(self->places[i].address.bytes, (int)i, 16);
+    }
 }
 
 static void
@@ -145,6 +151,10 @@ a_damaged_file_is_data_loss(void **state)
         {14, {0x08, 1, 0x12, 4, 1, 2, 3, 4, 0x1a, 1, 9, 0x2a, 1, 9}}, /* ca, no list */
         {14, {0x08, 1, 0x12, 4, 1, 2, 3, 4, 0x1a, 1, 9, 0x32, 1, 9}}, /* list, no ca */
         {14, {0x08, 1, 0x12, 4, 1, 2, 3, 4, 0x1a, 1, 9, 0x42, 1, 9}}, /* ticket */
+        {20, /* a place of nobody */
+         {0x08, 1, 0x12, 4, 1, 2, 3, 4, 0x1a, 1, 9, 0xa2, 1, 6, 0x12, 4, 1, 2, 3, 4}},
+        {19, /* a place that is none */
+         {0x08, 1, 0x12, 4, 1, 2, 3, 4, 0x1a, 1, 9, 0xa2, 1, 5, 0x08, 2, 0x12, 1, 4}},
     };
     for (size_t i = 0; i < sizeof(damages) / sizeof(*damages); i++) {
         put("member.pb", damages[i].bytes, damages[i].len);

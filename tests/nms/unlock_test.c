@@ -5,6 +5,7 @@
  * happens meanwhile happens at the worst moment each time.
  */
 #include "tests/nms/town.h"
+#include "tests/patience.h"
 
 #include "proto/scope.h"
 
@@ -210,6 +211,95 @@ a_node_gets_its_own_half_back_with_role_and_addresses(void **state)
     town_restart(town);
     unlocks(town, &rsa);
     unlocks(town, &ecc);
+}
+
+static uint8_t says[17]; /* where it is */
+static size_t says_len;
+
+static void
+say_address(struct machine *machine, Api__TPM2UnlockRequest *request)
+{
+    (void)machine;
+    request->address = (ProtobufCBinaryData){says_len, says};
+}
+
+static void
+unlock_from(struct town *town, struct machine *machine, size_t len, const uint8_t *bytes)
+{
+    AUTO(answer_freep) Api__TPM2UnlockFlowResponse *answer = NULL;
+    struct st_err err = {0};
+    memcpy(says, bytes, len);
+    says_len = len;
+    assert_ok(machine_unlock(machine, town->nodes, say_address, &answer, &err));
+    assert_int_equal(answer->unlock_response->global_unlock_key.len, UNLOCK_KEY_LEN);
+}
+
+static bool
+is_recorded_at(struct town *town, const struct machine *machine, size_t len,
+               const uint8_t *bytes)
+{
+    AUTO(state_node_freep) State__Node *node = NULL;
+    struct st_err err = {0};
+    assert_ok(state_node(town->nms->state, machine->id, &node, &err));
+    return node->address.len == len && memcmp(node->address.data, bytes, len) == 0;
+}
+
+static void
+a_node_that_unlocks_elsewhere_is_called_there_from_now_on(void **state)
+{
+    struct town *town = *state;
+    MACHINE machine;
+    const uint8_t there[] = {198, 51, 100, 7};
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, false);
+    unlocks(town, &machine); /* a release that does not say where it is */
+    assert_true(is_recorded_at(town, &machine, machine.ip_len, machine.ip));
+    unlock_from(town, &machine, sizeof(there), there);
+    for (long ms = patience_ms(60000);
+         !is_recorded_at(town, &machine, sizeof(there), there); ms -= 20) {
+        assert_true(ms > 0);
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    }
+    unlock_from(town, &machine, sizeof(there), there);
+    town_restart(town);
+    assert_true(is_recorded_at(town, &machine, sizeof(there), there));
+}
+
+static void
+N30_a_node_that_says_that_it_is_nowhere_has_its_key_and_stays(void **state)
+{
+    struct town *town = *state;
+    MACHINE machine;
+    static const struct {
+        size_t len;
+        uint8_t bytes[17];
+    } nowhere[] = {
+        {3, {10, 0, 0}},     {17, {10}},      {4, {0}},
+        {4, {224, 0, 0, 1}}, {16, {0xff, 2}}, {16, {[10] = 0xff, 0xff, 10, 0, 0, 1}},
+    };
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, false);
+    for (size_t i = 0; i < sizeof(nowhere) / sizeof(*nowhere); i++)
+        unlock_from(town, &machine, nowhere[i].len, nowhere[i].bytes);
+    assert_true(is_recorded_at(town, &machine, machine.ip_len, machine.ip));
+}
+
+/* Nor does one whose quote proves nothing, or who is not adopted. */
+static void
+N41_who_gets_no_key_moves_nobody(void **state)
+{
+    struct town *town = *state;
+    MACHINE machine;
+    const uint8_t there[] = {198, 51, 100, 7};
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, true);
+    memcpy(says, there, sizeof(there));
+    says_len = sizeof(there);
+    refused(town, &machine, say_address, ST_FAILED_PRECONDITION, "not-adopted");
+    /* What was proposed before this one is applied. */
+    struct st_err err = {0};
+    assert_ok(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err));
+    assert_true(is_recorded_at(town, &machine, machine.ip_len, machine.ip));
 }
 
 static void
@@ -685,6 +775,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TOWN_TEST(a_node_gets_its_own_half_back_with_role_and_addresses),
+        TOWN_TEST(a_node_that_unlocks_elsewhere_is_called_there_from_now_on),
+        TOWN_TEST(N30_a_node_that_says_that_it_is_nowhere_has_its_key_and_stays),
+        TOWN_TEST(N41_who_gets_no_key_moves_nobody),
         TOWN_TEST(N05_without_entropy_there_is_no_nonce),
         TOWN_TEST(N04_N10_N28_a_quote_that_proves_nothing_is_refused),
         TOWN_TEST(N09_other_than_16_pcrs_of_32_bytes_are_malformed),

@@ -174,10 +174,11 @@ a_new_master_is_made_once_and_run(void **state)
         wait_for_runs(boot);
         assert_int_equal(end(pid, SIGTERM), 0);
     }
-    char expected[256];
+    char expected[320];
     snprintf(expected, sizeof(expected),
              "init --data %s/data --name town --address 127.0.0.1 --admin-cert one.pem "
-             "--admin-cert two.pem\nrun --data %s/data\nrun --data %s/data\n",
+             "--admin-cert two.pem\nrun --data %s/data --address 127.0.0.1\n"
+             "run --data %s/data --address 127.0.0.1\n",
              folder, folder, folder);
     assert_true(said(expected)); /* init once, run twice */
 }
@@ -337,8 +338,8 @@ an_init_that_was_interrupted_is_finished_before_the_master_runs(void **state)
     pid_t pid = start(true);
     wait_for_runs(1);
     assert_int_equal(end(pid, SIGTERM), 0);
-    snprintf(expected, sizeof(expected), "--admin-cert two.pem\nrun --data %s/data\n",
-             folder);
+    snprintf(expected, sizeof(expected),
+             "--admin-cert two.pem\nrun --data %s/data --address 127.0.0.1\n", folder);
     assert_true(said(expected));
     assert_int_equal(count_runs(), 1);
 }

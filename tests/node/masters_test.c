@@ -269,6 +269,55 @@ a_file_without_a_number_is_as_earlier_releases_write_it(void **state)
     assert_int_equal(old.masters_number, 0);
 }
 
+static void
+a_person_changes_the_list_alone_and_any_list_of_masters_is_newer(void **state)
+{
+    (void)state;
+    NODE_CONFIG before = {0}, after = {0}, kept = {0};
+    struct st_err err = {0};
+    ProtobufCBinaryData ips[] = {{4, here}};
+    struct st_address now[2] = {{.len = 4}, {.len = 16}};
+    memcpy(now[0].bytes, there, 4);
+    memcpy(now[1].bytes, six, 16);
+    /* Not while smalltown-node runs, which would write back what it has. */
+    assert_code(masters_point(folder, now, 2, &before, &after, &err), ST_ALREADY_EXISTS);
+    assert_untouched();
+    esp_close(TAKE(node.esp));
+    assert_ok(masters_point(folder, now, 2, &before, &after, &err));
+    assert_ok(esp_open(folder, &node.esp, &err));
+    assert_memory_equal(&before, &node.config, sizeof(before));
+    config_of_file(&kept);
+    assert_memory_equal(&kept, &after, sizeof(after));
+    assert_int_equal(kept.address_count, 2);
+    assert_true(address_equal(&kept.addresses[0], &now[0]));
+    assert_true(address_equal(&kept.addresses[1], &now[1]));
+    assert_int_equal(kept.masters_number, 0);
+    assert_string_equal(kept.node_id, node.config.node_id);
+    assert_true(kept.has_recovery);
+    assert_memory_equal(kept.masters.der, node.config.masters.der, kept.masters.len);
+    node.config = kept;
+    assert_ok(tell(1, 1, ips, &err));
+}
+
+static void
+a_person_points_to_masters_also_before_the_enrolment(void **state)
+{
+    (void)state;
+    NODE_CONFIG before = {0}, after = {0}, kept = {0};
+    struct st_err err = {0};
+    struct st_address now = {.len = 4};
+    memcpy(now.bytes, there, 4);
+    *node.config.node_id = 0;
+    assert_ok(secret_random(&node.config.secret, 32, &err));
+    assert_ok(config_write(esp_path(node.esp, ESP_CONFIG), &node.config, &err));
+    esp_close(TAKE(node.esp));
+    assert_ok(masters_point(folder, &now, 1, &before, &after, &err));
+    assert_ok(esp_open(folder, &node.esp, &err));
+    config_of_file(&kept);
+    assert_memory_equal(&kept.secret, &node.config.secret, sizeof(kept.secret));
+    assert_true(address_equal(&kept.addresses[0], &now));
+}
+
 #define MASTERS_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -287,6 +336,8 @@ main(void)
         MASTERS_TEST(a_list_that_cannot_be_written_is_not_taken),
         MASTERS_TEST(an_unlock_brings_the_list_back_that_nobody_should_have_told),
         MASTERS_TEST(a_file_without_a_number_is_as_earlier_releases_write_it),
+        MASTERS_TEST(a_person_changes_the_list_alone_and_any_list_of_masters_is_newer),
+        MASTERS_TEST(a_person_points_to_masters_also_before_the_enrolment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

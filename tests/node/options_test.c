@@ -80,6 +80,15 @@ a_good_command_line_is_understood(void **state)
                                "--control-volume", "/dev/vda2"),
                          &options, &err));
     assert_string_equal(options.control, "/dev/vda2");
+    assert_false(options.masters);
+    assert_ok(read_words(WORDS("masters", "--esp", "/efi", "--master", "192.0.2.1",
+                               "--master=2001:db8::2"),
+                         &options, &err));
+    assert_true(options.masters);
+    assert_false(options.recover);
+    assert_int_equal(options.masters_now_count, 2);
+    assert_int_equal(options.masters_now[0].bytes[3], 1);
+    assert_int_equal(options.masters_now[1].len, 16);
     assert_ok(read_words(WORDS("--help"), &options, &err));
     assert_true(options.help);
     assert_ok(read_words(WORDS("--version"), &options, &err));
@@ -127,6 +136,20 @@ every_slip_gets_a_sentence(void **state)
         {WORDS("recover", "--esp", "/efi", "--tpm", "t", "--data-volume", "/v",
                "--encryption", "xts"),
          "recover takes"},
+        {WORDS("masters"), "smalltown-node masters needs --esp DIR"},
+        {WORDS("masters", "--esp", "/efi"), "masters needs --master IP"},
+        {WORDS("masters", "--esp", "/efi", "--master", "192.0.2"), "--master"},
+        {WORDS("masters", "--esp", "/efi", "--master", "0.0.0.0"), "no host has that"},
+        {WORDS("masters", "--esp", "/efi", "--master", "::1", "--master", "::1"),
+         "comes twice"},
+        {WORDS("masters", "--esp", "/efi", "--master", "::1", "--tpm", "t"),
+         "masters takes --esp and --master"},
+        {WORDS("masters", "--esp", "/efi", "--master", "::1", "--ak", "rsa"),
+         "masters takes --esp and --master"},
+        {WORDS(GOOD, "--master", "::1"), "--master goes with smalltown-node masters"},
+        {WORDS("recover", "--esp", "/efi", "--tpm", "t", "--data-volume", "/v",
+               "--master", "::1"),
+         "--master goes with smalltown-node masters"},
         {WORDS(GOOD, "--master-data", ""), "needs a folder"},
         {WORDS(GOOD, "--address", "192.0.2"), "--address"},
         {WORDS(GOOD, "--address", "192.0.2.7:7835"), "--address"},
