@@ -22,6 +22,14 @@ moved(void *arg)
     tell_wake(nms->tell);
 }
 
+/* At 7834 there is nothing for them. */
+static void
+turned_away(uint64_t count, const char *last)
+{
+    event("strangers", "port=%d decision=close count=%llu last=%s", PORT_CONSENSUS,
+          (unsigned long long)count, last);
+}
+
 /* Their records, or the list of revoked certificates. */
 static void
 members_changed(void *arg)
@@ -58,6 +66,7 @@ replica_begin(struct nms *nms, const struct nms_config *config, const struct sel
         .moved_arg = nms,
         .fatal = config->fatal,
         .refused = config->refused,
+        .turned_away = turned_away,
     };
     enum st_code code = replica_open(&replica, &nms->replica, err);
     if (code == ST_NOT_FOUND)

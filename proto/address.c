@@ -1,6 +1,7 @@
 #include "proto/address.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,6 +53,18 @@ address_is_host(const struct st_address *address)
     const bool group = address->len == 4 ? first >= 224 : first == 0xff;
     return address->len > 0 && !group && !is_mapped(address) &&
            memcmp(address->bytes, nothing, address->len) != 0;
+}
+
+void
+address_of_socket(const struct sockaddr_storage *name, struct st_address *out)
+{
+    const struct sockaddr_in *four = (const void *)name;
+    const struct sockaddr_in6 *six = (const void *)name;
+    *out = (struct st_address){0};
+    if (name->ss_family == AF_INET)
+        memcpy(out->bytes, &four->sin_addr, out->len = 4);
+    else if (name->ss_family == AF_INET6)
+        memcpy(out->bytes, &six->sin6_addr, out->len = 16);
 }
 
 /* An IPv4 address counts as a prefix that no host has: where ::ffff:0:0/96 would lie if

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 enum {
     PORT_NODE_MANAGEMENT = 7833,    /* NodeManagementService, on masters */
@@ -42,6 +43,9 @@ bool address_is_host(const struct st_address *address);
 /* From the wire: 4 or 16 bytes, else ST_INVALID_ARGUMENT. */
 enum st_code address_unpack(const ProtobufCBinaryData *wire, struct st_address *out,
                             struct st_err *err);
+
+/* Of whoever is at the other end of a socket; unset where that is no IP address. */
+void address_of_socket(const struct sockaddr_storage *name, struct st_address *out);
 
 /* What limits count as one: an IPv4 address, or the /64 of an IPv6 address, of which a
  * host can have as many as it likes. */

@@ -72,29 +72,17 @@ rpc_accept_guard(uint16_t port)
     atomic_fetch_or(&guarded[port / 8], (uint8_t)(1u << port % 8));
 }
 
-static uint64_t
-network_of(const struct sockaddr_storage *address)
-{
-    struct st_address plain = {0};
-    if (address->ss_family == AF_INET) {
-        plain.len = 4;
-        memcpy(plain.bytes, &((const struct sockaddr_in *)address)->sin_addr, 4);
-    } else if (address->ss_family == AF_INET6) {
-        plain.len = 16;
-        memcpy(plain.bytes, &((const struct sockaddr_in6 *)address)->sin6_addr, 16);
-    }
-    return address_network(&plain);
-}
-
 /* False where there is no such connection any more. */
 static bool
 network_of_fd(int fd, uint64_t *out)
 {
-    struct sockaddr_storage address;
-    socklen_t len = sizeof(address);
-    if (getpeername(fd, (struct sockaddr *)&address, &len))
+    struct sockaddr_storage name;
+    struct st_address address;
+    socklen_t len = sizeof(name);
+    if (getpeername(fd, (struct sockaddr *)&name, &len))
         return false;
-    *out = network_of(&address);
+    address_of_socket(&name, &address);
+    *out = address_network(&address);
     return true;
 }
 

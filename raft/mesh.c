@@ -93,6 +93,7 @@ on_watch(uv_timer_t *timer)
 {
     struct mesh *mesh = timer->data;
     mesh_conn_watch(mesh);
+    mesh_say_turned_away(mesh);
     if (mesh->unaccepted)
         mesh_accept(mesh);
 }
@@ -145,6 +146,8 @@ mesh_open(const struct mesh_config *config, struct mesh **out, struct st_err *er
     mesh->loop = config->loop;
     mesh->config = *config;
     mesh->config.credentials = NULL;
+    mesh->gate.burst = MESH_STRANGER_BURST;
+    mesh->gate.refill_ms = MESH_STRANGER_REFILL_MS;
     snprintf(mesh->address, sizeof(mesh->address), "%s", config->address);
     mesh->config.address = mesh->address;
     if ((code = mesh_tls_new(config->credentials, config->id, &mesh->tls, err)) ||

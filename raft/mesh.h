@@ -52,6 +52,9 @@ struct mesh_config {
     void (*receive)(void *arg, uint64_t from, struct raft_message *message);
     /* Bytes of replica's own, lent until return. */
     void (*note)(void *arg, uint64_t from, const void *bytes, size_t len);
+    /* Strangers come more often than their networks may: so many were closed unheard
+     * since it was said last, the last one from there.  Once a minute at most. */
+    void (*turned_away)(void *arg, uint64_t count, const char *last);
     /* A connection came or went. */
     void (*changed)(void *arg);
 };

@@ -46,15 +46,17 @@ static void
 note_trouble(struct mesh_conn *conn, const struct st_err *why)
 {
     struct st_err *trouble = &conn->mesh->trouble;
-    char host[INET6_ADDRSTRLEN] = "?";
+    char host[ADDRESS_TEXT_MAX];
     *trouble = *why;
     if (conn->member.id)
         (void)!st_wrap(trouble, "member %llu", (unsigned long long)conn->member.id);
     else if (conn->peer)
         (void)!st_wrap(trouble, "%s (member %llu)", conn->peer->dialled,
                        (unsigned long long)conn->peer->id);
-    else if (!uv_ip_name((const struct sockaddr *)&conn->source, host, sizeof(host)))
+    else if (conn->source.len) {
+        address_format(&conn->source, host);
         (void)!st_wrap(trouble, "%s", host);
+    }
 }
 
 void
@@ -175,8 +177,7 @@ mesh_conn_new(struct mesh *mesh, bool dialled)
     struct mesh_conn *conn = calloc(1, sizeof(*conn));
     if (!conn)
         return NULL;
-    if (mesh_session_begin(&conn->session, mesh->tls, dialled, NULL) ||
-        uv_tcp_init(mesh->loop, &conn->tcp)) {
+    if (uv_tcp_init(mesh->loop, &conn->tcp)) {
         conn_free(conn);
         return NULL;
     }
@@ -196,9 +197,12 @@ mesh_conn_new(struct mesh *mesh, bool dialled)
 void
 mesh_conn_begin(struct mesh_conn *conn)
 {
+    struct st_err err = {0};
     tune(conn);
     conn->state = MESH_SHAKING;
-    if (uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read))
+    if (mesh_session_begin(&conn->session, conn->mesh->tls, conn->dialled, &err))
+        mesh_conn_close(conn, &err);
+    else if (uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read))
         mesh_conn_close_for(conn, ST_UNAVAILABLE, "cannot read");
     else
         mesh_receive(conn);
@@ -266,6 +270,8 @@ mesh_conn_up(struct mesh_conn *conn)
         if (other != conn && other->state == MESH_UP && other->dialled == conn->dialled &&
             other->member.id == conn->member.id)
             mesh_conn_close_for(other, ST_ABORTED, "it is connected anew");
+    if (!conn->dialled)
+        mesh_peer_seen(mesh, conn->member.id, &conn->source);
     conn->state = MESH_UP;
     if (conn->peer)
         conn->peer->delay = conn->peer->turn = 0;

@@ -18,6 +18,8 @@
 #ifndef RAFT_MESH_INTERNAL_H
 #define RAFT_MESH_INTERNAL_H
 
+#include "proto/address.h"
+#include "proto/gate.h"
 #include "proto/scope.h"
 #include "raft/mesh_frame.h"
 #include "raft/mesh_tls.h"
@@ -31,10 +33,12 @@ enum {
     MESH_WATCH_MS = 500,
     MESH_REDIAL_MIN_MS = 50,
     MESH_REDIAL_MAX_MS = 1000,
-    MESH_UNKNOWN_MAX = 64,        /* accepted connections that have not said Hello ... */
-    MESH_UNKNOWN_SOURCE_MAX = 16, /* ... and of one address */
-    MESH_READ_MAX = 64 * 1024,    /* bytes of one read */
-    MESH_WRITE_MAX = 256 * 1024,  /* bytes of one write, about */
+    MESH_UNKNOWN_MAX = 64,         /* accepted connections that have not said Hello ... */
+    MESH_UNKNOWN_SOURCE_MAX = 16,  /* ... and of one network */
+    MESH_STRANGER_BURST = 32,      /* handshakes of a network of strangers at once ... */
+    MESH_STRANGER_REFILL_MS = 500, /* ... and one more in so long (proto/gate.h) */
+    MESH_READ_MAX = 64 * 1024,     /* bytes of one read */
+    MESH_WRITE_MAX = 256 * 1024,   /* bytes of one write, about */
 };
 
 enum mesh_state {
@@ -75,8 +79,9 @@ struct mesh_conn {
     uv_tcp_t tcp;
     uv_connect_t connect;
     uv_shutdown_t shutdown;
-    struct sockaddr_storage source;
-    uint64_t since; /* uv_now() of the beginning, or of leaving */
+    struct st_address source; /* of one that was accepted */
+    bool of_member;           /* it comes from an address of a member */
+    uint64_t since;           /* uv_now() of the beginning, or of leaving */
 
     struct mesh_session session;
     struct mesh_member member; /* from GREETING on */
@@ -103,6 +108,7 @@ struct mesh_conn {
 struct mesh_peer {
     struct mesh_peer *next;
     struct mesh *mesh;
+    struct st_address seen; /* where it last showed its certificate from */
     uint64_t id;
     char address[REPLICA_ADDRESS_MAX]; /* of the group */
     char says[REPLICA_ADDRESS_MAX];    /* its own word, that is newer; "": none yet */
@@ -124,6 +130,8 @@ struct mesh {
     uv_timer_t watch, dial;
     struct mesh_conn *conns;
     uint64_t last_number;
+    struct gate gate;              /* for strangers */
+    struct st_address turned_away; /* the last one */
     struct mesh_peer *peers;
     struct replica_place places[REPLICA_PLACES_MAX];
     unsigned place_count;
@@ -166,6 +174,8 @@ void mesh_conn_up(struct mesh_conn *conn);
 
 /* mesh_accept.c */
 void mesh_accept(struct mesh *mesh);
+/* Tells config.turned_away() what there is to tell. */
+void mesh_say_turned_away(struct mesh *mesh);
 
 /* mesh_receive.c: takes all that is in the session. */
 void mesh_receive(struct mesh_conn *conn);
@@ -206,5 +216,10 @@ void mesh_peer_says(struct mesh *mesh, uint64_t id, const char *address);
 /* Where to dial it now, and the next time elsewhere.  False where nobody can. */
 bool mesh_peer_place(struct mesh_peer *peer, struct sockaddr_storage *out);
 void mesh_peer_forget_all(struct mesh *mesh);
+/* It came from there, and its certificate is good. */
+void mesh_peer_seen(struct mesh *mesh, uint64_t id, const struct st_address *source);
+/* Whether this is the address of a member that is followed: the group's, or the one that
+ * it came from last. */
+bool mesh_peer_is_at(const struct mesh *mesh, const struct st_address *source);
 
 #endif

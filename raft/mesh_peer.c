@@ -228,3 +228,33 @@ mesh_follow(struct mesh *mesh, const struct raft_configuration *members)
     if (added)
         mesh_peer_dial_due(mesh);
 }
+
+/* ---- who is no stranger ---- */
+
+void
+mesh_peer_seen(struct mesh *mesh, uint64_t id, const struct st_address *source)
+{
+    for (struct mesh_peer *peer = mesh->peers; peer; peer = peer->next)
+        if (peer->id == id)
+            peer->seen = *source;
+}
+
+static bool
+names(const char *place, const struct st_address *source)
+{
+    struct sockaddr_storage name;
+    struct st_address address;
+    if (mesh_place(place, &name, NULL))
+        return false;
+    address_of_socket(&name, &address);
+    return address_equal(&address, source);
+}
+
+bool
+mesh_peer_is_at(const struct mesh *mesh, const struct st_address *source)
+{
+    for (const struct mesh_peer *peer = mesh->peers; peer; peer = peer->next)
+        if (address_equal(&peer->seen, source) || names(peer->address, source))
+            return true;
+    return false;
+}

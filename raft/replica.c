@@ -33,6 +33,14 @@ moved(void *arg)
 }
 
 static void
+turned_away(void *arg, uint64_t count, const char *last)
+{
+    const struct replica *replica = arg;
+    if (replica->turned_away)
+        replica->turned_away(count, last);
+}
+
+static void
 raft_closed(struct raft *raft)
 {
     struct replica *replica = raft->data;
@@ -176,6 +184,7 @@ open_mesh(struct replica *replica, const struct replica_config *config,
         .refused = replica_refused,
         .receive = replica_on_message,
         .note = replica_on_note,
+        .turned_away = turned_away,
         .changed = moved,
     };
     memcpy(mesh.boot_nonce, replica->boot.nonce, sizeof(mesh.boot_nonce));
@@ -292,6 +301,7 @@ make(const struct replica_config *config)
     replica->moved_arg = config->moved_arg;
     replica->fatal = config->fatal;
     replica->refused = config->refused;
+    replica->turned_away = config->turned_away;
     pthread_mutex_init(&replica->lock, NULL);
     replica_list_init(&replica->waiting);
     replica_list_init(&replica->flight.proposals);

@@ -104,6 +104,9 @@ struct replica_config {
      * one.  Loop thread, maybe again and again; who returns has to close the replica.
      * NULL: as fatal. */
     void (*refused)(const char *sentence);
+    /* Strangers dial this member more often than it hears them: so many were turned away,
+     * the last one from there.  Loop thread, once a minute at most.  NULL is fine. */
+    void (*turned_away)(uint64_t count, const char *last);
 };
 
 /* Runs when it returns: records are loaded, though a leader may not be known yet.

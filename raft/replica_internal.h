@@ -117,6 +117,7 @@ struct replica {
     void *moved_arg;
     void (*fatal)(const char *sentence);
     void (*refused)(const char *sentence);
+    void (*turned_away)(uint64_t count, const char *last);
     struct st_err start_err; /* why the records could not be loaded */
     struct store_boot boot;  /* this start */
 

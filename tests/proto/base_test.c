@@ -8,7 +8,9 @@
 #include "proto/secret.h"
 #include "tests/cmocka.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -340,6 +342,31 @@ a_network_is_an_IPv4_address_or_an_IPv6_64(void **state)
 }
 
 static void
+the_other_end_of_a_socket_has_an_address(void **state)
+{
+    (void)state;
+    struct sockaddr_storage name = {.ss_family = AF_UNIX};
+    struct st_address address = {.len = 1}, expected;
+    struct st_err err = {0};
+    address_of_socket(&name, &address);
+    assert_int_equal(address.len, 0);
+
+    struct sockaddr_in *four = (void *)&name;
+    *four = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = 7};
+    assert_int_equal(inet_pton(AF_INET, "192.0.2.1", &four->sin_addr), 1);
+    assert_ok(address_parse("192.0.2.1", &expected, &err));
+    address_of_socket(&name, &address);
+    assert_true(address_equal(&address, &expected));
+
+    struct sockaddr_in6 *six = (void *)&name;
+    *six = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = 7};
+    assert_int_equal(inet_pton(AF_INET6, "2001:db8::1", &six->sin6_addr), 1);
+    assert_ok(address_parse("2001:db8::1", &expected, &err));
+    address_of_socket(&name, &address);
+    assert_true(address_equal(&address, &expected));
+}
+
+static void
 N55_a_file_is_replaced_whole_and_private(void **state)
 {
     (void)state;
@@ -387,6 +414,7 @@ main(void)
         cmocka_unit_test(N35_a_name_is_short_and_harmless),
         cmocka_unit_test(an_address_has_no_port),
         cmocka_unit_test(a_network_is_an_IPv4_address_or_an_IPv6_64),
+        cmocka_unit_test(the_other_end_of_a_socket_has_an_address),
         cmocka_unit_test(N55_a_file_is_replaced_whole_and_private),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

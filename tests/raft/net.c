@@ -86,6 +86,14 @@ on_note(void *arg, uint64_t from, const void *bytes, size_t len)
 }
 
 static void
+on_turned_away(void *arg, uint64_t count, const char *last)
+{
+    struct net_member *member = arg;
+    member->turned_away += count;
+    snprintf(member->turned_away_last, sizeof(member->turned_away_last), "%s", last);
+}
+
+static void
 on_changed(void *arg)
 {
     struct net_member *member = arg;
@@ -126,6 +134,7 @@ net_open_as(struct net_member *member, const struct authority *authority,
                                  .refused = on_refused,
                                  .receive = on_receive,
                                  .note = on_note,
+                                 .turned_away = on_turned_away,
                                  .changed = on_changed};
     member->closed = false;
     assert_ok(mesh_open(&config, &member->mesh, &err));

@@ -33,6 +33,8 @@ struct net_member {
     unsigned admitted, refusals, changes;
     struct st_err refusal; /* the last one */
     uint64_t refused_by;
+    uint64_t turned_away; /* strangers */
+    char turned_away_last[REPLICA_ADDRESS_MAX];
     bool closed;
 };
 
