@@ -218,8 +218,7 @@ bool mesh_peer_place(struct mesh_peer *peer, struct sockaddr_storage *out);
 void mesh_peer_forget_all(struct mesh *mesh);
 /* It came from there, and its certificate is good. */
 void mesh_peer_seen(struct mesh *mesh, uint64_t id, const struct st_address *source);
-/* Whether this is the address of a member that is followed: the group's, or the one that
- * it came from last. */
+/* Whether a member that is followed is, may be, or last came from there. */
 bool mesh_peer_is_at(const struct mesh *mesh, const struct st_address *source);
 
 #endif

@@ -253,8 +253,14 @@ names(const char *place, const struct st_address *source)
 bool
 mesh_peer_is_at(const struct mesh *mesh, const struct st_address *source)
 {
-    for (const struct mesh_peer *peer = mesh->peers; peer; peer = peer->next)
-        if (address_equal(&peer->seen, source) || names(peer->address, source))
+    const char *places[PLACES_MAX];
+    for (const struct mesh_peer *peer = mesh->peers; peer; peer = peer->next) {
+        if (address_equal(&peer->seen, source))
             return true;
+        const unsigned count = places_of(peer, places);
+        for (unsigned i = 0; i < count; i++)
+            if (names(places[i], source))
+                return true;
+    }
     return false;
 }
