@@ -1,6 +1,7 @@
 /* smalltown-node: wires options, signals and run.c. */
 #include "node/crypttab.h"
 #include "node/masters.h"
+#include "node/notify.h"
 #include "node/options.h"
 #include "node/recover.h"
 #include "node/run.h"
@@ -182,6 +183,7 @@ main(int argc, char **argv)
     }
     if (do_verb(&options, &err)) {
         say_failed("smalltown-node", err.text);
+        notify_status("%s", err.text);
         return EXIT_FAILURE;
     }
     return EXIT_SUCCESS;
