@@ -79,12 +79,28 @@ enum {
     TRIM_LEN = 1024 * 1024, /* bytes that are worth a moment without the lock */
 };
 
+static const size_t LARGE_MAP_LEN = (size_t)64 << 30; /* address space only */
 static bool locked;
 
 static bool
 mlock_all(void)
 {
     return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+}
+
+/* A limit that has room for what is there counts every later map in full, touched or not:
+ * with it the store could not be opened (EAGAIN). */
+static bool
+may_map(void)
+{
+    void *map = mmap(NULL, LARGE_MAP_LEN, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED) {
+        munlockall();
+        return false;
+    }
+    munmap(map, LARGE_MAP_LEN);
+    return true;
 }
 
 void
@@ -95,7 +111,7 @@ secret_harden_process(void)
     prctl(PR_SET_DUMPABLE, 0);
     /* Only what is touched, so that thread stacks and the store's map cost nothing. Where
      * the limit forbids it the daemon works on: swap is the operator's to encrypt. */
-    locked = mlock_all();
+    locked = mlock_all() && may_map();
 }
 
 static void

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -236,6 +237,45 @@ __wrap_munlockall(void)
     return lock_is_allowed ? 0 : __real_munlockall();
 }
 
+static bool maps_are_refused;
+void *__real_mmap(void *at, size_t len, int prot, int flags, int fd, off_t offset);
+void *__wrap_mmap(void *at, size_t len, int prot, int flags, int fd, off_t offset);
+
+void *
+__wrap_mmap(void *at, size_t len, int prot, int flags, int fd, off_t offset)
+{
+    if (maps_are_refused) {
+        errno = EAGAIN;
+        return MAP_FAILED;
+    }
+    return __real_mmap(at, len, prot, flags, fd, offset);
+}
+
+/* How often memory was unlocked by that, and by a trim that would lock again. */
+static int
+harden_below_a_limit(void)
+{
+    lock_is_allowed = maps_are_refused = true;
+    secret_harden_process();
+    const int first = unlocks;
+    secret_trim_process();
+    return first * 10 + unlocks - first;
+}
+
+static void
+memory_is_not_locked_where_later_maps_would_be_refused(void **state)
+{
+    (void)state;
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(harden_below_a_limit());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 10);
+}
+
 /* How often memory was unlocked by a second and a third call, the third after 8 MiB. */
 static int
 trim_thrice(void)
@@ -410,6 +450,7 @@ main(void)
         cmocka_unit_test(an_empty_secret_equals_nothing),
         cmocka_unit_test(what_is_free_is_given_back_though_memory_is_locked),
         cmocka_unit_test(memory_stays_locked_while_there_is_nothing_to_give_back),
+        cmocka_unit_test(memory_is_not_locked_where_later_maps_would_be_refused),
         cmocka_unit_test(N35_only_a_node_id_is_a_node_id),
         cmocka_unit_test(N35_a_name_is_short_and_harmless),
         cmocka_unit_test(an_address_has_no_port),
