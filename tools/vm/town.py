@@ -213,7 +213,7 @@ def _specs(wishes, network, seed):
                "memory": wishes.memory or MEMORY[wishes.firmware]}
 
 
-def _vendor(folder):
+def vendor(folder):
     """swtpm_setup's configuration for TPMs of a maker of our own; where it is."""
     os.makedirs(folder)
     files = {"setup.conf": {"create_certs_tool": "swtpm_localca",
@@ -304,7 +304,7 @@ def up(wishes, state, news=None, leash=False):
         os.mkdir(town / name)
     uki = _uki(wishes, state)
     town.news.step("image", f"{os.path.getsize(uki) / image.MIB:.1f} MiB, {wishes.firmware}")
-    tpm_config = _vendor(town / "vendor")
+    tpm_config = vendor(town / "vendor")
     _write_stctl(town, wishes.programs)
     town.stctl("keygen")
     town.stctl("recovery", "keygen")
