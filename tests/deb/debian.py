@@ -80,7 +80,7 @@ class Debian(machine.Machine):
             chroot(root, "sh", "-exc", commands)
             lay(self.disk, root)
         self.make_tpm(tpm_config)
-        code, variables = machine.FIRMWARE["ovmf"]
+        _, variables = machine.FIRMWARE["ovmf"]
         shutil.copy(os.path.join(machine.OVMF, variables), self / "vars.fd")
 
 
