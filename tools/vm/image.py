@@ -124,7 +124,7 @@ def build(out, programs, deb, command_line=COMMAND_LINE, shell=False, more_modul
         kernel = unpack_kernel(deb, os.path.join(folder, "kernel"))
         tree = initramfs.build(kernel, programs, folder, shell, more_modules)
         archive = tree.cpio(epoch())
-        packed = run("zstd", "-q", "-12", "-T1", "-c", "-", stdin=archive)
+        packed = run("zstd", *initramfs.ZSTD, stdin=archive)
         node = os.path.join(programs, initramfs.DAEMONS[0])
         version = run(node, "--version").decode().split()[-1]
         release = f'NAME="Smalltown"\nID=smalltown\nVERSION_ID="{version}"\n'

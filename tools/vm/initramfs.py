@@ -14,6 +14,7 @@ DAEMONS = ("node/smalltown-node", "nms/smalltown-nms")
 LOADED = ("libtss2-tcti-device.so.0", "libgcc_s.so.1")
 TOOLS = ("/sbin/mke2fs",)
 BUSYBOX = "/bin/busybox"
+ZSTD = ("-q", "-12", "-T1", "-c", "-")
 # In this order, each behind those that it needs.
 MODULES = (
     "virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio-rng", "nvme",
