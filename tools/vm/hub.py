@@ -2,8 +2,9 @@
 """The switch between the machines of a cluster: hub.py NAME..., in the cluster's folder.
 
 Each machine is a QEMU that connects to NAME/net and sends frames with four bytes of length before
-each.  While there is a file NAME/cut its cable is cut, in both directions.  A machine that takes
-nothing (it is frozen, or slow) loses frames, and holds up nobody else.
+each.  While there is a file NAME/cut its cable is cut, in both directions; frames pass between
+machines whose files NAME/side say the same, or are not there.  A machine that takes nothing (it is
+frozen, or slow) loses frames, and holds up nobody else.
 """
 import os
 import selectors
@@ -20,7 +21,7 @@ class Port:
     def __init__(self, name):
         self.name, self.connection = name, None
         self.received, self.waiting = bytearray(), bytearray()
-        self.cut = False
+        self.cut, self.side = False, b""
         path = os.path.join(name, "net")
         if os.path.exists(path):
             os.unlink(path)
@@ -28,6 +29,17 @@ class Port:
         self.listener.bind(path)
         self.listener.listen(1)
         self.listener.setblocking(False)
+
+    def look(self):
+        self.cut = os.path.exists(os.path.join(self.name, "cut"))
+        try:
+            with open(os.path.join(self.name, "side"), "rb") as file:
+                self.side = file.read()
+        except FileNotFoundError:
+            self.side = b""
+
+    def reaches(self, other):
+        return not self.cut and not other.cut and self.side == other.side
 
     def frames(self):
         """Takes the whole ones out of what was received."""
@@ -56,7 +68,7 @@ class Hub:
         if now - self.looked > LOOK_S:
             self.looked = now
             for port in self.ports:
-                port.cut = os.path.exists(os.path.join(port.name, "cut"))
+                port.look()
 
     def connect(self, port):
         connection, _ = port.listener.accept()
@@ -74,7 +86,7 @@ class Hub:
         port.waiting.clear()
 
     def send(self, port, frame):
-        if not port.connection or port.cut or len(port.waiting) + len(frame) > WAITING_MAX:
+        if not port.connection or len(port.waiting) + len(frame) > WAITING_MAX:
             return
         port.waiting += frame
         self.flush(port)
@@ -98,8 +110,7 @@ class Hub:
                 raise ConnectionError("gone")
             port.received += received
             for frame in port.frames():
-                if not port.cut:
-                    self.switch(port, frame)
+                self.switch(port, frame)
         except BlockingIOError:
             pass
         except OSError:
@@ -110,7 +121,7 @@ class Hub:
         self.where[sender] = port
         known = self.where.get(to)
         for other in [known] if known else self.ports:
-            if other is not port:
+            if other is not port and port.reaches(other):
                 self.send(other, frame)
 
     def run(self):

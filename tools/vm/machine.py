@@ -50,6 +50,7 @@ class Machine:
 
     def make(self, uki, files, tpm_config, sizes=None):
         self.must_be_off()
+        sizes = {"data": self.spec["data"] * image.MIB, **(sizes or {})}
         image.make_disk(self.disk, uki, f"{self.spec['seed']}/{self.name}", files, sizes)
         self.make_tpm(tpm_config)
         self.use_image(uki)
@@ -192,12 +193,23 @@ class Machine:
         with open(self / "cut", "w", encoding="ascii"):
             pass
 
-    def heal(self):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self / "cut")
+    def join_side(self, side):
+        """Reaches only machines of the same one."""
+        image.write(self / "side", side.encode())
 
-    def is_cut(self):
-        return os.path.exists(self / "cut")
+    def heal(self):
+        for name in ("cut", "side"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self / name)
+
+    def cable(self):
+        """What is wrong with it: `cut`, `side NAME`, or nothing."""
+        if os.path.exists(self / "cut"):
+            return "cut"
+        try:
+            return "side " + image.read(self / "side").decode()
+        except image.ImageError:
+            return "-"
 
     def execute(self, command, timeout=60):
         """(status, output, error) of a command that its shell runs, through the door of --shell."""

@@ -8,7 +8,9 @@
 The first master makes the cluster and enrols into it, the others enrol; the administrator on the
 host reaches the masters at loopback addresses of their own, because ports never vary.
 """
+import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -40,6 +42,7 @@ class Wishes:
     programs: str = os.path.join(SOURCE, "build", "release")
     image: str = None  # built with --shell; None: one of the programs
     memory: int = None  # MiB
+    data: int = 64  # MiB of the data partition
 
 
 class Silence:
@@ -86,9 +89,13 @@ def is_free(address):
     return True
 
 
+_networks = itertools.count()
+
+
 def host_network(count):
-    """Three numbers of 127/8 that nobody uses now; kept apart by the id of this process."""
-    for third in range(256):
+    """Three numbers of 127/8 that nobody uses now; kept apart by the id of this process, which
+    gets others each time."""
+    for third in itertools.islice(_networks, 256):
         network = f"127.{83 + os.getpid() % 100}.{(os.getpid() // 100 + third) % 256}"
         if all(is_free(f"{network}.{host}") for host in range(1, count + 1)):
             return network
@@ -147,14 +154,24 @@ class Town:
                 if m.address in listed}
 
     def know_masters(self):
-        self.stctl("context", "remove", "vm", check=False)
-        self.stctl("context", "add", "vm", "--masters-cert", self / "masters.pem", "--address",
-                   ",".join(m.spec["host_address"] for m in self.masters()))
+        """All of them, which is what is used, and each alone under its own name."""
+        self.know("vm", self.masters())
+        for master in self.masters():
+            self.know(master.name, [master])
+        self.stctl("context", "use", "vm")
+
+    def know(self, context, masters):
+        self.stctl("context", "remove", context, check=False)
+        self.stctl("context", "add", context, "--masters-cert", self / "masters.pem", "--address",
+                   ",".join(m.spec["host_address"] for m in masters))
 
     # --- power --------------------------------------------------------------------------------
 
     def start_hub(self):
         if not self.hub.pid():
+            for machine in self.machines.values():  # whoever finds that of an earlier one is lost
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(machine / "net")
             self.hub.start([sys.executable, "-B", os.path.join(HERE, "hub.py"), *self.machines],
                            self.leash)
             until(lambda: all(os.path.exists(m / "net") for m in self.machines.values())
@@ -164,6 +181,12 @@ class Town:
         self.start_hub()
         for machine in machines:
             machine.power_on(clock)
+
+    def partition(self, names):
+        """Between these machines and the others nothing passes."""
+        some = [machine for name in names for machine in self.named(name)]
+        for machine in self.machines.values():
+            machine.join_side("a" if machine in some else "b")
 
     def wait(self, machines, wanted=None, patience=PATIENCE_S):
         """Until each is in one of these phases (else any that ends a boot)."""
@@ -210,7 +233,7 @@ def _specs(wishes, network, seed):
                "host_address": f"{network}.{number}" if role == "master" else None,
                "mac": f"52:54:00:77:{seed % 256:02x}:{number:02x}", "seed": str(seed),
                "firmware": wishes.firmware,
-               "memory": wishes.memory or MEMORY[wishes.firmware]}
+               "data": wishes.data, "memory": wishes.memory or MEMORY[wishes.firmware]}
 
 
 def vendor(folder):
@@ -325,8 +348,7 @@ def found_cluster(town, first):
     """Its certificate comes by the machine's own cable, which nobody else holds."""
     until(lambda: accepts(first.spec["host_address"], 7836), first.log)
     image.write(town / "masters.pem", first.must("cat /control/master/masters.pem"))
-    town.stctl("context", "add", "vm", "--masters-cert", town / "masters.pem", "--address",
-               first.spec["host_address"])
+    town.know("vm", [first])
     until(town.answers, first.log)
     town.news.step("founded", f"by {first.name}, reached at {first.spec['host_address']}")
 
@@ -350,9 +372,8 @@ def enrol(town, first, uki, tpm_config):
         "machine.conf": machine_conf(m.spec), "enrolment.pb": enrolment}, tpm_config))
     first.put("/esp/EFI/smalltown/enrolment.pb", enrolment)
     first.must("killall smalltown-node")
-    town.wait([first], {"enrolled"})
-    until(town.answers, first.log)
-    town.boot(others, {"enrolled"})
+    town.power_on(others)
+    town.wait([first, *others], {"enrolled"})
 
 
 def adopt(town, first):
@@ -367,9 +388,9 @@ def adopt(town, first):
     town.know_masters()
 
 
-def leader(town):
-    """The machine that leads, as the masters see it."""
-    for master in town.ask("master", "list"):
+def leader(town, context="vm"):
+    """The machine that leads, as the masters see it, or one of them alone."""
+    for master in town.ask("master", "list", "--context", context):
         if master["leader"]:
             return next(m for m in town.masters() if m.address == master["address"])
     return None
