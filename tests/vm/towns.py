@@ -1,11 +1,14 @@
 """Clusters of virtual machines for tests; all that they are made of ends with the test."""
 import atexit
+import concurrent.futures
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(SOURCE, "tools", "vm"))
@@ -32,10 +35,19 @@ class News(town.Silence):
 
 
 def make(**wishes):
-    """A town that is up; kept where ST_KEEP is set."""
+    """A town that is up; kept where ST_KEEP is set.  Its disks are small, as wiping takes long."""
     state = tempfile.mkdtemp(prefix="st-vm-", dir="/tmp")
     atexit.register(end, state)
-    return town.up(town.Wishes(programs=PROGRAMS, **wishes), state, News(), leash=True)
+    return town.up(town.Wishes(programs=PROGRAMS, data=40, **wishes), state, News(), leash=True)
+
+
+# Its threads stay to the end: the kernel ends a machine on a leash with the thread that started it.
+_pool = concurrent.futures.ThreadPoolExecutor()
+
+
+def make_all(*all_wishes):
+    """At the same time."""
+    return list(_pool.map(lambda wishes: make(**wishes), all_wishes))
 
 
 def end(state):
@@ -43,6 +55,39 @@ def end(state):
         town.Town(state).down()
     if not os.environ.get("ST_KEEP"):
         shutil.rmtree(state, ignore_errors=True)
+
+
+class Load:
+    """Writes to a town, several at a time; `acknowledged` has those that were answered OK."""
+
+    def __init__(self, here, writers=3):
+        self.here, self.acknowledged, self.over = here, [], threading.Event()
+        self.threads = [threading.Thread(target=self.write, args=(number,))
+                        for number in range(writers)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+    def write(self, writer):
+        for number in itertools.count():
+            if self.over.is_set():
+                return
+            name = f"load-{writer}-{number}"
+            done = self.here.stctl("enrolment", "create", name, "--out", self.here / name,
+                                   check=False)
+            if done.returncode == 0:
+                self.acknowledged.append(name)
+
+    def goes_on(self, writes=10):
+        wanted = len(self.acknowledged) + writes
+        until(lambda: len(self.acknowledged) >= wanted, f"{writes} more writes", 180)
 
 
 def tool(here, *words):
@@ -65,6 +110,10 @@ def says(machine, pattern, patience=300):
                       lambda: f"{machine.name}: {pattern!r} in\n{machine.log()}", patience)
 
 
+def is_mapped(machine):
+    return machine.execute(f"test -e {MAPPED}")[0] == 0
+
+
 def until_mounted(machine):
     until(lambda: "init mounted=/data" in machine.log(), machine.log)
 
@@ -75,6 +124,14 @@ def remake(here, machine, name, conf=b"", sizes=None, recovery=True):
     files = {"machine.conf": town.machine_conf(machine.spec) + conf,
              "enrolment.pb": town.new_enrolment(here, name, recovery=recovery)}
     machine.make(here / "smalltown.efi", files, here / "vendor/setup.conf", sizes)
+
+
+def adopt(here, machine, role="worker"):
+    """Of one that has just enrolled; its node's id."""
+    node = here.nodes()[machine.name]["node_id"]
+    until(lambda: not here.stctl("node", "adopt", node, "--role", role, check=False).returncode,
+          machine.log, pause=1)
+    return node
 
 
 def _place(machine, name):
