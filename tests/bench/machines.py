@@ -131,19 +131,19 @@ def show_boots(firmware, rounds):
           f"{100 * statistics.median(o / w for o, w in zip(ours, whole)):.0f} %", flush=True)
 
 
-def measure_firmware(firmware, programs, rounds):
+def measure_firmware(firmware, programs, asked):
     state = tempfile.mkdtemp(prefix="st-bench-", dir="/tmp")
     here = None
     try:
         uki = os.path.join(state, "traced.efi")
         deb = image.download_kernel(os.path.join(town.SOURCE, "build", "kernel"))
         image.build(uki, programs, deb, image.COMMAND_LINE + TRACE, shell=True)
-        here = town.up(town.Wishes(3, 2, firmware, programs, uki), os.path.join(state, "town"),
-                       leash=True)
-        worker = here.machines["w1"]
-        show_boots(firmware, [boot(here, worker) for _ in range(rounds)])
-        starts = [cold_start(here) for _ in range(rounds)]
-        print(f"Three masters and two workers, {firmware}, from power to the last open disk: "
+        here = town.up(town.Wishes(asked.masters, asked.workers, firmware, programs, uki),
+                       os.path.join(state, "town"), leash=True)
+        worker, rounds = here.machines["w1"], range(asked.rounds)
+        show_boots(firmware, [boot(here, worker) for _ in rounds])
+        starts = [cold_start(here) for _ in rounds]
+        print(f"All {len(here.machines)} machines, {firmware}, from power to the last open disk: "
               f"{told([whole for whole, _ in starts])} s, of which after the last one's "
               f"smalltown-node began {told([ours for _, ours in starts])} s", flush=True)
     finally:
@@ -154,5 +154,5 @@ def measure_firmware(firmware, programs, rounds):
 
 def run(arguments):
     for firmware in arguments.firmware:
-        measure_firmware(firmware, os.environ["ST_PROGRAMS"], arguments.rounds)
+        measure_firmware(firmware, os.environ["ST_PROGRAMS"], arguments)
     return True
