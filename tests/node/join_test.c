@@ -312,8 +312,9 @@ a_good_request_goes_to_smalltown_nms_byte_by_byte(void **state)
     wait_for_file("said");
     char said[256];
     snprintf(said, sizeof(said),
-             "join --data %s --address 192.0.2.7 --certificates -\nrun --data %s\n", data,
-             data);
+             "join --data %s --address 192.0.2.7 --certificates -\n"
+             "run --data %s --address 192.0.2.7\n",
+             data, data);
     for (int i = 0;; i++) {
         AUTO(st_freep) uint8_t *all = file_of("said", &len);
         if (strcmp((const char *)all, said) == 0)
