@@ -7,8 +7,6 @@
 
 /* A node, and what it booted. */
 struct booted {
-    char key[STATE_KEY_MAX];
-    uint8_t alias[RECORD_ALIAS_LEN];
     State__Node *node;
     struct tpm_pcrs pcrs;
 };
@@ -25,17 +23,17 @@ static enum st_code
 booted_find(const struct applying *applying, const char *node_id,
             const ProtobufCBinaryData *pcrs, struct booted *out, struct st_err *err)
 {
+    char key[STATE_KEY_MAX];
     enum st_code code = node_id_check(node_id, err);
     if (code)
         return code;
     if (pcrs->len != sizeof(out->pcrs.digest))
         return st_fail(err, ST_INVALID_ARGUMENT, "a boot of %zu bytes", pcrs->len);
     memcpy(out->pcrs.digest, pcrs->data, sizeof(out->pcrs.digest));
-    key_of_node(node_id, out->key);
-    const struct record *record = records_find(&applying->state->records, out->key);
+    key_of_node(node_id, key);
+    const struct record *record = records_find(&applying->state->records, key);
     if (!record)
         return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND, "no node %s", node_id);
-    memcpy(out->alias, record->alias, sizeof(out->alias));
     out->node = record_unpack(record, &state__node__descriptor);
     return ST_OK;
 }
@@ -140,7 +138,7 @@ refs_put(struct applying *applying, struct booted *booted, State__CapturedRef *f
     }
     node->captured = refs;
     node->n_captured = kept;
-    applying_put(applying, booted->key, booted->alias, &node->base);
+    applying_put_node(applying, node);
     node->captured = before;
     node->n_captured = count;
 }
@@ -307,7 +305,7 @@ accept_boot(struct applying *applying, struct booted *booted, bool good,
     if (!good) {
         let_in(applying, booted, by, true);
     } else {
-        applying_put(applying, booted->key, booted->alias, &node->base);
+        applying_put_node(applying, node);
         refused_forget(applying, node->node_id);
     }
     node->clock = before;

@@ -1,8 +1,6 @@
 /* Where the masters are, as nodes are told: the number of that list, and who has it. */
 #include "nms/state_internal.h"
 
-#include <string.h>
-
 /* A log that goes on from an older folder (Recover) counts anew, and nodes may have
  * heard the numbers that it lost; the clock did not go back with it. */
 void
@@ -23,18 +21,16 @@ static void
 told(struct applying *applying, const char *node_id, uint64_t number)
 {
     char key[STATE_KEY_MAX];
-    uint8_t alias[RECORD_ALIAS_LEN];
     if (node_id_check(node_id, NULL))
         return;
     key_of_node(node_id, key);
     const struct record *record = records_find(&applying->state->records, key);
     if (!record)
         return; /* it was removed meanwhile */
-    memcpy(alias, record->alias, sizeof(alias));
     State__Node *node = record_unpack(record, &state__node__descriptor);
     if (node->masters_number < number) {
         node->masters_number = number;
-        applying_put(applying, key, alias, &node->base);
+        applying_put_node(applying, node);
     }
     record_free_unpacked(node);
 }

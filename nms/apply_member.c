@@ -209,11 +209,9 @@ demote(struct applying *applying, const char *node_id)
     const struct record *record = records_find(&applying->state->records, key);
     if (!*node_id || !record)
         return;
-    uint8_t alias[RECORD_ALIAS_LEN];
-    memcpy(alias, record->alias, sizeof(alias));
     State__Node *node = record_unpack(record, &state__node__descriptor);
     node->role = STATE__ROLE__WORKER;
-    applying_put(applying, key, alias, &node->base);
+    applying_put_node(applying, node);
     record_free_unpacked(node);
 }
 

@@ -65,17 +65,15 @@ node_move(struct applying *applying, const char *node_id,
           const ProtobufCBinaryData *address)
 {
     char key[STATE_KEY_MAX];
-    uint8_t alias[RECORD_ALIAS_LEN];
     key_of_node(node_id, key);
     const struct record *record = records_find(&applying->state->records, key);
     if (!record)
         return false;
-    memcpy(alias, record->alias, sizeof(alias)); /* it is replaced */
     State__Node *node = record_unpack(record, &state__node__descriptor);
     const ProtobufCBinaryData old = node->address;
     if (!is_same(&old, address)) {
         node->address = *address;
-        applying_put(applying, key, alias, &node->base);
+        applying_put_node(applying, node);
         node->address = old;
         applying->members = true; /* where to tell it of the masters */
     }

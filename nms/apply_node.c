@@ -224,20 +224,18 @@ enum st_code
 apply_adopt(struct applying *applying, const State__Adopt *adopt, struct st_err *err)
 {
     char key[STATE_KEY_MAX];
-    uint8_t alias[RECORD_ALIAS_LEN];
     struct record *record;
     enum st_code code;
     if (adopt->role != STATE__ROLE__WORKER)
         return st_fail(err, ST_INVALID_ARGUMENT, "Adopt is for workers");
     if ((code = node_find(applying, adopt->node_id, key, &record, err)))
         return code;
-    memcpy(alias, record->alias, sizeof(alias));
     State__Node *node = record_unpack(record, &state__node__descriptor);
     if (node->role == STATE__ROLE__REGISTERED) {
         code = adoption_judge(applying, node, adopt->evidence, &adopt->ek_cas, err);
         node->role = adopt->role;
         if (!code) {
-            applying_put(applying, key, alias, &node->base);
+            applying_put_node(applying, node);
             note_adopted(applying, node);
         }
     } else if (node->role != adopt->role) {
@@ -253,7 +251,6 @@ apply_adopt_master(struct applying *applying, const State__AdoptMaster *adopt_ma
                    struct st_err *err)
 {
     char key[STATE_KEY_MAX];
-    uint8_t alias[RECORD_ALIAS_LEN];
     struct record *record;
     State__Member *member = adopt_master->member;
     enum st_code code;
@@ -261,7 +258,6 @@ apply_adopt_master(struct applying *applying, const State__AdoptMaster *adopt_ma
         return st_fail(err, ST_INVALID_ARGUMENT, "a master without all its parts");
     if ((code = node_find(applying, adopt_master->node_id, key, &record, err)))
         return code;
-    memcpy(alias, record->alias, sizeof(alias));
     State__Node *node = record_unpack(record, &state__node__descriptor);
     if (node->role != STATE__ROLE__MASTER) {
         State__Member made = STATE__MEMBER__INIT;
@@ -276,7 +272,7 @@ apply_adopt_master(struct applying *applying, const State__AdoptMaster *adopt_ma
             code = member_admit(applying, &made, err);
         node->role = STATE__ROLE__MASTER;
         if (!code)
-            applying_put(applying, key, alias, &node->base);
+            applying_put_node(applying, node);
     }
     record_free_unpacked(node);
     return code;

@@ -70,18 +70,16 @@ void
 apply_recovery_again(struct applying *applying, const State__Node *node)
 {
     char key[STATE_KEY_MAX];
-    uint8_t alias[RECORD_ALIAS_LEN];
     key_of_node(node->node_id, key);
     const struct record *record = records_find(&applying->state->records, key);
     if (node->recovery.len == 0 || !record)
         return;
-    memcpy(alias, record->alias, sizeof(alias));
     State__Node *known = record_unpack(record, &state__node__descriptor);
     const ProtobufCBinaryData before = known->recovery;
     if (before.len != node->recovery.len ||
         memcmp(before.data, node->recovery.data, before.len) != 0) {
         known->recovery = node->recovery;
-        applying_put(applying, key, alias, &known->base);
+        applying_put_node(applying, known);
         known->recovery = before;
     }
     record_free_unpacked(known);

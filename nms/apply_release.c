@@ -1,8 +1,6 @@
 /* A node is about to be given its key: its TPM has counted so far. */
 #include "nms/state_internal.h"
 
-#include <string.h>
-
 static bool
 is_news(const State__Node *node, const struct tpm_clock *clock)
 {
@@ -13,16 +11,11 @@ is_news(const State__Node *node, const struct tpm_clock *clock)
 }
 
 static void
-clock_put(struct applying *applying, const struct record *record, State__Node *node,
-          State__TpmClock *clock)
+clock_put(struct applying *applying, State__Node *node, State__TpmClock *clock)
 {
-    uint8_t alias[RECORD_ALIAS_LEN];
-    char key[STATE_KEY_MAX];
     State__TpmClock *before = node->clock;
-    memcpy(alias, record->alias, sizeof(alias)); /* it is replaced */
-    key_of_node(node->node_id, key);
     node->clock = clock;
-    applying_put(applying, key, alias, &node->base);
+    applying_put_node(applying, node);
     node->clock = before;
 }
 
@@ -47,7 +40,7 @@ apply_release(struct applying *applying, const State__Release *release,
     const struct tpm_clock clock = clock_unpack(release->clock);
     if (!(code = quote_judge(node, &release->ak_public, err)) &&
         !(code = clock_judge(node, &clock, err)) && is_news(node, &clock))
-        clock_put(applying, record, node, release->clock);
+        clock_put(applying, node, release->clock);
     record_free_unpacked(node);
     return code;
 }

@@ -126,6 +126,8 @@ void record_free_unpacked(void *message);
 /* Into memory and into the change. */
 void applying_put(struct applying *applying, const char *key,
                   const uint8_t alias[RECORD_ALIAS_LEN], const ProtobufCMessage *value);
+/* Another value for a node that is there; its key and alias stay. */
+void applying_put_node(struct applying *applying, const State__Node *node);
 void applying_delete(struct applying *applying, const char *key);
 
 /* A key and value as they come from the store: that they belong together and are whole.

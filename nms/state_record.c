@@ -355,6 +355,17 @@ applying_put(struct applying *applying, const char *key,
 }
 
 void
+applying_put_node(struct applying *applying, const State__Node *node)
+{
+    char key[STATE_KEY_MAX];
+    uint8_t alias[RECORD_ALIAS_LEN];
+    key_of_node(node->node_id, key);
+    const struct record *record = records_find(&applying->state->records, key);
+    memcpy(alias, record->alias, sizeof(alias)); /* it is replaced */
+    applying_put(applying, key, alias, &node->base);
+}
+
+void
 applying_delete(struct applying *applying, const char *key)
 {
     records_delete(&applying->state->records, key);
