@@ -58,6 +58,11 @@ enum st_code disk_slot_forget(struct crypt_device *cd, const char *path, int slo
 enum st_code disk_recovery_try(struct crypt_device *cd, const char *path,
                                const struct secret *recovery, struct disk_found *out,
                                struct st_err *err);
+/* The same, and the slot for a disk key that the volume does not use has `key`: what out
+ * says with it, once the token says it, too. */
+enum st_code disk_recovery_give(struct crypt_device *cd, const char *path,
+                                const struct secret *recovery, const struct secret *key,
+                                struct disk_found *out, struct st_err *err);
 
 /* Our token, TORN where the volume is being wiped; false where there is none, or it is
  * not as we write it. */

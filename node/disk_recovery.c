@@ -102,6 +102,20 @@ disk_recovery_check(const char *path, const struct secret *recovery, struct st_e
     return code ? code : disk_recovery_try(cd, path, recovery, &found, err);
 }
 
+enum st_code
+disk_recovery_give(struct crypt_device *cd, const char *path,
+                   const struct secret *recovery, const struct secret *key,
+                   struct disk_found *out, struct st_err *err)
+{
+    enum st_code code = disk_recovery_try(cd, path, recovery, out, err);
+    if (code)
+        return code;
+    out->slot = disk_slot_other(out->slot);
+    if ((code = disk_slot_forget(cd, path, out->slot, err)))
+        return code;
+    return disk_slot_add(cd, path, DISK_SLOT_RECOVERY, recovery, out->slot, key, err);
+}
+
 /* The key comes first, then the token that says which it is, in one write of the header:
  * before that write the volume is what it was. */
 enum st_code
@@ -113,15 +127,11 @@ disk_rebind(const char *path, const struct secret *recovery, const struct secret
     struct disk_found found;
     enum st_code code;
     if ((code = disk_load_luks(path, &cd, err)) ||
-        (code = disk_recovery_try(cd, path, recovery, &found, err)))
+        (code = disk_recovery_give(cd, path, recovery, key, &found, err)))
         return code;
-    found.slot = disk_slot_other(found.slot);
     found.state = START_VOLUME_PENDING;
     strncpy(found.node_id, node_id, NODE_ID_LEN);
-    if ((code = disk_slot_forget(cd, path, found.slot, err)) ||
-        (code = disk_slot_add(cd, path, DISK_SLOT_RECOVERY, recovery, found.slot, key,
-                              err)) ||
-        (recipient && (code = seal(cd, path, node_id, recovery, recipient, err))) ||
+    if ((recipient && (code = seal(cd, path, node_id, recovery, recipient, err))) ||
         (code = disk_token_write(cd, path, &found, err)))
         return code;
     return recipient ? ST_OK : disk_sealed_forget(cd, path, err);

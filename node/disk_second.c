@@ -16,15 +16,11 @@ disk_rekey(const char *path, const struct secret *second, const struct secret *k
     struct disk_found found;
     enum st_code code;
     if ((code = disk_load_luks(path, &cd, err)) ||
-        (code = disk_recovery_try(cd, path, second, &found, err)))
+        (code = disk_recovery_give(cd, path, second, key, &found, err)))
         return code;
-    found.slot = disk_slot_other(found.slot);
     found.state = START_VOLUME_ENROLLED;
     strncpy(found.node_id, id, NODE_ID_LEN);
-    if ((code = disk_slot_forget(cd, path, found.slot, err)) ||
-        (code =
-             disk_slot_add(cd, path, DISK_SLOT_RECOVERY, second, found.slot, key, err)) ||
-        (code = disk_token_write(cd, path, &found, err)))
+    if ((code = disk_token_write(cd, path, &found, err)))
         return code;
     return disk_slot_forget(cd, path, disk_slot_other(found.slot), err);
 }
