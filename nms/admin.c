@@ -241,6 +241,16 @@ admin_pending_node(struct rpc_call *call, const char *node_id)
     return pending;
 }
 
+struct admin_pending *
+admin_pending_named(struct rpc_call *call, const char *what, const char *name)
+{
+    struct st_err err = {0};
+    if (!name_check(what, name, &err))
+        return admin_pending_new(call, name);
+    rpc_call_finish(call, &err);
+    return NULL;
+}
+
 void
 admin_say(const struct admin_pending *pending, const char *word, const struct st_err *err)
 {

@@ -56,6 +56,9 @@ AUTO_DEFINE(struct admin_pending *, admin_pending_freep, admin_pending_free)
 
 /* The same for a call about a node. */
 struct admin_pending *admin_pending_node(struct rpc_call *call, const char *node_id);
+/* The same for `what` of that name; NULL also after name_check() refused it. */
+struct admin_pending *admin_pending_named(struct rpc_call *call, const char *what,
+                                          const char *name);
 
 /* One line for one change. */
 void admin_say(const struct admin_pending *pending, const char *word,

@@ -2,6 +2,7 @@
 #include "nms/admin.h"
 #include "nms/digest.h"
 #include "nms/members.h"
+#include "proto/grow.h"
 #include "proto/secret.h"
 
 #include <stdlib.h>
@@ -146,14 +147,10 @@ admin_handle_remove_enrolment(struct rpc_call *call, enum rpc_event what,
 {
     const Api__RemoveEnrolmentConfigRequest *request =
         (const Api__RemoveEnrolmentConfigRequest *)message;
-    struct st_err err = {0};
     if (what != RPC_MESSAGE)
         return;
-    if (name_check("an enrolment", request->name, &err)) {
-        rpc_call_finish(call, &err);
-        return;
-    }
-    struct admin_pending *pending = admin_pending_new(call, request->name);
+    struct admin_pending *pending =
+        admin_pending_named(call, "an enrolment", request->name);
     if (!pending)
         return;
     State__RemoveEnrolment remove_enrolment = STATE__REMOVE_ENROLMENT__INIT;
@@ -183,14 +180,11 @@ static enum st_code
 enrolment_list_add(void *arg, const State__Enrolment *enrolment, struct st_err *err)
 {
     struct enrolment_list *list = arg;
-    if (list->count == list->room) {
-        size_t room = list->room ? 2 * list->room : 16;
-        Api__EnrolmentConfig **configs = realloc(list->configs, room * sizeof(*configs));
-        if (!configs)
-            return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
-        list->configs = configs;
-        list->room = room;
-    }
+    Api__EnrolmentConfig **configs =
+        st_grow(list->configs, list->count, &list->room, sizeof(Api__EnrolmentConfig *));
+    if (!configs)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
+    list->configs = configs;
     AUTO(st_freep) Api__EnrolmentConfig *config = malloc(sizeof(*config));
     AUTO(st_freep) char *name = strdup(enrolment->name);
     if (!config || !name)

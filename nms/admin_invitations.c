@@ -169,14 +169,9 @@ admin_handle_revoke_invitation(struct rpc_call *call, enum rpc_event what,
 {
     const Api__RevokeInvitationRequest *request =
         (const Api__RevokeInvitationRequest *)message;
-    struct st_err err = {0};
     if (what != RPC_MESSAGE)
         return;
-    if (name_check("a master", request->name, &err)) {
-        rpc_call_finish(call, &err);
-        return;
-    }
-    struct admin_pending *pending = admin_pending_new(call, request->name);
+    struct admin_pending *pending = admin_pending_named(call, "a master", request->name);
     if (!pending)
         return;
     State__RevokeTicket revoke_ticket = STATE__REVOKE_TICKET__INIT;

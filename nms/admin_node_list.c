@@ -1,6 +1,7 @@
 /* ListNodes. */
 #include "nms/admin.h"
 #include "nms/members.h"
+#include "proto/grow.h"
 #include "proto/mutant.h"
 #include "proto/secret.h"
 
@@ -126,14 +127,11 @@ static enum st_code
 node_list_add(void *arg, const State__Node *node, int64_t seen, struct st_err *err)
 {
     struct node_list *list = arg;
-    if (list->count == list->room) {
-        size_t room = list->room ? 2 * list->room : 64;
-        Api__Node **nodes = realloc(list->nodes, room * sizeof(*nodes));
-        if (!nodes)
-            return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
-        list->nodes = nodes;
-        list->room = room;
-    }
+    Api__Node **nodes =
+        st_grow(list->nodes, list->count, &list->room, sizeof(Api__Node *));
+    if (!nodes)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");
+    list->nodes = nodes;
     Api__Node *copy = secret_allocator.alloc(NULL, sizeof(*copy));
     if (!copy)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the list");

@@ -1,4 +1,5 @@
 #include "nms/captured.h"
+#include "proto/grow.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,18 +54,17 @@ row_fill(struct captured_row *row, const uint8_t sha256[SHA256_LEN],
 static bool
 list_reserve(struct captured_list *list)
 {
-    if (list->count < list->room)
-        return true;
-    const size_t room = list->room ? 2 * list->room : 16;
-    Api__CapturedSet **sets = realloc(list->sets, room * sizeof(*sets));
+    size_t room = list->room; /* of both, once both have it */
+    Api__CapturedSet **sets =
+        st_grow(list->sets, list->count, &room, sizeof(Api__CapturedSet *));
     if (!sets)
         return false;
     list->sets = sets;
-    struct captured_row **rows = realloc(list->rows, room * sizeof(*rows));
+    struct captured_row **rows =
+        st_grow(list->rows, list->count, &list->room, sizeof(struct captured_row *));
     if (!rows)
         return false;
     list->rows = rows;
-    list->room = room;
     return true;
 }
 
@@ -88,14 +88,11 @@ static bool
 row_add_node(struct captured_row *row, const char *node_id)
 {
     Api__CapturedSet *message = &row->message;
-    if (message->n_node_ids == row->node_room) {
-        const size_t room = row->node_room ? 2 * row->node_room : 16;
-        char **ids = realloc(message->node_ids, room * sizeof(*ids));
-        if (!ids)
-            return false;
-        message->node_ids = ids;
-        row->node_room = room;
-    }
+    char **ids =
+        st_grow(message->node_ids, message->n_node_ids, &row->node_room, sizeof(char *));
+    if (!ids)
+        return false;
+    message->node_ids = ids;
     char *copy = strdup(node_id);
     if (!copy)
         return false;

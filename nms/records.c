@@ -1,4 +1,5 @@
 #include "nms/records.h"
+#include "proto/grow.h"
 #include "proto/scope.h"
 
 #include <assert.h>
@@ -78,14 +79,11 @@ index_seek(const struct record_index *index, compare_fn compare, const void *key
 static bool
 index_reserve(struct record_index *index)
 {
-    if (index->count < index->room)
-        return true;
-    size_t room = index->room ? index->room * 2 : 64;
-    struct record **at = realloc(index->at, room * sizeof(*at));
+    struct record **at =
+        st_grow(index->at, index->count, &index->room, sizeof(struct record *));
     if (!at)
         return false;
     index->at = at;
-    index->room = room;
     return true;
 }
 

@@ -1,6 +1,7 @@
 #include "nms/tell_internal.h"
 #include "nms/later.h"
 #include "proto/event.h"
+#include "proto/grow.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -120,14 +121,11 @@ look_at(void *arg, const State__Node *node, int64_t seen, struct st_err *err)
     (void)seen;
     if (!state_is_outdated(node, looking->number))
         return ST_OK;
-    if (looking->count == looking->room) {
-        const size_t room = looking->room ? 2 * looking->room : 16;
-        struct untold *more = realloc(looking->found, room * sizeof(*more));
-        if (!more)
-            return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
-        looking->found = more;
-        looking->room = room;
-    }
+    struct untold *found =
+        st_grow(looking->found, looking->count, &looking->room, sizeof(*found));
+    if (!found)
+        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
+    looking->found = found;
     struct untold *untold = &looking->found[looking->count++];
     *untold = (struct untold){.code = ST_CANCELLED};
     strncpy(untold->node_id, node->node_id, NODE_ID_LEN);
