@@ -2,12 +2,10 @@
  * before anybody is asked anything, and by no other machine. */
 #include "node/control.h"
 #include "node/control_mount.h"
-#include "proto/api.pb-c.h"
 #include "proto/file.h"
-#include "proto/rpc_client.h"
 #include "proto/scope.h"
-#include "tests/nms/forge.h"
 #include "tests/node/flow.h"
+#include "tests/node/joins.h"
 
 #include <fcntl.h>
 #include <libcryptsetup.h>
@@ -16,10 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static const struct st_address loopback = {{127, 0, 0, 1}, 4};
-static struct ca authority, member;
-static struct crl list;
 
 /* Only a machine that boots can map and mount, see tests/vm: here the file system of an
  * image is a folder beside it, and mounted where there is a link to that. */
@@ -124,9 +118,7 @@ set_up(void **state)
     path_of("control.img", machine.control);
     image_make(machine.control);
     program_put();
-    assert_ok(ca_new("town", &authority, &err));
-    assert_ok(ca_crl_empty(&authority, 1, &list, &err));
-    assert_ok(ca_issue_member(&authority, 2, 3, &member.cert, &member.key, &err));
+    joins_set_up();
     return 0;
 }
 
@@ -230,46 +222,10 @@ try_second_key(void)
     return disk_recovery_check(machine.control, &second, NULL);
 }
 
-static uint16_t
-port_of_node(void)
-{
-    static const char words[] = "serve address=127.0.0.1:";
-    AUTO(st_freep) uint8_t *log = NULL;
-    size_t len;
-    struct st_err err = {0};
-    machine_wait_for(&machine, words);
-    assert_ok(file_read(machine.log, FILE_MAX_LEN, &log, &len, &err));
-    return (uint16_t)atoi(strstr((const char *)log, words) + strlen(words));
-}
-
 static enum st_code
 join_cluster(struct st_err *err)
 {
-    const struct rpc_channel_config config = {
-        .addresses = &loopback,
-        .address_count = 1,
-        .port = port_of_node(),
-        .server_cert = master.id_cert,
-        .server_cert_len = master.id_cert_len,
-        .cert = &master.cert,
-        .seed = &master.seed,
-    };
-    AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
-    Api__JoinClusterRequest request = API__JOIN_CLUSTER_REQUEST__INIT;
-    Api__ConsensusCertificates certs = API__CONSENSUS_CERTIFICATES__INIT;
-    ProtobufCMessage *answer = NULL;
-    request.certs = &certs;
-    certs.ca = (ProtobufCBinaryData){authority.cert.len, authority.cert.der};
-    certs.crl = (ProtobufCBinaryData){list.len, list.der};
-    certs.cert = (ProtobufCBinaryData){member.cert.len, member.cert.der};
-    certs.key = (ProtobufCBinaryData){member.key.len, (uint8_t *)member.key.bytes};
-    assert_int_equal(rpc_channel_open(&config, &channel, err), ST_OK);
-    enum st_code code =
-        rpc_unary(channel, "/api.NodeService/JoinCluster", &request.base,
-                  &api__join_cluster_response__descriptor, 20000, &answer, err);
-    if (answer)
-        protobuf_c_message_free_unpacked(answer, &secret_allocator);
-    return code;
+    return joins_ask(&joins.member.key, 20000, err);
 }
 
 /* Enrols, is adopted, becomes a master, and loses its power. */

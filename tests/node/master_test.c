@@ -1,19 +1,13 @@
 /* A node becomes a master, and is one before anything else at every boot after. */
-#include "proto/api.pb-c.h"
 #include "proto/file.h"
-#include "proto/rpc_client.h"
 #include "proto/scope.h"
-#include "tests/nms/forge.h"
 #include "tests/node/flow.h"
+#include "tests/node/joins.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static const struct st_address loopback = {{127, 0, 0, 1}, 4};
-static struct ca authority, member;
-static struct crl list;
 
 static void
 path_of(const char *name, char out[MACHINE_PATH])
@@ -34,9 +28,7 @@ set_up(void **state)
                      "#!/bin/sh\n[ $1 = run ] || exec '" SMALLTOWN_NMS "' \"$@\"\n"
                      "echo \"$*\" >> $0.said\nexec sleep 1000\n");
     assert_ok(file_write(machine.nms, 0700, text, (size_t)n, &err));
-    assert_ok(ca_new("town", &authority, &err));
-    assert_ok(ca_crl_empty(&authority, 1, &list, &err));
-    assert_ok(ca_issue_member(&authority, 2, 3, &member.cert, &member.key, &err));
+    joins_set_up();
     return 0;
 }
 
@@ -64,48 +56,10 @@ wait_for_runs(unsigned count)
     }
 }
 
-/* Where the daemon says that it serves. */
-static uint16_t
-port_of_node(void)
-{
-    static const char words[] = "serve address=127.0.0.1:";
-    AUTO(st_freep) uint8_t *log = NULL;
-    size_t len;
-    struct st_err err = {0};
-    machine_wait_for(&machine, words);
-    assert_ok(file_read(machine.log, FILE_MAX_LEN, &log, &len, &err));
-    return (uint16_t)atoi(strstr((const char *)log, words) + strlen(words));
-}
-
-/* JoinCluster, with a key for the certificate or another one. */
 static enum st_code
 join_cluster(const struct secret *key, struct st_err *err)
 {
-    const struct rpc_channel_config config = {
-        .addresses = &loopback,
-        .address_count = 1,
-        .port = port_of_node(),
-        .server_cert = master.id_cert,
-        .server_cert_len = master.id_cert_len,
-        .cert = &master.cert,
-        .seed = &master.seed,
-    };
-    AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
-    Api__JoinClusterRequest request = API__JOIN_CLUSTER_REQUEST__INIT;
-    Api__ConsensusCertificates certs = API__CONSENSUS_CERTIFICATES__INIT;
-    ProtobufCMessage *answer = NULL;
-    request.certs = &certs;
-    certs.ca = (ProtobufCBinaryData){authority.cert.len, authority.cert.der};
-    certs.crl = (ProtobufCBinaryData){list.len, list.der};
-    certs.cert = (ProtobufCBinaryData){member.cert.len, member.cert.der};
-    certs.key = (ProtobufCBinaryData){key->len, (uint8_t *)key->bytes};
-    assert_int_equal(rpc_channel_open(&config, &channel, err), ST_OK);
-    enum st_code code =
-        rpc_unary(channel, "/api.NodeService/JoinCluster", &request.base,
-                  &api__join_cluster_response__descriptor, 10000, &answer, err);
-    if (answer)
-        protobuf_c_message_free_unpacked(answer, &secret_allocator);
-    return code;
+    return joins_ask(key, 10000, err);
 }
 
 static bool
@@ -123,10 +77,10 @@ a_node_becomes_a_master_and_stays_one(void **state)
     struct st_err err = {0};
     flow_enrol_and_adopt();
     machine_start(&machine, 0);
-    assert_ok(join_cluster(&member.key, &err));
+    assert_ok(join_cluster(&joins.member.key, &err));
     assert_true(has_member());
     wait_for_runs(1);
-    assert_ok(join_cluster(&member.key, &err)); /* whoever leads then asks again */
+    assert_ok(join_cluster(&joins.member.key, &err)); /* whoever leads then asks again */
     assert_int_equal(machine_stop(&machine), 0);
     assert_int_equal(count_runs(), 1);
 
@@ -139,7 +93,7 @@ a_node_becomes_a_master_and_stays_one(void **state)
     assert_false(machine_said(&machine, "serve "));
     MASTER_SCRIPT(&master, ACT_HONEST);
     machine_wait_for(&machine, "serve ");
-    assert_ok(join_cluster(&member.key, &err));
+    assert_ok(join_cluster(&joins.member.key, &err));
     assert_int_equal(machine_stop(&machine), 0);
     assert_int_equal(count_runs(), 2);
 }
@@ -151,7 +105,7 @@ a_node_that_was_refused_as_a_node_stays_a_master(void **state)
     struct st_err err = {0};
     flow_enrol_and_adopt();
     machine_start(&machine, 0);
-    assert_ok(join_cluster(&member.key, &err));
+    assert_ok(join_cluster(&joins.member.key, &err));
     wait_for_runs(1);
     assert_int_equal(machine_stop(&machine), 0);
     /* Not a reboot: PCR 12 is capped, so the disk stays as it is. */
@@ -171,10 +125,10 @@ N52_a_node_that_was_sent_another_key_is_no_master(void **state)
     struct ca other;
     flow_enrol_and_adopt();
     machine_start(&machine, 0);
-    assert_ok(ca_issue_member(&authority, 3, 4, &other.cert, &other.key, &err));
+    assert_ok(ca_issue_member(&joins.authority, 3, 4, &other.cert, &other.key, &err));
     assert_code(join_cluster(&other.key, &err), ST_INVALID_ARGUMENT);
     assert_false(has_member());
-    assert_ok(join_cluster(&member.key, &err)); /* it is as it was */
+    assert_ok(join_cluster(&joins.member.key, &err)); /* it is as it was */
     assert_int_equal(machine_stop(&machine), 0);
 }
 
@@ -185,7 +139,7 @@ a_node_that_is_killed_after_its_answer_is_a_master(void **state)
     struct st_err err = {0};
     flow_enrol_and_adopt();
     machine_start(&machine, 0);
-    assert_ok(join_cluster(&member.key, &err));
+    assert_ok(join_cluster(&joins.member.key, &err));
     machine_kill(&machine);
     assert_true(has_member());
     const unsigned before = count_runs();
@@ -214,7 +168,7 @@ a_master_whose_list_of_masters_is_old_asks_itself(void **state)
     struct st_err err = {0};
     flow_enrol_and_adopt();
     machine_start(&machine, 0);
-    assert_ok(join_cluster(&member.key, &err));
+    assert_ok(join_cluster(&joins.member.key, &err));
     machine_reboot(&machine);
     forget_masters();
     machine_run_until_served(&machine); /* its own port 7833 is the test's */
