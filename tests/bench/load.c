@@ -16,6 +16,7 @@
 #include "proto/rpc_server.h"
 #include "proto/scope.h"
 #include "tests/bench/etcd.pb-c.h"
+#include "tests/bench/latencies.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -27,7 +28,6 @@
 enum {
     CLIENTS_MAX = 256,
     BYTES_MAX = 16 * 1024,
-    LATENCIES_MAX = 1 << 20, /* of one client */
     ETCD_PORT = 2379,
     ETCD_KEYS = 100, /* of one client: written over and over */
     CALL_MS = 10000,
@@ -60,17 +60,8 @@ struct client {
     struct load *load;
     unsigned number;
     struct rpc_channel *channel;
-    uint32_t *latencies;
-    size_t count;
+    struct latencies latencies;
 };
-
-static uint64_t
-now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 static enum st_code
 call(struct client *client, const char *path, const ProtobufCMessage *request,
@@ -132,8 +123,8 @@ client_open(struct client *client)
         .cert = &load->cert,
         .seed = &load->seed,
     };
-    client->latencies = malloc(LATENCIES_MAX * sizeof(*client->latencies));
-    if (!client->latencies || rpc_channel_open(&config, &client->channel, &err) ||
+    latencies_open(&client->latencies);
+    if (rpc_channel_open(&config, &client->channel, &err) ||
         load->write(client, 0, &err) || load->write(client, 1, &err)) {
         fprintf(stderr, "bench-load: client %u: %s\n", client->number, err.text);
         exit(1);
@@ -149,15 +140,15 @@ client_run(void *arg)
     pthread_barrier_wait(&load->ready); /* the last is here ... */
     pthread_barrier_wait(&load->ready); /* ... and the clock was set */
     uint64_t before = now_ns();
-    for (uint64_t number = 2; before < load->ends && client->count < LATENCIES_MAX;
-         number++) {
+    for (uint64_t number = 2;
+         before < load->ends && client->latencies.count < LATENCIES_MAX; number++) {
         struct st_err err = {0};
         if (atomic_fetch_sub(&load->left, 1) <= 0)
             break;
         enum st_code code = load->write(client, number, &err);
         const uint64_t after = now_ns();
         if (!code)
-            client->latencies[client->count++] = (uint32_t)((after - before) / 1000);
+            latencies_add(&client->latencies, before, after);
         else if (atomic_fetch_add(&load->failed, 1) == 0)
             fprintf(stderr, "bench-load: %s\n", err.text);
         before = after;
@@ -165,34 +156,13 @@ client_run(void *arg)
     return NULL;
 }
 
-static int
-by_size(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 static void
 print(const struct load *load, struct client *clients, uint64_t ns)
 {
-    size_t count = 0;
+    struct latencies all = {0};
     for (unsigned i = 0; i < load->clients; i++)
-        count += clients[i].count;
-    uint32_t *all = malloc((count + 1) * sizeof(*all));
-    if (!all)
-        abort();
-    all[count = 0] = 0; /* where nothing was written */
-    for (unsigned i = 0; i < load->clients; i++) {
-        memcpy(all + count, clients[i].latencies,
-               clients[i].count * sizeof(*clients[i].latencies));
-        count += clients[i].count;
-    }
-    qsort(all, count, sizeof(*all), by_size);
-    printf("{\"writes\": %zu, \"failed\": %llu, \"seconds\": %.3f, \"p50_us\": %u, "
-           "\"p99_us\": %u}\n",
-           count, (unsigned long long)atomic_load(&load->failed), (double)ns / 1e9,
-           all[count / 2], all[count - count / 100 - (count > 0)]);
-    free(all);
+        latencies_join(&all, &clients[i].latencies);
+    latencies_print(&all, "writes", atomic_load(&load->failed), ns);
 }
 
 static void
@@ -216,7 +186,7 @@ run(struct load *load)
     print(load, clients, now_ns() - began);
     for (unsigned i = 0; i < load->clients; i++) {
         rpc_channel_close(clients[i].channel);
-        free(clients[i].latencies);
+        free(clients[i].latencies.us);
     }
     free(clients);
     pthread_barrier_destroy(&load->ready);

@@ -11,6 +11,7 @@
 #include "proto/file.h"
 #include "proto/rpc_server.h"
 #include "proto/scope.h"
+#include "tests/bench/latencies.h"
 #include "tests/nms/machine.h"
 
 #include <pthread.h>
@@ -23,7 +24,6 @@
 enum {
     MACHINES_MAX = 1000,
     CLIENTS_MAX = 64,
-    LATENCIES_MAX = 1 << 20,
 };
 
 struct storm {
@@ -42,17 +42,8 @@ struct client {
     pthread_t thread;
     struct storm *storm;
     unsigned number;
-    uint32_t *latencies;
-    size_t count;
+    struct latencies latencies;
 };
-
-static uint64_t
-now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 static struct rpc_channel *
 channel(const struct storm *storm, unsigned number)
@@ -117,39 +108,20 @@ client_run(void *arg)
             at = client->number;
         const bool good = unlock(client, &storm->machines[at]);
         const uint64_t after = now_ns();
-        if (good && client->count < LATENCIES_MAX)
-            client->latencies[client->count++] = (uint32_t)((after - before) / 1000);
+        if (good)
+            latencies_add(&client->latencies, before, after);
         before = after;
     }
     return NULL;
 }
 
-static int
-by_size(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 static void
 print(const struct storm *storm, struct client *clients, uint64_t ns)
 {
-    uint32_t *all = NULL;
-    size_t count = 0;
-    for (unsigned i = 0; i < storm->clients; i++) {
-        all = realloc(all, (count + clients[i].count + 1) * sizeof(*all));
-        if (!all)
-            abort();
-        memcpy(all + count, clients[i].latencies,
-               clients[i].count * sizeof(*clients[i].latencies));
-        count += clients[i].count;
-    }
-    qsort(all, count, sizeof(*all), by_size);
-    printf("{\"unlocks\": %zu, \"failed\": %u, \"seconds\": %.3f, \"p50_us\": %u, "
-           "\"p99_us\": %u}\n",
-           count, atomic_load(&storm->failed), (double)ns / 1e9,
-           count ? all[count / 2] : 0, count ? all[count - count / 100 - 1] : 0);
-    free(all);
+    struct latencies all = {0};
+    for (unsigned i = 0; i < storm->clients; i++)
+        latencies_join(&all, &clients[i].latencies);
+    latencies_print(&all, "unlocks", atomic_load(&storm->failed), ns);
 }
 
 static void
@@ -161,16 +133,15 @@ run(struct storm *storm)
     for (unsigned i = 0; i < storm->clients; i++) {
         clients[i].storm = storm;
         clients[i].number = i;
-        clients[i].latencies = malloc(LATENCIES_MAX * sizeof(uint32_t));
-        if (!clients[i].latencies ||
-            pthread_create(&clients[i].thread, NULL, client_run, &clients[i]))
+        latencies_open(&clients[i].latencies);
+        if (pthread_create(&clients[i].thread, NULL, client_run, &clients[i]))
             abort();
     }
     for (unsigned i = 0; i < storm->clients; i++)
         pthread_join(clients[i].thread, NULL);
     print(storm, clients, now_ns() - began);
     for (unsigned i = 0; i < storm->clients; i++)
-        free(clients[i].latencies);
+        free(clients[i].latencies.us);
 }
 
 static enum st_code
