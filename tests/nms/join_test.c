@@ -7,6 +7,7 @@
 #include "proto/scope.h"
 #include "store/store.h"
 #include "tests/cmocka.h"
+#include "tests/folder.h"
 #include "tests/nms/forge.h"
 
 #include <pthread.h>
@@ -17,7 +18,7 @@
 #include <unistd.h>
 
 static const struct st_address loopback = {{127, 0, 0, 1}, 4};
-static char folder[32], data[48], ticket_file[48];
+static char folder[FOLDER_MAX], data[48], ticket_file[48];
 
 /* The masters, as far as a machine sees them. */
 enum act {
@@ -205,8 +206,7 @@ set_up(void **state)
 {
     (void)state;
     struct ticket ticket;
-    strcpy(folder, "/tmp/st-join-XXXXXX");
-    if (!mkdtemp(folder))
+    if (folder_make(folder, "join"))
         return 1;
     snprintf(data, sizeof(data), "%s/data", folder);
     snprintf(ticket_file, sizeof(ticket_file), "%s/ticket", folder);
@@ -221,9 +221,7 @@ static int
 tear_down(void **state)
 {
     (void)state;
-    char command[64];
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command);
+    return folder_remove(folder);
 }
 
 static void

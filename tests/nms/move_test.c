@@ -5,13 +5,14 @@
 #include "nms/nms.h"
 #include "nms/recover.h"
 #include "tests/cmocka.h"
+#include "tests/folder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static char folder[32];
+static char folder[FOLDER_MAX];
 
 enum {
     COMMIT_MS = 30000
@@ -89,8 +90,7 @@ set_up(void **state)
     (void)state;
     struct st_err err = {0};
     struct cert masters;
-    strcpy(folder, "/tmp/st-move-XXXXXX");
-    if (!mkdtemp(folder))
+    if (folder_make(folder, "move"))
         return 1;
     const struct init_config config = {
         .dir = folder, .name = "town", .address = address_of(1)};
@@ -103,9 +103,7 @@ static int
 tear_down(void **state)
 {
     (void)state;
-    char command[64];
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command);
+    return folder_remove(folder);
 }
 
 static void

@@ -4,6 +4,7 @@
 #include "nms/recover.h"
 #include "nms/self.h"
 #include "tests/cmocka.h"
+#include "tests/folder.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static char folder[32];
+static char folder[FOLDER_MAX];
 
 /* Of this process alone. */
 static struct st_address
@@ -31,8 +32,7 @@ set_up(void **state)
     (void)state;
     struct st_err err = {0};
     struct cert masters;
-    strcpy(folder, "/tmp/st-reco-XXXXXX");
-    if (!mkdtemp(folder))
+    if (folder_make(folder, "reco"))
         return 1;
     const struct init_config config = {
         .dir = folder, .name = "town", .address = address_of(1)};
@@ -44,9 +44,7 @@ static int
 tear_down(void **state)
 {
     (void)state;
-    char command[64];
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command);
+    return folder_remove(folder);
 }
 
 /* As if there had been a second one. */

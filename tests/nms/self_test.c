@@ -3,6 +3,7 @@
 #include "proto/file.h"
 #include "proto/scope.h"
 #include "tests/cmocka.h"
+#include "tests/folder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,23 +11,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char folder[32];
+static char folder[FOLDER_MAX];
 
 static int
 set_up(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/st-self-XXXXXX");
-    return mkdtemp(folder) ? 0 : 1;
+    return folder_make(folder, "self");
 }
 
 static int
 tear_down(void **state)
 {
     (void)state;
-    char command[64];
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command);
+    return folder_remove(folder);
 }
 
 static void

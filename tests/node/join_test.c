@@ -6,6 +6,7 @@
 #include "proto/rpc_client.h"
 #include "proto/scope.h"
 #include "tests/cmocka.h"
+#include "tests/folder.h"
 #include "tests/nms/forge.h"
 
 #include <pthread.h>
@@ -18,7 +19,7 @@
 #define JOIN "/api.NodeService/JoinCluster"
 #define SET "/api.NodeService/SetMasters"
 
-static char folder[32], data[48], program[48];
+static char folder[FOLDER_MAX], data[48], program[48];
 static struct node node, plain; /* plain: started without --master-data */
 static struct identity me;
 static struct secret masters_seed, other_seed;
@@ -53,8 +54,7 @@ keeper_begin(void)
                                                 .retry_first_ms = 20,
                                                 .retry_max_ms = 50,
                                                 .join_ms = 1000};
-    strcpy(folder, "/tmp/st-door-XXXXXX");
-    if (!mkdtemp(folder))
+    if (folder_make(folder, "door"))
         return 1;
     snprintf(data, sizeof(data), "%s/data", folder);
     snprintf(program, sizeof(program), "%s/smalltown-nms", folder);
@@ -93,7 +93,6 @@ static int
 tear_down(void **state)
 {
     (void)state;
-    char command[64];
     stop_leaving();
     kill(getpid(), SIGTERM); /* which is what join_wait() waits for */
     pthread_join(waiter, NULL);
@@ -102,8 +101,7 @@ tear_down(void **state)
     rpc_shutdown();
     keeper_end(node.keeper);
     esp_close(node.esp);
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command);
+    return folder_remove(folder);
 }
 
 static enum st_code

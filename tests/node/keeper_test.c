@@ -5,6 +5,7 @@
 #include "proto/file.h"
 #include "proto/scope.h"
 #include "tests/cmocka.h"
+#include "tests/folder.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -16,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static char folder[32];
+static char folder[FOLDER_MAX];
 
 static void
 path_of(const char *name, char out[64])
@@ -29,8 +30,7 @@ set_up(void **state)
 {
     (void)state;
     char esp[64];
-    strcpy(folder, "/tmp/st-keep-XXXXXX");
-    if (!mkdtemp(folder))
+    if (folder_make(folder, "keep"))
         return 1;
     path_of("esp/EFI", esp);
     return file_make_folder(esp, NULL);
@@ -40,9 +40,7 @@ static int
 tear_down(void **state)
 {
     (void)state;
-    char command[64];
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command);
+    return folder_remove(folder);
 }
 
 /* A program in the place of smalltown-nms, which tells in the file "said" how it was

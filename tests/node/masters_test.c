@@ -3,6 +3,7 @@
 #include "proto/file.h"
 #include "proto/scope.h"
 #include "tests/cmocka.h"
+#include "tests/folder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ enum {
     HAS = 1000, /* the number of the list that it has */
 };
 
-static char folder[32];
+static char folder[FOLDER_MAX];
 static struct node node;
 
 static uint8_t here[] = {192, 0, 2, 1}, there[] = {192, 0, 2, 2};
@@ -27,8 +28,7 @@ set_up(void **state)
     struct secret seed;
     uint8_t public_key[ED25519_PUBLIC_LEN];
     memset(&node, 0, sizeof(node));
-    strcpy(folder, "/tmp/st-masters-XXXXXX");
-    if (!mkdtemp(folder))
+    if (folder_make(folder, "masters"))
         return 1;
     snprintf(path, sizeof(path), "%s/EFI/smalltown", folder);
     if (file_make_folder(path, NULL) || esp_open(folder, &node.esp, NULL) ||
@@ -49,10 +49,8 @@ static int
 tear_down(void **state)
 {
     (void)state;
-    char command[64];
     esp_close(node.esp);
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command);
+    return folder_remove(folder);
 }
 
 static enum st_code
