@@ -35,6 +35,7 @@ static const char *const reason_words[ST_REASON_COUNT] = {
     [ST_REASON_NO_QUORUM] = "no-quorum",
     [ST_REASON_BUSY] = "busy",
     [ST_REASON_UNREACHABLE] = "unreachable",
+    [ST_REASON_LOST] = "lost",
     [ST_REASON_OTHER_SERVER] = "other-server",
     [ST_REASON_RECORDED] = "recorded",
     [ST_REASON_CHANGED] = "changed",

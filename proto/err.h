@@ -49,6 +49,7 @@ enum st_reason {
     ST_REASON_NO_QUORUM,
     ST_REASON_BUSY,         /* a limit was met; see retry_ms */
     ST_REASON_UNREACHABLE,  /* local: no answer from the other side */
+    ST_REASON_LOST,         /* local: it was asked, and the connection ended */
     ST_REASON_OTHER_SERVER, /* local: who answered is not whom we pinned */
     ST_REASON_RECORDED,     /* committed, and carried on without the caller */
     ST_REASON_CHANGED,      /* what it was judged by is another by now: judge again */

@@ -90,7 +90,7 @@ silence(struct rpc_stream *stream, struct st_err *err)
         rpc_channel_drop(channel);
     if (stream->status == GRPC_STATUS_DEADLINE_EXCEEDED)
         return st_fail(err, ST_DEADLINE_EXCEEDED, "%s did not answer in time", address);
-    return st_fail_for(err, ST_UNAVAILABLE, ST_REASON_UNREACHABLE,
+    return st_fail_for(err, ST_UNAVAILABLE, ST_REASON_LOST,
                        "the connection to %s was lost", address);
 }
 

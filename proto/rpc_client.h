@@ -43,9 +43,9 @@ const struct st_address *rpc_channel_address(const struct rpc_channel *channel);
 
 /* One request, one answer.  timeout_ms bounds everything including connecting. The
  * failure carries the server's code, reason, retry_ms and sentence; ST_UNAVAILABLE with
- * ST_REASON_UNREACHABLE where nobody answered and ST_REASON_OTHER_SERVER where the
- * certificate was another.  *out is freed with protobuf_c_message_free_unpacked(out,
- * &secret_allocator). */
+ * ST_REASON_UNREACHABLE where nobody answered, ST_REASON_LOST where the connection ended
+ * before the answer, and ST_REASON_OTHER_SERVER where the certificate was another.  *out
+ * is freed with protobuf_c_message_free_unpacked(out, &secret_allocator). */
 enum st_code rpc_unary(struct rpc_channel *channel, const char *path,
                        const ProtobufCMessage *request,
                        const ProtobufCMessageDescriptor *answer, uint32_t timeout_ms,

@@ -108,8 +108,8 @@ call(const struct connection *connection, struct rpc_channel *channel, const cha
     if (!code)
         return ST_OK;
     /* Where nobody answered the sentence says already who. */
-    if (err->reason == ST_REASON_UNREACHABLE || err->reason == ST_REASON_OTHER_SERVER ||
-        code == ST_DEADLINE_EXCEEDED)
+    if (err->reason == ST_REASON_UNREACHABLE || err->reason == ST_REASON_LOST ||
+        err->reason == ST_REASON_OTHER_SERVER || code == ST_DEADLINE_EXCEEDED)
         return st_wrap(err, "cluster %s", connection->context.name);
     address_format(rpc_channel_address(channel), where);
     return st_wrap(err, "cluster %s, master %s", connection->context.name, where);
@@ -162,7 +162,7 @@ connect_insist(struct connection *connection, const char *method,
                ProtobufCMessage **out, struct st_err *err)
 {
     enum st_code code = connect_call(connection, method, request, answer, out, err);
-    if (!code || err->reason != ST_REASON_RECORDED)
+    if (!code || (err->reason != ST_REASON_RECORDED && err->reason != ST_REASON_LOST))
         return code;
     for (size_t i = 0; i < connection->context.address_count; i++) {
         AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;

@@ -49,9 +49,9 @@ void connect_patiently(const struct invocation *in, struct connection *connectio
                        const char *why);
 /* For what a master answers from what it knows, so that one that does not hangs. */
 void connect_briefly(const struct invocation *in, struct connection *connection);
-/* connect_call() for what removes; where the master that answered has recorded that, but
- * cannot say how it ended (it is the one that is removed, or stops), each is asked again,
- * and to be not found is to be removed.  *out may stay NULL. */
+/* connect_call() for what removes; where the master that was asked cannot say how it
+ * ended (it is the one that is removed, or stops: it says so, or its connection ends),
+ * each is asked again, and to be not found is to be removed.  *out may stay NULL. */
 enum st_code connect_insist(struct connection *connection, const char *method,
                             const ProtobufCMessage *request,
                             const ProtobufCMessageDescriptor *answer,

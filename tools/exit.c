@@ -70,6 +70,9 @@ exit_advice(const struct st_err *err)
     case ST_REASON_UNREACHABLE:
         return "is smalltown-nms running there, and is the address right (`stctl context "
                "list`)?";
+    case ST_REASON_LOST:
+        return "what was asked may have been done: look before you ask again (`stctl "
+               "status`)";
     case ST_REASON_OTHER_SERVER:
         return "another cluster answers there: if yours was made anew, remove the "
                "context "

@@ -56,7 +56,8 @@ state_of(const struct status *status, size_t index)
                                                         : "follower";
     if (master->err.reason == ST_REASON_OTHER_SERVER)
         return "other cluster";
-    if (master->err.reason == ST_REASON_UNREACHABLE)
+    if (master->err.reason == ST_REASON_UNREACHABLE ||
+        master->err.reason == ST_REASON_LOST)
         return "unreachable";
     return master->err.code == ST_DEADLINE_EXCEEDED ? "silent" : "refuses";
 }

@@ -903,6 +903,11 @@ class Answers(CommandLine):
             # Not found is an end only for whoever heard that it had begun.
             began = len(self.master.asked) > asked
             self.assertEqual(done.returncode, 0 if began else 3, done.stderr)
+        # A connection that ended, maybe because the others cut the removed one off.
+        self.master.failure = (grpc.StatusCode.UNAVAILABLE, None, "socket closed")
+        other.failure = None
+        for _ in range(6):
+            self.succeeds("master", "remove", "3", "--yes")
         # Where nothing is said to be recorded, nothing is claimed.
         self.master.failure = other.failure = (grpc.StatusCode.UNAVAILABLE, "no-quorum", "none")
         self.fails(5, "master", "remove", "3", "--yes")
@@ -924,6 +929,10 @@ class Answers(CommandLine):
             self.assertIn("what happened", sentence)
             self.assertIn(self.address, sentence)
             self.assertIn(advice, sentence)
+        self.master.failure = (Code.UNAVAILABLE, None, "socket closed")
+        self.assertRegex(self.fails(5, "enrolment", "revoke", "x"),
+                         f"the connection to {re.escape(self.address)}:7836 was lost[^$]*"
+                         "may have been done")
 
     def test_a_master_that_does_not_answer_costs_the_timeout(self):
         self.master.pause = 5  # and then it would answer
