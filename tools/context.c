@@ -47,9 +47,6 @@ static enum st_code
 describe(const struct invocation *in, struct context *out, struct st_err *err)
 {
     *out = (struct context){0};
-    if (!in->options[OPTION_ADDRESS] || !in->options[OPTION_MASTERS_CERT])
-        return st_fail(err, ST_INVALID_ARGUMENT,
-                       "stctl context add needs --address and --masters-cert");
     enum st_code code = name_check("a context", in->argument, err);
     if (code)
         return code;

@@ -16,9 +16,11 @@ print_line(const struct verb *verb)
 static void
 print_verb(const struct verb *verb)
 {
-    printf("usage: stctl %s%s%s%s%s [OPTION...]\n\n%s.\n", verb->noun,
-           verb->name ? " " : "", verb->name ? verb->name : "", verb->argument ? " " : "",
-           verb->argument ? verb->argument : "", verb->summary);
+    printf("usage: stctl %s%s%s%s%s", verb->noun, verb->name ? " " : "",
+           verb->name ? verb->name : "", verb->argument ? " " : "",
+           verb->argument ? verb->argument : "");
+    option_print_needed(stdout, verb->options);
+    printf(" [OPTION...]\n\n%s.\n", verb->summary);
     if (verb->help)
         printf("%s", verb->help);
     printf("\n");

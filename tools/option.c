@@ -50,7 +50,7 @@ static const struct {
     [OPTION_YES] = {"yes", NULL, "do not ask", 0},
 };
 
-static const uint32_t everywhere =
+static const uint64_t everywhere =
     OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_CONTEXT) | OPTION_BIT(OPTION_TIMEOUT) |
     OPTION_BIT(OPTION_HELP) | OPTION_BIT(OPTION_VERSION);
 
@@ -134,6 +134,12 @@ option_read(int argc, char **argv, struct invocation *out, struct st_err *err)
     return ST_OK;
 }
 
+static bool
+is_needed(uint64_t which, int option)
+{
+    return (which & OPTION_NEEDED(option)) == OPTION_NEEDED(option);
+}
+
 enum st_code
 option_check(const struct verb *verb, struct invocation *in, struct st_err *err)
 {
@@ -142,6 +148,11 @@ option_check(const struct verb *verb, struct invocation *in, struct st_err *err)
             return st_fail(err, ST_INVALID_ARGUMENT, "stctl %s%s%s does not take --%s",
                            verb->noun, verb->name ? " " : "",
                            verb->name ? verb->name : "", options[i].name);
+    for (int i = 0; i < OPTION_COUNT; i++)
+        if (is_needed(verb->options, i) && !in->options[i])
+            return st_fail(err, ST_INVALID_ARGUMENT, "stctl %s %s needs --%s %s: %s",
+                           verb->noun, verb->name, options[i].name, options[i].value,
+                           options[i].help);
     const char *output = in->options[OPTION_OUTPUT];
     in->json = output && !strcmp(output, "json");
     if (output && !in->json && strcmp(output, "table"))
@@ -163,7 +174,15 @@ option_check(const struct verb *verb, struct invocation *in, struct st_err *err)
 }
 
 void
-option_print(FILE *file, uint32_t which)
+option_print_needed(FILE *file, uint64_t which)
+{
+    for (int i = 0; i < OPTION_COUNT; i++)
+        if (is_needed(which, i))
+            fprintf(file, " --%s %s", options[i].name, options[i].value);
+}
+
+void
+option_print(FILE *file, uint64_t which)
 {
     for (int i = 0; i < OPTION_COUNT; i++) {
         if (!((which ? which : everywhere) & OPTION_BIT(i)))

@@ -230,8 +230,6 @@ stctl_policy_capture(const struct invocation *in, struct st_err *err)
     AUTO(connect_answer_freep) ProtobufCMessage *nodes = NULL;
     const Api__Node *node;
     unsigned bits;
-    if (!name)
-        return st_fail(err, ST_INVALID_ARGUMENT, "give the set a --name");
     enum st_code code = name_check("a set", name, err);
     if (!code)
         code = pcrs_parse(pcrs ? pcrs : "4,11", &bits, err);

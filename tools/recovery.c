@@ -34,10 +34,6 @@ read_private(const struct invocation *in, struct secret *out, struct st_err *err
     const char *path = in->options[OPTION_KEY];
     AUTO(st_freep) uint8_t *pem = NULL;
     size_t len;
-    if (!path)
-        return st_fail(
-            err, ST_INVALID_ARGUMENT,
-            "--key FILE is needed: recovery-key.pem of `stctl recovery keygen`");
     enum st_code code = file_read(path, FILE_MAX, &pem, &len, err);
     if (code)
         return code;

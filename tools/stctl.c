@@ -20,7 +20,7 @@ const struct verb stctl_verbs[] = {
      "with `smalltown-nms init --admin-cert`; the key stays with you.\n",
      stctl_keygen},
     {"context", "add", "NAME",
-     OPTION_BIT(OPTION_ADDRESS) | OPTION_BIT(OPTION_MASTERS_CERT) |
+     OPTION_NEEDED(OPTION_ADDRESS) | OPTION_NEEDED(OPTION_MASTERS_CERT) |
          OPTION_BIT(OPTION_FINGERPRINT) | OPTION_BIT(OPTION_CERT) |
          OPTION_BIT(OPTION_KEY),
      "Remembers a cluster under a name",
@@ -70,7 +70,7 @@ const struct verb stctl_verbs[] = {
      "is\n"
      "revoked.\n",
      stctl_node_remove},
-    {"node", "recovery-key", "ID", OPTION_BIT(OPTION_KEY),
+    {"node", "recovery-key", "ID", OPTION_NEEDED(OPTION_KEY),
      "Shows the recovery key of a node's disk",
      "ID is the node's id or its beginning, with smalltown- or without; --key is the\n"
      "recovery-key.pem to whose other half its enrolment was made.  It is opened here; "
@@ -94,7 +94,7 @@ const struct verb stctl_verbs[] = {
      "~/.config/smalltown.  Never overwrites.  recovery.pem is for `stctl enrolment\n"
      "create`; keep recovery-key.pem where no attacker and no fire gets it.\n",
      stctl_recovery_keygen},
-    {"recovery", "open", "FILE", OPTION_BIT(OPTION_KEY),
+    {"recovery", "open", "FILE", OPTION_NEEDED(OPTION_KEY),
      "Shows the recovery key that lies in a disk's own header",
      "For a node that was removed already.  FILE is what `cryptsetup token export` of\n"
      "token 1 wrote on its machine; stctl(1) says how.  --key as in `stctl node\n"
@@ -121,14 +121,14 @@ const struct verb stctl_verbs[] = {
     {"policy", "history", NULL, 0, "Lists the last versions, and who made them", NULL,
      stctl_policy_history},
     {"policy", "capture", "ID",
-     OPTION_BIT(OPTION_NAME) | OPTION_BIT(OPTION_PCRS) | OPTION_BIT(OPTION_ALL) |
+     OPTION_NEEDED(OPTION_NAME) | OPTION_BIT(OPTION_PCRS) | OPTION_BIT(OPTION_ALL) |
          OPTION_BIT(OPTION_REFUSED),
      "Makes a set of the PCRs that a node booted with",
      "Of the last boot that was accepted (or, with --refused, refused), else of its\n"
      "enrolment.  The set is for this node, with --all for every "
      "one.\n",
      stctl_policy_capture},
-    {"policy", "window open", NULL, OPTION_BIT(OPTION_FOR) | OPTION_BIT(OPTION_NODES),
+    {"policy", "window open", NULL, OPTION_NEEDED(OPTION_FOR) | OPTION_BIT(OPTION_NODES),
      "Lets boots change for some time",
      "For an update: what the policy refuses is accepted once of each node, and is good\n"
      "for that node from then on.  Never a boot that nobody measured.  It closes by "

@@ -51,8 +51,10 @@ enum stctl_option {
     OPTION_YES,
     OPTION_COUNT,
 };
-_Static_assert(OPTION_COUNT <= 32, "a verb's options are bits of a uint32_t");
-#define OPTION_BIT(option) (1u << (option))
+_Static_assert(OPTION_COUNT <= 32, "a verb's options are bits of a uint64_t");
+#define OPTION_BIT(option) (UINT64_C(1) << (option))
+/* One that must be given. */
+#define OPTION_NEEDED(option) (OPTION_BIT(option) | OPTION_BIT(option) << 32)
 
 enum {
     WORDS_MAX = 4, /* noun, verb and their arguments */
@@ -72,7 +74,7 @@ struct verb {
     /* name is NULL where the noun says it all, and two words with a space in `ca add`. */
     const char *noun, *name;
     const char *argument; /* "NAME", shown in the help; NULL: takes none */
-    uint32_t options;     /* OPTION_BITs beside those that every verb takes */
+    uint64_t options;     /* OPTION_BITs beside those that every verb takes */
     const char *summary;  /* one line */
     const char *help;     /* more lines, or NULL */
     enum st_code (*run)(const struct invocation *in, struct st_err *err);
@@ -129,11 +131,13 @@ enum st_code stctl_status(const struct invocation *in, struct st_err *err);
 /* option.c: fills words and options.  ST_INVALID_ARGUMENT for what no verb knows. */
 enum st_code option_read(int argc, char **argv, struct invocation *out,
                          struct st_err *err);
-/* Checks the options against those that the verb takes, and their common values.
- * ST_INVALID_ARGUMENT. */
+/* Checks the options against those that the verb takes and needs, and their common
+ * values. ST_INVALID_ARGUMENT. */
 enum st_code option_check(const struct verb *verb, struct invocation *in,
                           struct st_err *err);
-void option_print(FILE *file, uint32_t options);
+void option_print(FILE *file, uint64_t options);
+/* " --name NAME" of each that must be given, in one line. */
+void option_print_needed(FILE *file, uint64_t options);
 
 /* help.c */
 void help_print(const struct invocation *in);

@@ -80,9 +80,6 @@ static enum st_code
 seconds_option(const struct invocation *in, uint64_t *out, struct st_err *err)
 {
     uint64_t ms;
-    if (!in->options[OPTION_FOR])
-        return st_fail(err, ST_INVALID_ARGUMENT,
-                       "say how long it is open: --for 2h, at most 7d");
     enum st_code code = text_duration("--for", in->options[OPTION_FOR], &ms, err);
     if (!code && ms < 1000)
         return st_fail(err, ST_INVALID_ARGUMENT, "--for takes at least 1s");

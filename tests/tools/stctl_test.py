@@ -149,6 +149,18 @@ class CommandLine(unittest.TestCase):
                       ["audit", "tail", "--node", "aaa"], ["audit", "tail", "--follow=1"]):
             self.fails(2, *words)
 
+    def test_what_must_be_given_is_said_before_and_after(self):
+        for verb, needed in (("context add", ("--address", "--masters-cert")),
+                             ("node recovery-key", ("--key",)), ("recovery open", ("--key",)),
+                             ("policy capture", ("--name",)), ("policy window open", ("--for",))):
+            argument = [] if verb.endswith("open") and verb != "recovery open" else ["aaaa0"]
+            usage = self.run_it(*verb.split(), "--help").stdout.splitlines()[0]
+            for option in needed:
+                self.assertRegex(usage, rf"stctl {verb}.* {option} [A-Z].* \[OPTION")
+                given = [word for other in needed if other != option for word in (other, "x")]
+                self.assertIn(f"stctl {verb} needs {option}",
+                              self.fails(2, *verb.split(), *argument, *given))
+
     def test_options_may_stand_anywhere(self):
         for words in (["-ojson", "context", "list"], ["context", "-o", "json", "list"],
                       ["context", "list", "--output=json"]):
