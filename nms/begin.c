@@ -5,8 +5,12 @@
 #include "proto/event.h"
 #include "proto/scope.h"
 
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     JOIN_POLL_MS = 100,
@@ -40,6 +44,29 @@ members_changed(void *arg)
     awaits_check(nms);
 }
 
+enum st_code
+begin_unfinished(struct st_err *err)
+{
+    return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
+                       "init did not finish here: run it again");
+}
+
+/* init makes the store, and then a group in it: before that nothing was promised. */
+static enum st_code
+explain_no_group(const char *dir, uint64_t id, struct st_err *err)
+{
+    char store[PATH_MAX];
+    const int len = snprintf(store, sizeof(store), "%s/store.mdb", dir);
+    if (id == FIRST_MEMBER && len < PATH_MAX && access(store, F_OK) == 0)
+        return begin_unfinished(err);
+    return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
+                       "%s is gone, so member %" PRIu64 " forgot what it promised: "
+                       "bring back the folder as it was last, or remove the member "
+                       "(`stctl master remove %" PRIu64
+                       "`) and the folder, and join anew",
+                       store, id, id);
+}
+
 static enum st_code
 replica_begin(struct nms *nms, const struct nms_config *config, const struct self *self,
               enum replica_begin begin, struct st_err *err)
@@ -70,12 +97,7 @@ replica_begin(struct nms *nms, const struct nms_config *config, const struct sel
     };
     enum st_code code = replica_open(&replica, &nms->replica, err);
     if (code == ST_NOT_FOUND)
-        return st_fail_for(
-            err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
-            "%s/store.mdb is gone, so member %llu forgot what it promised: "
-            "bring back the folder as it was last, or remove the member "
-            "(`stctl master remove %llu`) and the folder, and join anew",
-            config->dir, (unsigned long long)self->id, (unsigned long long)self->id);
+        return explain_no_group(config->dir, self->id, err);
     if (!code)
         carrier_tell_places(nms->carrier);
     return code;

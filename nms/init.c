@@ -23,7 +23,6 @@
 
 enum {
     INIT_COMMIT_MS = 30000,
-    FIRST_MEMBER = 1,
 };
 
 AUTO_DEFINE(struct replica *, replica_closep, replica_close)

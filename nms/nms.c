@@ -30,8 +30,7 @@ cluster_learn(struct nms *nms, struct st_err *err)
         if ((code = replica_barrier_wait(nms->replica, NMS_COMMIT_MS, err)))
             return code;
         if (state_cluster(nms->state, &cluster, NULL))
-            return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
-                               "init did not finish here: run it again");
+            return begin_unfinished(err);
     }
     if (cluster->masters_cert.len > sizeof(nms->masters_cert.der))
         return st_fail(err, ST_DATA_LOSS, "the masters' certificate has %zu bytes",

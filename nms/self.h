@@ -17,6 +17,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum {
+    FIRST_MEMBER = 1, /* the one that init makes */
+};
+
 /* Where another member is said to be. */
 struct self_place {
     uint64_t id;
