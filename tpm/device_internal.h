@@ -1,6 +1,10 @@
 /* device_internal.h - what the files of the device side share: one connection, the keys
  * it keeps loaded, and handles that end with their scope.
  *
+ * Behind a resource manager each command costs three more for every object that is loaded
+ * (it is loaded, saved and flushed again), so what ends a piece of work, a quote or an
+ * unsealed secret, leaves nothing loaded.
+ *
  * A bare TPM holds three objects and three sessions.  Of the objects at most two are
  * primaries of ours, so that a slot is left for a sealed object and for the work of
  * TPM2_Create; an operation holds at most two sessions.
@@ -73,6 +77,7 @@ tpm_esys_freep(void *variable)
  * ST_NOT_FOUND where the TPM cannot make such a key. */
 enum st_code tpm_key_load(struct tpm *tpm, const struct tpm_primary *primary,
                           const struct tpm_key **out, struct st_err *err);
+/* Those that are loaded; what tpm_key_load() lent is no more. */
 void tpm_keys_flush(struct tpm *tpm);
 
 /* A SHA-256 session; `salt` is the key that its secret is encrypted to, ESYS_TR_NONE for

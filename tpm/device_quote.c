@@ -31,9 +31,13 @@ signature_pack(const TPMT_SIGNATURE *signature, struct tpm_quote *out, struct st
 }
 
 static enum st_code
-quote_once(struct tpm *tpm, const struct tpm_key *ak, const uint8_t nonce[NONCE_LEN],
+quote_once(struct tpm *tpm, enum tpm_ak_type ak_type, const uint8_t nonce[NONCE_LEN],
            struct tpm_quote *out, struct st_err *err)
 {
+    const struct tpm_key *ak;
+    enum st_code code = tpm_key_load(tpm, tpm_ak_primary(ak_type), &ak, err);
+    if (code)
+        return code;
     TPM2B_DATA extra = {.size = NONCE_LEN};
     memcpy(extra.buffer, nonce, NONCE_LEN);
     const TPML_PCR_SELECTION all = tpm_pcr_selection((1u << TPM_PCR_COUNT) - 1);
@@ -76,15 +80,12 @@ enum st_code
 tpm_quote(struct tpm *tpm, enum tpm_ak_type ak_type, const uint8_t nonce[NONCE_LEN],
           struct tpm_quote *out, struct st_err *err)
 {
-    const struct tpm_key *ak;
-    enum st_code code = tpm_key_load(tpm, tpm_ak_primary(ak_type), &ak, err);
-    if (code)
-        return code;
     for (int round = 0; round < QUOTE_ROUNDS; round++) {
         struct tpm_quote quote = {0};
         bool agree = false;
-        if ((code = quote_once(tpm, ak, nonce, &quote, err)) ||
-            (code = tpm_pcrs_read(tpm, &quote.pcrs, err)) ||
+        enum st_code code = quote_once(tpm, ak_type, nonce, &quote, err);
+        tpm_keys_flush(tpm);
+        if (code || (code = tpm_pcrs_read(tpm, &quote.pcrs, err)) ||
             (code = speaks_of_pcrs(&quote, &agree, err)))
             return code;
         if (agree) {

@@ -125,7 +125,7 @@ void
 tpm_forget_answer(struct tpm *tpm)
 {
     struct tpm_pcrs pcrs;
-    if (tpm_pcrs_read(tpm, &pcrs, NULL))
+    if (tpm_pcrs_read(tpm, &pcrs, NULL) && tpm_pcrs_read(tpm, &pcrs, NULL))
         return; /* then the connection is dead, and tpm_close() is next */
 }
 

@@ -149,6 +149,8 @@ unseal(struct tpm *tpm, const struct tpm_sealed *sealed, struct opening *opening
     do
         code = unseal_once(tpm, srk, &object, opening, &secret, err);
     while (code == ST_ABORTED && ++round < UNSEAL_ROUNDS);
+    tpm_handle_flush(&object);
+    tpm_keys_flush(tpm);
     tpm_forget_answer(tpm);
     if (code == ST_ABORTED)
         return st_fail(err, ST_UNAVAILABLE, "the PCRs keep changing while unsealing");

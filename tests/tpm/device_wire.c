@@ -37,12 +37,13 @@ transmit(TSS2_TCTI_CONTEXT *context, size_t len, const uint8_t *command)
     if (w->dead)
         return TSS2_TCTI_RC_IO_ERROR;
     listen_to(command, len);
-    wire.command = (uint32_t)command[6] << 24 | (uint32_t)command[7] << 16 |
-                   (uint32_t)command[8] << 8 | command[9];
-    bool counts = !wire.only || wire.only == wire.command;
+    const uint32_t code = (uint32_t)command[6] << 24 | (uint32_t)command[7] << 16 |
+                          (uint32_t)command[8] << 8 | command[9];
+    bool counts = !wire.only || wire.only == code;
     w->strike = counts && wire.countdown && !--wire.countdown;
     if (w->strike) {
         wire.struck = true;
+        wire.command = code;
         if (wire.fault == WIRE_CODE) {
             w->answer_code = true;
             if (wire.times > 1) {

@@ -26,8 +26,8 @@ struct wire {
     size_t at;
 
     bool struck;
-    uint32_t command;            /* code of the last one */
-    size_t answer_len;           /* of the one struck */
+    uint32_t command;            /* code of the one struck */
+    size_t answer_len;           /* of it */
     const uint8_t *listened_for; /* 16 bytes; NULL: nothing */
     bool heard;                  /* they went over the wire, in either direction */
 };
