@@ -40,18 +40,32 @@ def tpm_time(found, begin, end):
     return total
 
 
+def times(found, name, word):
+    """When what is called `name` had this word."""
+    return [at for at, kind, rest in found if kind == name and word in rest.split()]
+
+
+def node_began(found):
+    return min(times(found, "sched_process_exec", "filename=/sbin/smalltown-node"))
+
+
+def tpm_commands(found, opened):
+    """How many ended in our part of a boot, those of the kernel's resource manager included."""
+    began = node_began(found)
+    return sum(name == "tpm_ends" and began < at <= opened for at, name, _ in found)
+
+
 def phases(found, power, opened, mounted):
     """Seconds of each of PHASES.
 
     All in the kernel's clock: power (before its zero), and when the console said that the disk is
     open, and mounted.
     """
-    def times(name, word):
-        return [at for at, kind, rest in found if kind == name and word in rest.split()]
-    init = min(times("sched_process_exec", "filename=/init"))
-    ours = min(times("sched_process_exec", "filename=/sbin/smalltown-node"))
-    asked = min(times("inet_sock_set_state", f"dport={PORT}"))
-    answered = max(at for at in times("tcp_rcv_space_adjust", f"dport={PORT}") if at < opened)
+    init = min(times(found, "sched_process_exec", "filename=/init"))
+    ours = node_began(found)
+    asked = min(times(found, "inet_sock_set_state", f"dport={PORT}"))
+    answered = max(at for at in times(found, "tcp_rcv_space_adjust", f"dport={PORT}")
+                   if at < opened)
     tpm = {part: tpm_time(found, *part) for part in
            ((ours, asked), (asked, answered), (answered, opened))}
     spans = {part: part[1] - part[0] - tpm[part] for part in tpm}
@@ -87,7 +101,9 @@ def boot(here, machine):
     opened = heard(machine, r"^unlock .*decision=ok")
     mounted = heard(machine, r"^init mounted=/data")
     zero, trace = clock(machine)
-    return phases(events(trace), machine.noted()["at"] - zero, opened - zero, mounted - zero)
+    found = events(trace)
+    return (phases(found, machine.noted()["at"] - zero, opened - zero, mounted - zero),
+            tpm_commands(found, opened - zero))
 
 
 # --- all of them ------------------------------------------------------------------------------
@@ -119,7 +135,8 @@ def told(values):
     return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
-def show_boots(firmware, rounds):
+def show_boots(firmware, boots):
+    rounds = [found for found, _ in boots]
     print(f"One worker, {firmware}, from power to an open disk: median of {len(rounds)} (least to "
           "most), seconds")
     for phase in PHASES:
@@ -128,7 +145,9 @@ def show_boots(firmware, rounds):
     whole = [sum(found.values()) - found["mount"] for found in rounds]
     ours = [sum(found[phase] for phase in OURS) for found in rounds]
     print(f"  {'disk open':10} {told(whole)}, of which ours {told(ours)}, "
-          f"{100 * statistics.median(o / w for o, w in zip(ours, whole)):.0f} %", flush=True)
+          f"{100 * statistics.median(o / w for o, w in zip(ours, whole)):.0f} %")
+    print(f"  commands to the TPM: {statistics.median(count for _, count in boots):.0f}",
+          flush=True)
 
 
 def measure_firmware(firmware, programs, asked):

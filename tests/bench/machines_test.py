@@ -40,6 +40,8 @@ class Phases(unittest.TestCase):
         self.assertAlmostEqual(machines.tpm_time(found, 0, 2), 0.4)
         self.assertAlmostEqual(machines.tpm_time(found, 3.2, 3.95), 0.15)
         self.assertEqual(machines.tpm_time(found, 2, 3), 0)
+        self.assertEqual(machines.tpm_commands(found, 4.35), 2)
+        self.assertEqual(machines.tpm_commands(found, 5), 3)
 
 
 if __name__ == "__main__":
