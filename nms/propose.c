@@ -1,7 +1,8 @@
 /* Proposals and barriers, asked again while nobody leads.  Between two leaders every
  * master says UNAVAILABLE for a moment; whoever waits here does not hear of it, as long
  * as the moment ends within NMS_COMMIT_MS.  A proposal keeps its request id, so that the
- * second one changes nothing where the first one arrived after all. */
+ * second one changes nothing where the first one arrived after all.  Where nothing can
+ * have been done the failure says so (ST_REASON_NO_LEADER). */
 #include "nms/later.h"
 #include "nms/nms.h"
 #include "proto/secret.h"
@@ -27,6 +28,7 @@ struct asking {
     int64_t until_ms;
     struct later_call again;
     struct st_err said; /* why it is asked again */
+    bool maybe_done;    /* the outcome of a try is not known */
     size_t len;
     uint8_t *packed; /* from secret_allocator; NULL: a barrier */
 };
@@ -53,16 +55,31 @@ ask_again(void *arg, bool stopping)
         ask(asking);
 }
 
+/* Of several tries the one counts whose outcome is not known.  What only reads changes
+ * nothing. */
+static void
+note_failure(struct asking *asking, const struct st_err *err)
+{
+    if (!asking->maybe_done)
+        asking->said = *err;
+    if (!asking->packed)
+        asking->said.reason = ST_REASON_NO_LEADER;
+    else if (err->reason != ST_REASON_NO_LEADER)
+        asking->maybe_done = true;
+}
+
 static void
 answered(void *arg, const struct st_err *err, const struct replica_result *result)
 {
     struct asking *asking = arg;
     struct st_err outcome = *err;
     const uint32_t pause = later_jitter(PAUSE_MS);
-    if (err->code == ST_UNAVAILABLE && later_now_ms() + pause < asking->until_ms) {
-        asking->said = *err;
-        if (later_in(asking->nms->later, pause, &asking->again, ask_again, asking))
+    if (err->code == ST_UNAVAILABLE) {
+        note_failure(asking, err);
+        if (later_now_ms() + pause < asking->until_ms &&
+            later_in(asking->nms->later, pause, &asking->again, ask_again, asking))
             return;
+        outcome = asking->said;
     }
     if (!err->code && asking->packed && !state_result(result, &outcome))
         outcome.code = ST_OK;

@@ -33,6 +33,7 @@ static const char *const reason_words[ST_REASON_COUNT] = {
     [ST_REASON_NOT_FOUND] = "not-found",
     [ST_REASON_ROLE] = "role",
     [ST_REASON_NO_QUORUM] = "no-quorum",
+    [ST_REASON_NO_LEADER] = "no-leader",
     [ST_REASON_BUSY] = "busy",
     [ST_REASON_UNREACHABLE] = "unreachable",
     [ST_REASON_LOST] = "lost",

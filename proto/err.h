@@ -38,6 +38,7 @@ enum [[nodiscard]] st_code{
 
 /* Travels beside the code (trailing metadata `smalltown-reason`), as the word that
  * st_reason_word() gives.  A program decides on this, never on the sentence. */
+/* Masters tell each other the number: what is new comes last. */
 enum st_reason {
     ST_REASON_NONE = 0,
     ST_REASON_MALFORMED,
@@ -49,10 +50,11 @@ enum st_reason {
     ST_REASON_NO_QUORUM,
     ST_REASON_BUSY,         /* a limit was met; see retry_ms */
     ST_REASON_UNREACHABLE,  /* local: no answer from the other side */
-    ST_REASON_LOST,         /* local: it was asked, and the connection ended */
     ST_REASON_OTHER_SERVER, /* local: who answered is not whom we pinned */
     ST_REASON_RECORDED,     /* committed, and carried on without the caller */
     ST_REASON_CHANGED,      /* what it was judged by is another by now: judge again */
+    ST_REASON_LOST,         /* local: it was asked, and the connection ended */
+    ST_REASON_NO_LEADER,    /* none was found, so nothing was done: ask another master */
     ST_REASON_COUNT,
 };
 

@@ -121,7 +121,8 @@ void replica_close(struct replica *replica);
 
 /* err->code 0: the command is on disk on a majority and applied here, result is what
  * apply() said, lent until return. ST_UNAVAILABLE: not known whether it will be, so retry
- * with the same request id (inside the command, the machine's business). */
+ * with the same request id (inside the command, the machine's business); with
+ * ST_REASON_NO_LEADER it will not be. */
 typedef void (*replica_done)(void *arg, const struct st_err *err,
                              const struct replica_result *result);
 

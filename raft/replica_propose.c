@@ -124,7 +124,8 @@ expire_waiting(struct replica *replica, uint64_t now)
     struct request *request;
     struct st_err err = {0};
     replica_list_init(&left);
-    replica_unavailable(&err, "no leader was found in time");
+    (void)st_fail_for(&err, ST_UNAVAILABLE, ST_REASON_NO_LEADER,
+                      "no leader was found in time");
     while ((request = replica_list_pop(&replica->waiting))) {
         if (request->deadline > now)
             replica_list_push(&left, request);

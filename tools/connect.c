@@ -115,12 +115,50 @@ call(const struct connection *connection, struct rpc_channel *channel, const cha
     return st_wrap(err, "cluster %s, master %s", connection->context.name, where);
 }
 
+static bool
+did_nothing(const struct st_err *err)
+{
+    return err->reason == ST_REASON_NO_LEADER || err->reason == ST_REASON_UNREACHABLE ||
+           err->reason == ST_REASON_OTHER_SERVER;
+}
+
+/* After a master that found no leader: one that is not cut off from the others knows
+ * better.  It stays the one that is asked.  err stays where nobody does. */
+static enum st_code
+call_others(struct connection *connection, const char *method,
+            const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
+            ProtobufCMessage **out, struct st_err *err)
+{
+    const struct st_address asked = *rpc_channel_address(connection->channel);
+    for (size_t i = 0; i < connection->context.address_count; i++) {
+        AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
+        struct st_err other = {0};
+        if (address_equal(&asked, &connection->context.addresses[i]) ||
+            connect_to(connection, i, &channel, &other))
+            continue;
+        enum st_code code =
+            call(connection, channel, method, request, answer, out, &other);
+        if (code && did_nothing(&other))
+            continue;
+        rpc_channel_close(connection->channel);
+        connection->channel = TAKE(channel);
+        if (code)
+            *err = other;
+        return code;
+    }
+    return err->code;
+}
+
 enum st_code
 connect_call(struct connection *connection, const char *method,
              const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
              ProtobufCMessage **out, struct st_err *err)
 {
-    return call(connection, connection->channel, method, request, answer, out, err);
+    enum st_code code =
+        call(connection, connection->channel, method, request, answer, out, err);
+    if (!code || err->reason != ST_REASON_NO_LEADER)
+        return code;
+    return call_others(connection, method, request, answer, out, err);
 }
 
 enum st_code

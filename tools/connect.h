@@ -32,7 +32,8 @@ void connect_close(struct connection *connection);
 #define CONNECTION __attribute__((cleanup(connect_close))) struct connection
 
 /* One call of ClusterManagement.  *out is freed with protobuf_c_message_free_unpacked().
- * The failure's sentence names the cluster and the master that was asked. */
+ * Where the master that was asked finds no leader, and so did nothing, the others are
+ * asked, too.  The failure's sentence names the cluster and the master that was asked. */
 enum st_code connect_call(struct connection *connection, const char *method,
                           const ProtobufCMessage *request,
                           const ProtobufCMessageDescriptor *answer,

@@ -80,6 +80,7 @@ exit_advice(const struct st_err *err)
     case ST_REASON_ROLE:
         return "ask an administrator whose role is admin";
     case ST_REASON_NO_QUORUM:
+    case ST_REASON_NO_LEADER:
         return "start the masters that are down, then try again (`stctl status`)";
     case ST_REASON_BUSY:
     case ST_REASON_CHANGED:

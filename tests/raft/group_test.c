@@ -128,7 +128,11 @@ a_minority_says_that_it_cannot(void **state)
             continue;
         assert_code(replica_propose_wait(replica, "a", 1, 1500, &result, &err),
                     ST_UNAVAILABLE);
+        /* By now it knows that it leads no more, and hands nothing to anybody. */
         assert_code(replica_barrier_wait(replica, 1500, &err), ST_UNAVAILABLE);
+        assert_code(replica_propose_wait(replica, "a", 1, 1500, &result, &err),
+                    ST_UNAVAILABLE);
+        assert_int_equal(err.reason, ST_REASON_NO_LEADER);
     }
 }
 

@@ -897,13 +897,18 @@ class Answers(CommandLine):
         self.master.pause = 0
         self.assertIn("recorded", self.fails(5, "master", "remove", "3", "--yes"))
 
-    def test_another_master_is_asked_where_one_does_not_hear_the_end(self):
+    def second_master(self):
+        """In the context, too; and its address."""
         address = cluster.fresh_address()
         with open(self.folder / "smalltown/admin.pem", "rb") as file:
             other = FakeMaster(self.api, self.services, file.read(), address)
         self.addCleanup(other.server.stop, None)
         self.run_it("context", "remove", "town")
         self.run_it(*self.context("town", f"{self.address},{address}"))
+        return other, address
+
+    def test_another_master_is_asked_where_one_does_not_hear_the_end(self):
+        other, _ = self.second_master()
         self.master.failure = (grpc.StatusCode.UNAVAILABLE, "recorded", "I am leaving")
         for _ in range(6):  # the addresses are tried in any order
             self.succeeds("master", "remove", "3", "--yes")
@@ -924,6 +929,26 @@ class Answers(CommandLine):
         self.master.failure = other.failure = (grpc.StatusCode.UNAVAILABLE, "no-quorum", "none")
         self.fails(5, "master", "remove", "3", "--yes")
 
+    def test_another_master_is_asked_where_one_has_no_leader(self):
+        other, address = self.second_master()
+        self.master.failure = (grpc.StatusCode.UNAVAILABLE, "no-leader", "no leader was found")
+        for _ in range(6):  # the addresses are tried in any order
+            self.assertIn(NODES[0], self.succeeds("node", "list"))
+        self.assertGreaterEqual(len(self.master.asked), 1)
+        # The one that did it is asked again: what follows does not wait a second time.
+        asked = len(self.master.asked)
+        self.succeeds("node", "adopt", NODES[0][10:16])
+        self.assertLessEqual(len(self.master.asked), asked + 1)
+        other.failure = (grpc.StatusCode.NOT_FOUND, "not-found", "no such enrolment")
+        self.assertIn(address, self.fails(3, "enrolment", "revoke", "x"))
+        # What may have been done at the other one is not asked a third time.
+        other.failure = (grpc.StatusCode.UNAVAILABLE, "no-quorum", "not known")
+        self.assertIn("not known", self.fails(5, "enrolment", "revoke", "x"))
+        other.failure = self.master.failure
+        self.assertIn("no leader was found", self.fails(5, "enrolment", "revoke", "x"))
+        other.server.stop(None).wait()
+        self.assertIn("no leader was found", self.fails(5, "enrolment", "revoke", "x"))
+
     def test_each_failure_has_its_exit_status_and_what_to_do(self):
         Code = grpc.StatusCode
         for code, reason, status, advice in (
@@ -931,6 +956,7 @@ class Answers(CommandLine):
                 (Code.PERMISSION_DENIED, "role", 4, "whose role is admin"),
                 (Code.UNAUTHENTICATED, None, 4, "--admin-cert"),
                 (Code.UNAVAILABLE, "no-quorum", 5, "stctl status"),
+                (Code.UNAVAILABLE, "no-leader", 5, "stctl status"),
                 (Code.RESOURCE_EXHAUSTED, "busy", 5, "try again"),
                 (Code.ALREADY_EXISTS, "exists", 6, ""),
                 (Code.FAILED_PRECONDITION, None, 6, ""),
