@@ -162,6 +162,16 @@ connect_call(struct connection *connection, const char *method,
 }
 
 enum st_code
+connect_once(const struct invocation *in, const char *method,
+             const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
+             ProtobufCMessage **out, struct st_err *err)
+{
+    CONNECTION connection = {0};
+    enum st_code code = connect_open(in, &connection, err);
+    return code ? code : connect_call(&connection, method, request, answer, out, err);
+}
+
+enum st_code
 connect_call_one(const struct connection *connection, size_t master, const char *method,
                  const ProtobufCMessage *request,
                  const ProtobufCMessageDescriptor *answer, ProtobufCMessage **out,

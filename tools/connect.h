@@ -38,7 +38,12 @@ enum st_code connect_call(struct connection *connection, const char *method,
                           const ProtobufCMessage *request,
                           const ProtobufCMessageDescriptor *answer,
                           ProtobufCMessage **out, struct st_err *err);
-/* The same, to one master of the context alone, for what it alone knows; it has
+/* The same for a verb that makes one call and no more. */
+enum st_code connect_once(const struct invocation *in, const char *method,
+                          const ProtobufCMessage *request,
+                          const ProtobufCMessageDescriptor *answer,
+                          ProtobufCMessage **out, struct st_err *err);
+/* connect_call(), to one master of the context alone, for what it alone knows; it has
  * CONNECT_ONE_MS, or --timeout where that is less. */
 enum st_code connect_call_one(const struct connection *connection, size_t master,
                               const char *method, const ProtobufCMessage *request,

@@ -151,13 +151,10 @@ stctl_enrolment_list(const struct invocation *in, struct st_err *err)
 {
     const Api__ListEnrolmentConfigsRequest request =
         API__LIST_ENROLMENT_CONFIGS_REQUEST__INIT;
-    CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
-    enum st_code code = connect_open(in, &connection, err);
-    if (!code)
-        code =
-            connect_call(&connection, "ListEnrolmentConfigs", &request.base,
-                         &api__list_enrolment_configs_response__descriptor, &answer, err);
+    enum st_code code =
+        connect_once(in, "ListEnrolmentConfigs", &request.base,
+                     &api__list_enrolment_configs_response__descriptor, &answer, err);
     if (code)
         return code;
     const Api__ListEnrolmentConfigsResponse *list = (const void *)answer;
@@ -180,13 +177,10 @@ stctl_enrolment_revoke(const struct invocation *in, struct st_err *err)
     Api__RemoveEnrolmentConfigRequest request =
         API__REMOVE_ENROLMENT_CONFIG_REQUEST__INIT;
     request.name = (char *)in->argument;
-    CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
     enum st_code code = name_check("an enrolment", in->argument, err);
     if (!code)
-        code = connect_open(in, &connection, err);
-    if (!code)
-        code = connect_call(&connection, "RemoveEnrolmentConfig", &request.base,
+        code = connect_once(in, "RemoveEnrolmentConfig", &request.base,
                             &api__remove_enrolment_config_response__descriptor, &answer,
                             err);
     if (code)

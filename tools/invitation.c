@@ -64,7 +64,7 @@ stctl_master_invite(const struct invocation *in, struct st_err *err)
     code = write_ticket(&connection, ((Api__InviteMasterResponse *)answer)->ticket, path,
                         err);
     if (code)
-        return st_wrap(err, "the secret of %s is lost: invite under another name",
+        return st_wrap(err, "`stctl master uninvite %s`, its secret is lost",
                        in->argument);
     if (in->json)
         return json_print(json_pack("{s:s, s:s}", "name", in->argument, "file", path),
@@ -100,12 +100,10 @@ enum st_code
 stctl_master_invitations(const struct invocation *in, struct st_err *err)
 {
     const Api__ListInvitationsRequest request = API__LIST_INVITATIONS_REQUEST__INIT;
-    CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
-    enum st_code code = connect_open(in, &connection, err);
-    if (!code)
-        code = connect_call(&connection, "ListInvitations", &request.base,
-                            &api__list_invitations_response__descriptor, &answer, err);
+    enum st_code code =
+        connect_once(in, "ListInvitations", &request.base,
+                     &api__list_invitations_response__descriptor, &answer, err);
     if (code)
         return code;
     const Api__ListInvitationsResponse *list = (const void *)answer;
@@ -127,13 +125,10 @@ stctl_master_uninvite(const struct invocation *in, struct st_err *err)
 {
     Api__RevokeInvitationRequest request = API__REVOKE_INVITATION_REQUEST__INIT;
     request.name = (char *)in->argument;
-    CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
     enum st_code code = name_check("a master", in->argument, err);
     if (!code)
-        code = connect_open(in, &connection, err);
-    if (!code)
-        code = connect_call(&connection, "RevokeInvitation", &request.base,
+        code = connect_once(in, "RevokeInvitation", &request.base,
                             &api__revoke_invitation_response__descriptor, &answer, err);
     if (code)
         return code;

@@ -41,12 +41,10 @@ enum st_code
 stctl_master_list(const struct invocation *in, struct st_err *err)
 {
     const Api__ListMastersRequest request = API__LIST_MASTERS_REQUEST__INIT;
-    CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
-    enum st_code code = connect_open(in, &connection, err);
-    if (!code)
-        code = connect_call(&connection, "ListMasters", &request.base,
-                            &api__list_masters_response__descriptor, &answer, err);
+    enum st_code code =
+        connect_once(in, "ListMasters", &request.base,
+                     &api__list_masters_response__descriptor, &answer, err);
     if (code)
         return code;
     const Api__ListMastersResponse *list = (const void *)answer;

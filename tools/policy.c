@@ -244,12 +244,10 @@ enum st_code
 stctl_policy_history(const struct invocation *in, struct st_err *err)
 {
     const Api__ListPolicyHistoryRequest request = API__LIST_POLICY_HISTORY_REQUEST__INIT;
-    CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
-    enum st_code code = connect_open(in, &connection, err);
-    if (!code)
-        code = connect_call(&connection, "ListPolicyHistory", &request.base,
-                            &api__list_policy_history_response__descriptor, &answer, err);
+    enum st_code code =
+        connect_once(in, "ListPolicyHistory", &request.base,
+                     &api__list_policy_history_response__descriptor, &answer, err);
     if (code)
         return code;
     const Api__ListPolicyHistoryResponse *list = (const void *)answer;

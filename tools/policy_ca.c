@@ -118,12 +118,10 @@ enum st_code
 stctl_policy_ca_list(const struct invocation *in, struct st_err *err)
 {
     const Api__ListEkCasRequest request = API__LIST_EK_CAS_REQUEST__INIT;
-    CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
-    enum st_code code = connect_open(in, &connection, err);
-    if (!code)
-        code = connect_call(&connection, "ListEkCas", &request.base,
-                            &api__list_ek_cas_response__descriptor, &answer, err);
+    enum st_code code =
+        connect_once(in, "ListEkCas", &request.base,
+                     &api__list_ek_cas_response__descriptor, &answer, err);
     if (code)
         return code;
     const Api__ListEkCasResponse *list = (const void *)answer;

@@ -129,12 +129,10 @@ enum st_code
 stctl_policy_window_close(const struct invocation *in, struct st_err *err)
 {
     const Api__CloseWindowRequest request = API__CLOSE_WINDOW_REQUEST__INIT;
-    CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
-    enum st_code code = connect_open(in, &connection, err);
-    if (!code)
-        code = connect_call(&connection, "CloseWindow", &request.base,
-                            &api__close_window_response__descriptor, &answer, err);
+    enum st_code code =
+        connect_once(in, "CloseWindow", &request.base,
+                     &api__close_window_response__descriptor, &answer, err);
     if (code)
         return code;
     if (in->json)

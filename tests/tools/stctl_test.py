@@ -666,7 +666,8 @@ class Answers(CommandLine):
         self.assertIn("not overwritten", self.fails(6, "master", "invite", "x"))
         self.assertEqual(len(self.master.asked), asked)
         self.master.masters_cert = peer.self_signed(MASTER_KEY, "other")
-        self.assertIn("another name", self.fails(1, "master", "invite", "x", "--out", "x.pb"))
+        self.assertIn("stctl master uninvite x",
+                      self.fails(1, "master", "invite", "x", "--out", "x.pb"))
         self.assertNotIn("x.pb", os.listdir(self.folder.path))
 
     def test_invitations_are_listed_and_revoked(self):
