@@ -17,9 +17,10 @@ const char arguments_usage[] =
     "      `stctl master invite` wrote\n"
     "  smalltown-nms join --data DIR --address IP --certificates -\n"
     "      the same with what the masters sent to this node (smalltown-node calls it)\n"
-    "  smalltown-nms run --data DIR [--address IP]\n"
+    "  smalltown-nms run --data DIR [--address IP] [--master IP]...\n"
     "      serves it, in the foreground, until SIGTERM or SIGINT; at another address\n"
-    "      than before, where IP is another one\n"
+    "      than before, where IP is another one; --master: where some other master may\n"
+    "      be, besides where it was\n"
     "  smalltown-nms move --data DIR [--member ID=IP]...\n"
     "      where masters have new addresses, while none runs: the same line on each of\n"
     "      them; without --member it shows what DIR knows\n"
@@ -157,6 +158,36 @@ take_place(struct arguments *arguments, const char *text, struct st_err *err)
     return address_parse(equals + 1, &place->address, err);
 }
 
+static enum st_code
+take_master(struct arguments *arguments, const char *text, struct st_err *err)
+{
+    if (!text)
+        return st_fail(err, ST_INVALID_ARGUMENT, "this option wants a value: --master");
+    if (arguments->master_count == ADDRESSES_MAX)
+        return st_fail(err, ST_INVALID_ARGUMENT, "at most %d times --master",
+                       ADDRESSES_MAX);
+    struct st_address *address = &arguments->masters[arguments->master_count++];
+    enum st_code code = address_parse(text, address, err);
+    if (!code && !address_is_host(address))
+        return st_fail(err, ST_INVALID_ARGUMENT, "--master %.60s: no host has that",
+                       text);
+    return code;
+}
+
+/* An option that may be repeated; false where this is none. */
+static bool
+take_repeated(struct arguments *arguments, char *const words[2], enum st_code *out_code,
+              struct st_err *err)
+{
+    if (arguments->command == COMMAND_MOVE && strcmp(words[0], "--member") == 0)
+        *out_code = take_place(arguments, words[1], err);
+    else if (arguments->command == COMMAND_RUN && strcmp(words[0], "--master") == 0)
+        *out_code = take_master(arguments, words[1], err);
+    else
+        return false;
+    return true;
+}
+
 enum st_code
 arguments_read(int argc, char **argv, struct arguments *out, struct st_err *err)
 {
@@ -171,11 +202,8 @@ arguments_read(int argc, char **argv, struct arguments *out, struct st_err *err)
             i--; /* it has no value */
             continue;
         }
-        if (arguments.command == COMMAND_MOVE && strcmp(argv[i], "--member") == 0) {
-            if ((code = take_place(&arguments, argv[i + 1], err)))
-                return code;
-            continue;
-        }
+        if (take_repeated(&arguments, argv + i, &code, err))
+            continue; /* its failure ends this */
         const char **place = place_of(&arguments, argv[i], &certificates);
         if (!place)
             return st_fail(err, ST_INVALID_ARGUMENT, "%s does not know %.60s", argv[1],

@@ -26,6 +26,8 @@ struct arguments {
     bool yes;                /* not only look */
     size_t place_count;
     struct self_place places[REPLICA_MEMBERS_MAX];
+    size_t master_count;
+    struct st_address masters[ADDRESSES_MAX]; /* hosts, as `run` is told */
 };
 
 extern const char arguments_usage[];

@@ -177,7 +177,7 @@ begin_replica(struct nms *nms, const struct nms_config *config, struct self *sel
     if (self->crl.len > 0 &&
         (code = ca_crl_number(self->crl.der, self->crl.len, &crl_number, err)))
         return st_wrap(err, "member.pb");
-    if ((code = carrier_new(nms, self, crl_number, &nms->carrier, err)) ||
+    if ((code = carrier_new(nms, config, self, crl_number, &nms->carrier, err)) ||
         (code = tell_new(nms, &nms->tell, err)))
         return code;
     state_watch_members(nms->state, members_changed, nms);

@@ -42,8 +42,8 @@ struct carrier {
 };
 
 enum st_code
-carrier_new(struct nms *nms, const struct self *self, uint64_t crl_number,
-            struct carrier **out, struct st_err *err)
+carrier_new(struct nms *nms, const struct nms_config *config, const struct self *self,
+            uint64_t crl_number, struct carrier **out, struct st_err *err)
 {
     pthread_condattr_t clock;
     struct carrier *carrier = calloc(1, sizeof(*carrier));
@@ -51,7 +51,7 @@ carrier_new(struct nms *nms, const struct self *self, uint64_t crl_number,
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
     carrier->nms = nms;
     carrier->crl_number = crl_number;
-    places_begin(&carrier->places, self);
+    places_begin(&carrier->places, config, self);
     carrier->woken = true;
     pthread_mutex_init(&carrier->lock, NULL);
     pthread_condattr_init(&clock);

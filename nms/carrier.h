@@ -15,7 +15,8 @@
 struct carrier;
 
 /* `crl_number` is of the list in `self` that the replica is opened with. */
-enum st_code carrier_new(struct nms *nms, const struct self *self, uint64_t crl_number,
+enum st_code carrier_new(struct nms *nms, const struct nms_config *config,
+                         const struct self *self, uint64_t crl_number,
                          struct carrier **out, struct st_err *err);
 /* Once the replica is open: whom it cannot find without. */
 void carrier_tell_places(struct carrier *carrier);

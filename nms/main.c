@@ -187,6 +187,8 @@ run_main(const struct arguments *arguments, const sigset_t *ends)
     const struct nms_config config = {
         .dir = arguments->init.dir,
         .address = arguments->init.address,
+        .masters = arguments->masters,
+        .master_count = arguments->master_count,
         .node_port = PORT_NODE_MANAGEMENT,
         .admin_port = PORT_CLUSTER_MANAGEMENT,
         .fatal = store_failed,

@@ -62,8 +62,12 @@ struct nms {
 
 struct nms_config {
     const char *dir;
-    struct st_address address;           /* where this master listens from now on; len 0:
-                                            where it did */
+    struct st_address address; /* where this master listens from now on; len 0:
+                                  where it did */
+    /* Where some master may be, besides where each was: ADDRESSES_MAX at most; lent for
+     * nms_start(). */
+    const struct st_address *masters;
+    size_t master_count;
     uint16_t node_port;                  /* PORT_NODE_MANAGEMENT; 0: any, for tests */
     uint16_t admin_port;                 /* PORT_CLUSTER_MANAGEMENT; 0: any, for tests */
     void (*fatal)(const char *sentence); /* replica_config.fatal */

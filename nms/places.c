@@ -6,10 +6,14 @@
 #include <string.h>
 
 void
-places_begin(struct places *places, const struct self *self)
+places_begin(struct places *places, const struct nms_config *config,
+             const struct self *self)
 {
     places->count = self->place_count;
     memcpy(places->told, self->places, sizeof(places->told));
+    for (size_t i = 0; i < config->master_count && i < ADDRESSES_MAX; i++)
+        if (!address_equal(&config->masters[i], &self->address))
+            places->some[places->some_count++] = config->masters[i];
 }
 
 static void
@@ -33,6 +37,8 @@ places_tell(const struct places *places, struct nms *nms)
     members_read(nms->state, &members);
     for (size_t i = 0; i < members.count; i++)
         add(all, &count, members.at[i].id, &members.at[i].address);
+    for (size_t i = 0; i < places->some_count; i++)
+        add(all, &count, 0, &places->some[i]);
     replica_set_places(nms->replica, all, count);
 }
 
@@ -53,11 +59,12 @@ keep(const struct places *places, const char *dir, struct st_err *err)
 void
 places_settle(struct places *places, struct nms *nms)
 {
-    struct places left = {0};
+    struct places left = *places;
     struct members members;
     struct st_err err = {0};
     if (places->count == 0)
         return;
+    left.count = 0;
     members_read(nms->state, &members);
     for (size_t i = 0; i < places->count; i++) {
         const struct self_place *told = &places->told[i];

@@ -1,8 +1,10 @@
 /* places.h - where the other masters are, while this one runs.
  *
- * Three know something of it: the records, a person who told this folder (move.h), and
- * each master itself.  The replica is told the first two, and tries them; who leads
- * writes what the third say into the records, and so nodes hear of it (tell.h).
+ * Four know something of it: the records, a person who told this folder (move.h), whoever
+ * started this process, and each master itself.  The replica is told the first three, and
+ * tries them; who leads writes what the last say into the records, and so nodes hear of
+ * it (tell.h).  So what is told may be wrong, or old: it is a place to knock, and no
+ * more.
  *
  * For the thread of the carrier, and whoever begins before that runs.
  */
@@ -16,9 +18,12 @@
 struct places {
     size_t count;
     struct self_place told[REPLICA_MEMBERS_MAX]; /* by a person */
+    size_t some_count;
+    struct st_address some[ADDRESSES_MAX]; /* where some master is, not known which */
 };
 
-void places_begin(struct places *places, const struct self *self);
+void places_begin(struct places *places, const struct nms_config *config,
+                  const struct self *self);
 /* To the replica. */
 void places_tell(const struct places *places, struct nms *nms);
 /* Forgets, also in member.pb, what a person told and the records say by now. */

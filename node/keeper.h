@@ -30,7 +30,8 @@ struct keeper_config {
     const char *address;     /* of this machine */
     const struct node *node; /* whose control volume is made before a member's file is
                               * written; NULL: it has none */
-    const char *esp;         /* where that one's ESP is mounted */
+    const char *esp;         /* where its ESP is mounted, that has the list of masters;
+                              * NULL: there is none */
     uint32_t retry_first_ms, retry_max_ms;
     uint32_t
         join_ms; /* for what a request needs; 0: 8000, less than JoinCluster may take */

@@ -61,16 +61,9 @@ start_later(struct supervision *supervision, const struct st_err *err)
 static void
 start(struct supervision *supervision)
 {
-    const char *const argv[] = {supervision->config->program,
-                                "run",
-                                "--data",
-                                supervision->config->data,
-                                "--address",
-                                supervision->config->address,
-                                NULL};
     struct st_err err = {0};
     supervision->began_ms = now_ms();
-    if (child_start(argv, -1, -1, &supervision->master, &err))
+    if (supervise_run(supervision->config, &supervision->master, &err))
         start_later(supervision, &err);
     else
         supervision->running = true;

@@ -3,6 +3,7 @@
 #ifndef NODE_SUPERVISE_H
 #define NODE_SUPERVISE_H
 
+#include "node/child.h"
 #include "node/keeper.h"
 
 /* What the daemon says is one packet, its first byte a word; a request has the packed
@@ -23,6 +24,10 @@ bool supervise_has_member(const struct keeper_config *config);
 /* Returns when the daemon is gone or this process was told to stop, and the master has
  * ended. */
 void supervise(const struct keeper_config *config, int daemon);
+
+/* `smalltown-nms run`, with the masters of enrolment.pb as it is now. */
+enum st_code supervise_run(const struct keeper_config *config, struct child *out,
+                           struct st_err *err);
 
 /* `smalltown-nms join` with what the masters sent, in one run: what became of it.  Ends
  * early, with ST_UNAVAILABLE, where one of the two is readable or hangs up. */

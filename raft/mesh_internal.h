@@ -211,11 +211,13 @@ void mesh_peer_dial_due(struct mesh *mesh);
 void mesh_peer_lost(struct mesh_peer *peer);
 /* Its member is there: it says so itself. */
 void mesh_peer_heard(struct mesh *mesh, uint64_t id);
+void mesh_peer_forget_all(struct mesh *mesh);
+
+/* mesh_place.c */
 /* Its certificate was seen, and its Hello taken. */
 void mesh_peer_says(struct mesh *mesh, uint64_t id, const char *address);
 /* Where to dial it now, and the next time elsewhere.  False where nobody can. */
 bool mesh_peer_place(struct mesh_peer *peer, struct sockaddr_storage *out);
-void mesh_peer_forget_all(struct mesh *mesh);
 /* It came from there, and its certificate is good. */
 void mesh_peer_seen(struct mesh *mesh, uint64_t id, const struct st_address *source);
 /* Whether a member that is followed is, may be, or last came from there. */

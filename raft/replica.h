@@ -16,6 +16,7 @@
 #ifndef RAFT_REPLICA_H
 #define RAFT_REPLICA_H
 
+#include "proto/address.h"
 #include "proto/err.h"
 #include "proto/secret.h"
 
@@ -181,10 +182,10 @@ unsigned replica_members(struct replica *replica,
  * wrong one costs a dial that fails, and nothing else: who answers there has to show the
  * member's certificate.  In place of what was told before; copied; any thread. */
 enum {
-    REPLICA_PLACES_MAX = 2 * REPLICA_MEMBERS_MAX,
+    REPLICA_PLACES_MAX = 2 * REPLICA_MEMBERS_MAX + ADDRESSES_MAX,
 };
 struct replica_place {
-    uint64_t id;
+    uint64_t id; /* 0: whichever member is not found elsewhere; tried after all others */
     char address[REPLICA_ADDRESS_MAX];
 };
 void replica_set_places(struct replica *replica, const struct replica_place *places,

@@ -19,9 +19,9 @@ class Addresses(masters_test.Masters):
         self.api, _ = stubs.load(os.path.join(cluster.SOURCE, "proto", "api.proto"), folder)
         self.vendor = cluster.Vendor(self.folder)
 
-    def worker(self, name):
+    def worker(self, name, **how):
         """One that runs with an open disk, and its id."""
-        node = cluster.Node(self.folder, self.vendor, name)
+        node = cluster.Node(self.folder, self.vendor, name, **how)
         self.addCleanup(node.tpm.kill)
         self.addCleanup(node.kill)
         self.admin.enrolment(name, node.config)
@@ -199,6 +199,43 @@ class Addresses(masters_test.Masters):
         for master in masters:
             master.start()
         self.until_recorded(*masters)
+
+    def test_masters_whose_folders_nobody_reaches_are_told_by_their_enrolments(self):
+        nodes = []
+        for name in ("second", "third"):
+            node, node_id = self.worker(name, master=True)
+            self.admin.call("node", "adopt", node_id, "--role", "master")
+            nodes.append(node)
+        masters = [self.first, *nodes]
+        self.until_recorded(*masters)
+        worker, _ = self.worker("worker")
+        for program in (worker, *masters):
+            program.kill()
+        # The network is another one.  What a person says is the same on each machine: all
+        # addresses, whose they are he need not know; one of them is wrong.
+        for program in (worker, *masters):
+            program.address = cluster.fresh_address()
+        told = [cluster.fresh_address(), *(master.address for master in reversed(masters))]
+        for node in (worker, *nodes):
+            self.assertEqual(self.point(node, *told).returncode, 0)
+        self.run_at(self.first, "--address", self.first.address)  # it is found, and finds nobody
+        for node in (worker, *nodes):
+            node.reboot()
+        self.know(*masters)
+        self.until_recorded(*masters)
+        for node in (worker, *nodes):
+            cluster.until(node.unlocked, 60, node.log)
+            self.until_it_has(node, *masters)
+        self.until_all_know()
+        # A list that is wrong, or old, takes nobody anywhere: the records are newer.
+        second, wrong = nodes[0], cluster.fresh_address()
+        second.kill()
+        self.assertEqual(self.point(second, wrong).returncode, 0)
+        second.reboot()
+        self.until_recorded(*masters)
+        cluster.until(second.unlocked, 60, second.log)
+        self.until_it_has(second, *masters)
+        self.until_it_has(worker, *masters)
 
     def member_file(self, master):
         with open(os.path.join(master.data, "member.pb"), "rb") as file:

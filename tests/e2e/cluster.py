@@ -308,11 +308,14 @@ class Swtpm(Program):
 
 
 class Node(Program):
-    """smalltown-node on a machine of its own: ESP, TPM, data volume, address."""
+    """smalltown-node on a machine of its own: ESP, TPM, data volume, address; and a folder where
+    it may become a master."""
 
-    def __init__(self, folder, vendor=None, name="node", ak=None, recovery_key="none"):
+    def __init__(self, folder, vendor=None, name="node", ak=None, recovery_key="none",
+                 master=False):
         super().__init__(folder / f"{name}.log")
         self.name, self.ak, self.recovery_key = name, ak, recovery_key
+        self.master_data = folder / f"{name}-master" if master else None
         self.address = fresh_address()
         self.esp = folder / f"{name}-esp"
         self.volume = folder / f"{name}.img"
@@ -326,6 +329,10 @@ class Node(Program):
         words = ["--ak", self.ak] if self.ak else []
         if self.recovery_key:
             words += ["--recovery-key", self.recovery_key]
+        if self.master_data:
+            words += ["--master-data", self.master_data]
+            path = os.path.dirname(NMS) + ":" + os.environ["PATH"]
+            how = {"env": {"PATH": path}, **how}
         self.spawn([NODE, "run", "--esp", self.esp, "--tpm", self.tpm.tcti, "--address",
                     self.address, "--data-volume", self.volume, "--encryption", "xts", *words],
                    **how)

@@ -218,26 +218,19 @@ class NodeMasters(Masters):
         self.vendor = cluster.Vendor(self.folder)
 
     def node(self, name):
-        node = cluster.Node(self.folder, self.vendor, name)
+        node = cluster.Node(self.folder, self.vendor, name, master=True)
         self.addCleanup(node.tpm.kill)
         self.addCleanup(node.kill)
         self.admin.enrolment(name, node.config)
-        self.run_node(node)
+        node.start()
         cluster.until(lambda: "identity" in node.boot_files(), 60, node.log)
         node_id = next(i for i, n in self.admin.nodes().items() if n["address"] == node.address)
         self.admin.call("node", "adopt", node_id)
         node.kill()
         node.tpm.power_cycle()
-        self.run_node(node)
+        node.start()
         cluster.until(node.unlocked, 60, node.log)
         return node, node_id
-
-    def run_node(self, node):
-        path = os.path.dirname(cluster.NMS) + ":" + os.environ["PATH"]
-        node.spawn([cluster.NODE, "run", "--esp", node.esp, "--tpm", node.tpm.tcti, "--address",
-                    node.address, "--data-volume", node.volume, "--encryption", "xts",
-                    "--recovery-key", "none", "--master-data", self.folder / f"{node.name}-master"],
-                   env={"PATH": path})
 
     def test_a_node_becomes_a_master_and_is_removed_as_both(self):
         node, node_id = self.node("one")
@@ -248,7 +241,7 @@ class NodeMasters(Masters):
         # Power cut: its master is there again before its disk is open.
         node.kill()
         node.tpm.power_cycle()
-        self.run_node(node)
+        node.start()
         cluster.until(node.unlocked, 60, node.log)
         self.admin.call("node", "remove", node_id, "--yes")
         self.assertEqual(set(masters(self.admin)), {1})
@@ -263,7 +256,7 @@ class NodeMasters(Masters):
         self.first.kill()
         self.first.start()
         node.tpm.power_cycle()
-        self.run_node(node)
+        node.start()
         until_voters(self.admin, 1, 2)
         self.assertEqual(re.findall(r"step=(\S+) decision=OK", self.first.log())[-1], "vote")
 

@@ -49,6 +49,14 @@ a_good_command_line_is_understood(void **state)
     assert_ok(read_words(WORDS("run", "--data", "/m", "--address", "192.0.2.9"),
                          &arguments, &err));
     assert_int_equal(arguments.init.address.bytes[3], 9);
+    assert_int_equal(arguments.master_count, 0);
+    assert_ok(read_words(
+        WORDS("run", "--master", "::1", "--data", "/m", "--master", "192.0.2.8"),
+        &arguments, &err));
+    assert_string_equal(arguments.init.dir, "/m");
+    assert_int_equal(arguments.master_count, 2);
+    assert_int_equal(arguments.masters[0].len, 16);
+    assert_int_equal(arguments.masters[1].bytes[3], 8);
     assert_ok(read_words(
         WORDS("move", "--member", "2=::1", "--data", "/m", "--member", "1=192.0.2.1"),
         &arguments, &err));
@@ -71,6 +79,29 @@ a_good_command_line_is_understood(void **state)
 }
 
 static void
+masters_may_be_at_as_many_places_as_a_list_has(void **state)
+{
+    (void)state;
+    const char *words[3 + 2 * (ADDRESSES_MAX + 1) + 1] = {"smalltown-nms", "run",
+                                                          "--data", "/m"};
+    struct arguments arguments;
+    struct st_err err = {0};
+    for (size_t i = 0; i < ADDRESSES_MAX; i++) {
+        words[4 + 2 * i] = "--master";
+        words[5 + 2 * i] = "192.0.2.1";
+    }
+    assert_ok(read_words(words, &arguments, &err));
+    assert_int_equal(arguments.master_count, ADDRESSES_MAX);
+    const char *more[sizeof(words) / sizeof(*words) + 2];
+    memcpy(more, words, sizeof(words));
+    more[4 + 2 * ADDRESSES_MAX] = "--master";
+    more[5 + 2 * ADDRESSES_MAX] = "192.0.2.1";
+    more[6 + 2 * ADDRESSES_MAX] = NULL;
+    assert_code(read_words(more, &arguments, &err), ST_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.text, "at most 32 times"));
+}
+
+static void
 every_slip_gets_a_sentence(void **state)
 {
     (void)state;
@@ -88,6 +119,11 @@ every_slip_gets_a_sentence(void **state)
         {WORDS("run", "--data", "/m", "--data", "/n"), "given twice: --data"},
         {WORDS("run", "--data", "/m", "--address", "1.2"), "1.2"},
         {WORDS("run", "--data", "/m", "--member", "1=::1"), "run does not know --member"},
+        {WORDS("run", "--data", "/m", "--master"), "wants a value: --master"},
+        {WORDS("run", "--data", "/m", "--master", "town"), "town"},
+        {WORDS("run", "--data", "/m", "--master", "224.0.0.1"), "no host has that"},
+        {WORDS("run", "--master", "::1"), "--data is missing"},
+        {WORDS("move", "--data", "/m", "--master", "::1"), "does not know --master"},
         {WORDS("move", "--member", "1=::1"), "--data is missing"},
         {WORDS("move", "--data", "/m", "--address", "::1"), "does not know --address"},
         {WORDS("move", "--data", "/m", "--member"), "--member wants ID=IP"},
@@ -130,6 +166,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_command_line_is_understood),
+        cmocka_unit_test(masters_may_be_at_as_many_places_as_a_list_has),
         cmocka_unit_test(every_slip_gets_a_sentence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* The master of this machine: made once, run before and beside the node, started again
  * when it ends, stopped with the node. */
+#include "node/masters.h"
 #include "node/run.h"
 #include "node/stop.h"
 #include "proto/file.h"
@@ -102,6 +103,7 @@ live(struct node *node, const char *program, const char *esp, bool allowed,
     const struct keeper_config config = {.program = program,
                                          .data = data,
                                          .address = "127.0.0.1",
+                                         .esp = esp,
                                          .retry_first_ms = 20,
                                          .retry_max_ms = 50};
     const struct bootstrap bootstrap = {.program = program,
@@ -292,6 +294,27 @@ nothing_is_bootstrapped_over_what_is_there(void **state)
     assert_false(said("init"));
 }
 
+/* Of a cluster whose masters are there. */
+static void
+enrolment_put(const char *const *masters)
+{
+    char path[64];
+    struct secret seed;
+    uint8_t public_key[ED25519_PUBLIC_LEN];
+    struct st_err err = {0};
+    NODE_CONFIG config = {.node_id = "smalltown-0123456789abcdef0123456789abcdef"};
+    assert_ok(key_generate(&seed, public_key, &err));
+    assert_ok(cert_self_sign(&seed, "smalltown-master", &config.masters, &err));
+    secret_wipe(&seed);
+    for (; *masters; masters++)
+        assert_ok(
+            address_parse(*masters, &config.addresses[config.address_count++], &err));
+    path_of("esp/EFI/smalltown", path);
+    assert_ok(file_make_folder(path, &err));
+    path_of("esp/EFI/smalltown/enrolment.pb", path);
+    assert_ok(config_write(path, &config, &err));
+}
+
 /* In the master's folder. */
 static void
 data_put(const char *name)
@@ -324,6 +347,56 @@ a_master_runs_though_its_node_is_refused(void **state)
     assert_int_equal(count_runs(), 1);
     assert_int_equal(end(pid, SIGTERM), 0);
     assert_false(master_lives());
+}
+
+/* Its folder may be one that nobody reaches: the enrolment is where a person can say
+ * where the others are, and each start knows what was said last. */
+static void
+a_master_is_told_where_the_enrolment_says_that_the_masters_are(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    NODE_CONFIG before = {0}, after = {0};
+    struct st_address now = {{192, 0, 2, 9}, 4};
+    char esp[64], expected[256];
+    const char *const masters[] = {"192.0.2.7", "0.0.0.0", "224.0.0.1", "2001:db8::1",
+                                   NULL};
+    program_put("exec sleep 1000");
+    data_put("member.pb");
+    enrolment_put(masters);
+    pid_t pid = start(false);
+    wait_for_runs(1);
+    assert_int_equal(end(pid, SIGTERM), 0);
+    path_of("esp", esp);
+    assert_ok(masters_point(esp, &now, 1, &before, &after, &err));
+    pid = start(false);
+    wait_for_runs(2);
+    assert_int_equal(end(pid, SIGTERM), 0);
+    snprintf(expected, sizeof(expected),
+             "run --data %s/data --address 127.0.0.1 --master 192.0.2.7 --master "
+             "2001:db8::1\nrun --data %s/data --address 127.0.0.1 --master 192.0.2.9\n",
+             folder, folder);
+    assert_true(said(expected));
+}
+
+static void
+a_master_runs_though_its_enrolment_is_damaged(void **state)
+{
+    (void)state;
+    char path[64], expected[128];
+    struct st_err err = {0};
+    program_put("exec sleep 1000");
+    data_put("member.pb");
+    path_of("esp/EFI/smalltown", path);
+    assert_ok(file_make_folder(path, &err));
+    path_of("esp/EFI/smalltown/enrolment.pb", path);
+    assert_ok(file_write(path, 0600, "damaged", 7, &err));
+    pid_t pid = start(false);
+    wait_for_runs(1);
+    assert_int_equal(end(pid, SIGTERM), 0);
+    snprintf(expected, sizeof(expected), "run --data %s/data --address 127.0.0.1\n",
+             folder);
+    assert_true(said(expected));
 }
 
 static void
@@ -416,6 +489,8 @@ main(void)
         TEST(nothing_is_bootstrapped_unasked),
         TEST(nothing_is_bootstrapped_over_what_is_there),
         TEST(a_master_runs_though_its_node_is_refused),
+        TEST(a_master_is_told_where_the_enrolment_says_that_the_masters_are),
+        TEST(a_master_runs_though_its_enrolment_is_damaged),
         TEST(an_init_that_was_interrupted_is_finished_before_the_master_runs),
         TEST(a_daemon_does_not_outlive_its_keeper),
         TEST(a_signal_to_all_of_them_is_an_orderly_end),

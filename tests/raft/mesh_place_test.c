@@ -1,5 +1,6 @@
 /* The peer link finds members that are not where the group says: by what it was told, and
  * by their own word; and speaks to nobody else who answers there. */
+#include "raft/mesh_internal.h"
 #include "tests/cmocka.h"
 #include "tests/raft/net.h"
 
@@ -146,6 +147,144 @@ members_that_changed_places_find_each_other(void **state)
     net_end(net);
 }
 
+/* ---- places without a name ---- */
+
+static struct replica_place
+somebody_at(const char *address)
+{
+    struct replica_place place = {.id = 0};
+    snprintf(place.address, sizeof(place.address), "%s", address);
+    return place;
+}
+
+static void
+follow_two(struct net_member *member, const char *second, const char *third)
+{
+    struct raft_configuration members;
+    raft_configuration_init(&members);
+    assert_int_equal(raft_configuration_add(&members, 2, second, RAFT_VOTER), 0);
+    assert_int_equal(raft_configuration_add(&members, 3, third, RAFT_VOTER), 0);
+    mesh_follow(member->mesh, &members);
+    raft_configuration_close(&members);
+}
+
+/* All were renumbered, and one of them is told the new addresses, in no order, with his
+ * own and a wrong one among them. */
+static void
+members_are_found_where_some_member_may_be(void **state)
+{
+    (void)state;
+    struct net *net = net_new(3);
+    struct net_member *a = &net->members[0], *b = &net->members[1];
+    struct net_member *c = &net->members[2];
+    const struct replica_place places[] = {
+        somebody_at("127.0.9.7:7834"), somebody_at(c->address), somebody_at(a->address),
+        somebody_at(b->address)};
+    follow_two(a, "127.0.9.8:7834", "127.0.9.9:7834");
+    mesh_set_places(a->mesh, places, 4);
+    NET_UNTIL(net, mesh_ways(a->mesh, 2).dialled && mesh_ways(a->mesh, 3).dialled);
+    assert_string_equal(mesh_says(a->mesh, 2), b->address);
+    assert_string_equal(mesh_says(a->mesh, 3), c->address);
+    net_end(net);
+}
+
+/* Dialled there once in so many turns, and where else. */
+static unsigned
+turns_to(struct mesh_peer *peer, const char *address)
+{
+    struct sockaddr_storage place;
+    unsigned count = 0;
+    for (unsigned i = 0; i < 12; i++) {
+        assert_true(mesh_peer_place(peer, &place));
+        count += strcmp(peer->dialled, address) == 0;
+    }
+    return count;
+}
+
+static struct mesh_peer *
+peer_of(const struct mesh *mesh, uint64_t id)
+{
+    struct mesh_peer *peer = mesh->peers;
+    while (peer->id != id)
+        peer = peer->next;
+    return peer;
+}
+
+/* It would shake hands with who is there for as long as the other one is away. */
+static void
+where_one_was_found_nobody_else_is_looked_for(void **state)
+{
+    (void)state;
+    struct net *net = net_new(3);
+    struct net_member *a = &net->members[0], *b = &net->members[1];
+    const struct replica_place places[] = {somebody_at(b->address),
+                                           somebody_at("127.0.9.7:7834")};
+    net_close(&net->members[2]);
+    follow_two(a, "127.0.9.8:7834", "127.0.9.9:7834");
+    mesh_set_places(a->mesh, places, 2);
+    NET_UNTIL(net, mesh_ways(a->mesh, 2).dialled);
+    assert_int_equal(turns_to(peer_of(a->mesh, 3), b->address), 0);
+    assert_int_equal(turns_to(peer_of(a->mesh, 3), "127.0.9.7:7834"), 6);
+    net_close(b);
+    NET_UNTIL(net, !mesh_connected(a->mesh, 2));
+    assert_int_equal(turns_to(peer_of(a->mesh, 3), b->address), 4);
+    net_end(net);
+}
+
+/* Who can write to an ESP can name himself as a place.  He is no member: he hears of
+ * nothing, and what he says counts for nothing. */
+static void
+N50_who_answers_at_a_place_without_a_name_and_is_no_member_is_not_spoken_to(void **state)
+{
+    (void)state;
+    struct net *net = net_new(3);
+    struct net_member *a = &net->members[0], *b = &net->members[1];
+    struct net_member *stranger = &net->members[2];
+    struct authority other; /* of the same name */
+    struct cert list;
+    authority_new(&other);
+    authority_list(&other, 1, NULL, 0, &list);
+    net_close(stranger);
+    authority_issue(&other, 2, 102, "serverAuth,clientAuth", &stranger->issued);
+    stranger->id = 2;
+    net_open_as(stranger, &other, &list);
+    const struct replica_place wrong[] = {somebody_at(stranger->address)};
+    const struct replica_place both[] = {wrong[0], somebody_at(b->address)};
+    follow_at(a, b->id, "127.0.9.9:7834");
+    mesh_set_places(a->mesh, wrong, 1);
+    NET_UNTIL(net, mesh_trouble(a->mesh)->code == ST_UNAUTHENTICATED);
+    mesh_set_places(a->mesh, both, 2);
+    NET_UNTIL(net, mesh_ways(a->mesh, 2).dialled);
+    assert_int_equal(stranger->admitted, 0);
+    assert_int_equal(a->admitted, 1);
+    assert_int_equal(a->refusals, 0);
+    assert_string_equal(mesh_says(a->mesh, 2), b->address);
+    net_end(net);
+}
+
+/* Those that are known are enough: so an old list sends nobody astray. */
+static void
+a_place_without_a_name_comes_after_those_with_one(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2);
+    struct net_member *a = &net->members[0], *b = &net->members[1];
+    const struct replica_place places[] = {somebody_at("127.0.9.7:7834"),
+                                           place_of(b, "127.0.9.8:7834")};
+    const char *order[] = {"127.0.9.8:7834", "127.0.9.9:7834", "127.0.9.7:7834"};
+    struct sockaddr_storage place;
+    net_close(b);
+    mesh_set_places(a->mesh, places, 2);
+    follow_at(a, b->id, "127.0.9.9:7834");
+    struct mesh_peer *peer = peer_of(a->mesh, b->id);
+    peer->turn = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(mesh_peer_place(peer, &place));
+        assert_string_equal(peer->dialled, order[i]);
+    }
+    net_end(net);
+}
+
 int
 main(void)
 {
@@ -156,6 +295,11 @@ main(void)
         cmocka_unit_test(
             a_member_that_comes_back_elsewhere_is_dialled_there_by_its_own_word),
         cmocka_unit_test(members_that_changed_places_find_each_other),
+        cmocka_unit_test(members_are_found_where_some_member_may_be),
+        cmocka_unit_test(where_one_was_found_nobody_else_is_looked_for),
+        cmocka_unit_test(
+            N50_who_answers_at_a_place_without_a_name_and_is_no_member_is_not_spoken_to),
+        cmocka_unit_test(a_place_without_a_name_comes_after_those_with_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
