@@ -2,12 +2,9 @@
 
 One cluster for all tests, made before the first; each leaves it whole.
 """
-import json
-import re
 import unittest
 
 import towns
-from town import until
 
 CONTROL, MAPPED = "/dev/vda2", "/dev/mapper/smalltown-control"
 OPENED = rf"^control volume={CONTROL} decision=ok$"
@@ -26,21 +23,7 @@ class Control(unittest.TestCase):
 
     def tearDown(self):
         here.boot([machine for machine in self.all if not machine.is_on()])
-        self.until_connected(self.all)
-
-    def connected(self):
-        """Addresses of the masters that vote and are in touch."""
-        listed = here.stctl("master", "list", "-o", "json", check=False)
-        masters = [] if listed.returncode else json.loads(listed.stdout)
-        return {m["address"] for m in masters if m["connected"] and m["state"] == "voter"}
-
-    def until_connected(self, machines):
-        until(lambda: self.connected() == {machine.address for machine in machines},
-              lambda: here.stctl("master", "list", check=False).stdout)
-
-    def opened_first(self, machine):
-        """Before it asked anybody for its own disk."""
-        self.assertRegex(machine.said().split("\nunlock ")[0], f"(?m){OPENED}")
+        towns.until_connected(here, self.all)
 
     def test_what_a_master_keeps_is_encrypted_and_a_node_sees_it(self):
         for machine in self.all:
@@ -54,9 +37,9 @@ class Control(unittest.TestCase):
     def test_all_lose_their_power_at_once_and_come_back_by_themselves(self):
         here.stctl("enrolment", "create", "before-the-cut", "--out", here / "before.pb")
         towns.reboot(here, *self.all)
-        self.until_connected(self.all)
+        towns.until_connected(here, self.all)
         for machine in self.all:
-            self.opened_first(machine)
+            self.assertTrue(towns.opened_first(machine), machine.log())
         self.assertIn("before-the-cut", {e["name"] for e in here.ask("enrolment", "list")})
 
     def test_two_of_three_come_back_by_themselves(self):
@@ -64,7 +47,7 @@ class Control(unittest.TestCase):
             machine.power_cut()
         here.boot([self.m3, self.m1], {"unlocked"})
         self.assertFalse(self.m2.is_on())
-        self.opened_first(self.m1)
+        self.assertTrue(towns.opened_first(self.m1), self.m1.log())
 
     def test_N48_the_control_volume_of_another_master_is_refused_and_it_is_said(self):
         for machine in self.all:
@@ -76,7 +59,7 @@ class Control(unittest.TestCase):
             here.wait([self.m2, self.m3], {"unlocked"})
             towns.says(self.m1, SHUT + '".* is not the one that this machine made')
             self.assertNotEqual(self.m1.execute("test -e " + MAPPED)[0], 0)
-            self.until_connected([self.m2, self.m3])
+            towns.until_connected(here, [self.m2, self.m3])
             here.wait([self.m1], {"unlocked"})  # it is a node still
         finally:
             self.m1.power_cut()
@@ -87,9 +70,9 @@ class Control(unittest.TestCase):
         towns.reboot(here, self.m1)
         towns.says(self.m1, SHUT + '"EFI/smalltown/control is gone')
         towns.says(self.m1, OPENED)
-        self.until_connected(self.all)
+        towns.until_connected(here, self.all)
         towns.reboot(here, self.m1)
-        self.opened_first(self.m1)
+        self.assertTrue(towns.opened_first(self.m1), self.m1.log())
 
 
 if __name__ == "__main__":

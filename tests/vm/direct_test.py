@@ -12,6 +12,7 @@ down: every reboot is a power cut.  Which case of a cluster's life is where:
     cold start at once, in any order, one   ColdStart.test_power_that_fails_four_times... (also the
     master missing; four cuts in a row      TPM's dictionary attack lockout, of masters as well)
     cold start after a removal              Removal.test_after_a_master_was_removed...
+    cold start in a renumbered network      Addresses.test_a_network_that_is_renumbered...
     disks, TPMs, clocks, removed nodes      disks_test.py
     images, Secure Boot, update windows     measured_test.py
 """
@@ -46,12 +47,7 @@ class Whole(unittest.TestCase):
 
     def until_whole(self):
         """All masters vote and are in touch."""
-        def whole():
-            listed = here.stctl("master", "list", "-o", "json", check=False)
-            masters = [] if listed.returncode else json.loads(listed.stdout)
-            return len(masters) == 3 and all(m["connected"] and m["state"] == "voter"
-                                             for m in masters)
-        until(whole, lambda: here.stctl("master", "list", check=False).stdout)
+        towns.until_connected(here, here.masters())
 
     def leader(self, context="vm"):
         """None where there is none now."""
@@ -77,6 +73,34 @@ class Whole(unittest.TestCase):
         """The enrolments; None where it does not answer now."""
         done = here.stctl("enrolment", "list", "-o", "json", "--context", context, check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+class Addresses(Whole):
+    """All are renumbered while they are off, and the records of the masters are encrypted."""
+
+    def places(self):
+        """Of all nodes, by the records, that all of them heard of."""
+        listed = here.stctl("node", "list", "-o", "json", check=False)
+        nodes = [] if listed.returncode else json.loads(listed.stdout)
+        return {node["address"] for node in nodes if not node["outdated"]}
+
+    def test_a_network_that_is_renumbered_while_all_are_off_is_a_cluster_again(self):
+        self.remember("before-the-move")
+        for machine in self.all:
+            machine.power_cut()
+        here.renumber("10.78.0")
+        self.assertEqual(self.w2.address, "10.78.0.5")
+        here.boot(self.all, {"unlocked"})
+        self.until_whole()
+        for master in here.masters():
+            self.assertTrue(towns.opened_first(master), master.log())
+        for worker in (self.w1, self.w2):
+            self.assertTrue(towns.is_mapped(worker))
+        self.remembers("before-the-move")
+        until(lambda: self.places() == {machine.address for machine in self.all},
+              lambda: here.stctl("node", "list", check=False).stdout)
+        self.assertEqual([m["address"] for m in here.ask("master", "list")],
+                         [master.address for master in here.masters()])
 
 
 class Machines(Whole):
@@ -234,6 +258,8 @@ class Commands(unittest.TestCase):
             self.assertEqual(self.says(verb, "w9", *["true"] * (verb == "exec"), code=1),
                              "vm-cluster: there is no machine w9: m1, m2, m3, w1, w2\n")
         self.assertIn("power-cut w1` first", self.says("replace-image", "w1", "/dev/null", code=1))
+        self.assertIn("power-cut m1` first", self.says("renumber", "10.79.0", code=1))
+        self.assertIn("is no network", self.says("renumber", "10.79.0.1", code=1))
         self.assertIn("is not empty", self.says("up", "--programs", towns.PROGRAMS, code=1))
 
     def test_power_is_cut_and_comes_back(self):

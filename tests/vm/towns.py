@@ -110,6 +110,25 @@ def says(machine, pattern, patience=300):
                       lambda: f"{machine.name}: {pattern!r} in\n{machine.log()}", patience)
 
 
+def connected(here):
+    """Addresses of the masters that vote and are in touch."""
+    listed = here.stctl("master", "list", "-o", "json", check=False)
+    masters = [] if listed.returncode else json.loads(listed.stdout)
+    return {m["address"] for m in masters if m["connected"] and m["state"] == "voter"}
+
+
+def until_connected(here, machines):
+    """These masters, and no others."""
+    until(lambda: connected(here) == {machine.address for machine in machines},
+          lambda: here.stctl("master", "list", check=False).stdout)
+
+
+def opened_first(machine):
+    """Its control volume, before it was a node that asks for its own disk."""
+    before = machine.said().split("\nstart ")[0]
+    return bool(town.re.search("^control volume=.* decision=ok$", before, town.re.M))
+
+
 def is_mapped(machine):
     return machine.execute(f"test -e {MAPPED}")[0] == 0
 

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import time
 
 import image
@@ -76,6 +77,19 @@ class Machine:
         """The files of its ESP, while it is off."""
         self.must_be_off()
         return image.Esp(self.disk)
+
+    def renumber(self, address, masters, node):
+        """It is elsewhere, and so are the masters.  As a person does it with the disk of a machine
+        that is off: what lies on the ESP, and nothing else; node is smalltown-node."""
+        esp, conf, enrolment = self.esp(), "EFI/smalltown/machine.conf", "EFI/smalltown/enrolment.pb"
+        esp.put(conf, esp.get(conf).replace(self.address.encode(), address.encode()))
+        with tempfile.TemporaryDirectory() as mounted:
+            os.makedirs(os.path.join(mounted, os.path.dirname(enrolment)))
+            image.write(os.path.join(mounted, enrolment), esp.get(enrolment))
+            run(node, "masters", "--esp", mounted,
+                *(word for master in masters for word in ("--master", master)))
+            esp.put(enrolment, image.read(os.path.join(mounted, enrolment)))
+        self.address = self.spec["address"] = address
 
     # --- power --------------------------------------------------------------------------------
 

@@ -188,6 +188,19 @@ class Town:
         for machine in self.machines.values():
             machine.join_side("a" if machine in some else "b")
 
+    def renumber(self, network):
+        """All machines, which are off, get addresses of this one (`10.78.0`)."""
+        if not re.fullmatch(r"\d{1,3}(\.\d{1,3}){2}", network):
+            raise MachineError(f"{network} is no network: three numbers, as 10.78.0")
+        for machine in self.machines.values():
+            machine.must_be_off()
+        places = {machine: f"{network}.{number}"
+                  for number, machine in enumerate(self.machines.values(), 1)}
+        for machine, address in places.items():
+            machine.renumber(address, [places[master] for master in self.masters()],
+                             os.path.join(self.plan["programs"], "node", "smalltown-node"))
+            write_plan(self.state, self.plan)
+
     def wait(self, machines, wanted=None, patience=PATIENCE_S):
         """Until each is in one of these phases (else any that ends a boot)."""
         wanted, reached, told = wanted or DONE, {}, {}
@@ -287,11 +300,15 @@ def sign_snakeoil(uki):
             os.unlink(key)
 
 
-def _write_stctl(town, programs):
+def write_plan(state, plan):
+    image.write(os.path.join(state, "cluster.json"), json.dumps(plan, indent=1).encode())
+
+
+def _write_stctl(town):
     def quoted(text):
         return "'" + text.replace("'", "'\\''") + "'"
     script = (f"#!/bin/sh\nXDG_CONFIG_HOME={quoted(town / 'admin')} exec "
-              f"{quoted(os.path.join(os.path.abspath(programs), 'tools', 'stctl'))} \"$@\"\n")
+              f"{quoted(os.path.join(town.plan['programs'], 'tools', 'stctl'))} \"$@\"\n")
     image.write(town / "stctl", script.encode())
     os.chmod(town / "stctl", 0o755)
 
@@ -320,15 +337,15 @@ def up(wishes, state, news=None, leash=False):
     if os.listdir(state):
         raise MachineError(f"{state} is not empty: `down` ends and removes what is there")
     seed = int.from_bytes(os.urandom(4), "big")
-    plan = {"machines": list(_specs(wishes, host_network(wishes.masters), seed))}
-    image.write(os.path.join(state, "cluster.json"), json.dumps(plan, indent=1).encode())
+    write_plan(state, {"programs": os.path.abspath(wishes.programs),
+                       "machines": list(_specs(wishes, host_network(wishes.masters), seed))})
     town = Town(state, leash, news)
     for name in town.machines:
         os.mkdir(town / name)
     uki = _uki(wishes, state)
     town.news.step("image", f"{os.path.getsize(uki) / image.MIB:.1f} MiB, {wishes.firmware}")
     tpm_config = vendor(town / "vendor")
-    _write_stctl(town, wishes.programs)
+    _write_stctl(town)
     town.stctl("keygen")
     town.stctl("recovery", "keygen")
     first = town.masters()[0]
