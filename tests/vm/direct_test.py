@@ -130,7 +130,8 @@ class Machines(Whole):
                 towns.until_mounted(machine)
                 self.assertEqual(machine.must("cat /data/mark"),
                                  f"mark of {machine.name}\n".encode())
-                self.assertEqual(machine.execute(f"grep -q 'mark of' {towns.DATA}")[0], 1)
+                found = machine.execute(f"grep -q 'mark of' {towns.DATA}", timeout=600)[0]
+                self.assertEqual(found, 1)
                 load.goes_on(3)
         self.remembers(*load.acknowledged)
 

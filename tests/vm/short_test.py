@@ -17,7 +17,8 @@ class Short(unittest.TestCase):
         towns.reboot(here, m1, w1)
         towns.until_mounted(w1)
         self.assertEqual(w1.must("cat /data/mark"), b"mark of w1\n")
-        self.assertEqual(w1.execute(f"grep -q 'mark of' {towns.DATA}")[0], 1)
+        found = w1.execute(f"grep -q 'mark of' {towns.DATA}", timeout=600)[0]
+        self.assertEqual(found, 1)
 
 
 if __name__ == "__main__":
