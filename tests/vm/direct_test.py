@@ -14,7 +14,7 @@ down: every reboot is a power cut.  Which case of a cluster's life is where:
     cold start after a removal              Removal.test_after_a_master_was_removed...
     cold start in a renumbered network      Addresses.test_a_network_that_is_renumbered...
     disks, TPMs, clocks, removed nodes      disks_test.py
-    images, Secure Boot, update windows     measured_test.py
+    images, Secure Boot, update windows     measured_test.py (of a master)
 """
 import json
 import os

@@ -129,8 +129,8 @@ def opened_first(machine):
     return bool(town.re.search("^control volume=.* decision=ok$", before, town.re.M))
 
 
-def is_mapped(machine):
-    return machine.execute(f"test -e {MAPPED}")[0] == 0
+def is_mapped(machine, volume="data"):
+    return machine.execute(f"test -e /dev/mapper/smalltown-{volume}")[0] == 0
 
 
 def until_mounted(machine):
