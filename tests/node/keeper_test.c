@@ -53,7 +53,7 @@ program_put(const char *script)
     struct st_err err = {0};
     path_of("smalltown-nms", path);
     int n = snprintf(text, sizeof(text),
-                     "#!/bin/sh\nD=%s\necho \"$*\" >> $D/said\necho $$ > $D/pid\n%s\n",
+                     "#!/bin/sh\nD=%s\necho $$ > $D/pid\necho \"$*\" >> $D/said\n%s\n",
                      folder, script);
     assert_ok(file_write(path, 0700, text, (size_t)n, &err));
 }
@@ -234,7 +234,6 @@ the_master_ends_with_the_node(void **state)
     for (int i = 0; i < 3; i++) {
         pid_t pid = start(true);
         wait_for_runs(i + 1);
-        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
         assert_true(master_lives());
         (void)end(pid, signals[i]);
         for (int wait = 0; master_lives(); wait++) {
