@@ -39,7 +39,9 @@ ESP_TYPE, LINUX_TYPE = image.TYPES["esp"], "0fc63daf-8483-4772-8e79-3d69d8477de4
 PARTITIONS = {"smalltown-esp": (192 * MIB, ESP_TYPE), "root": (1024 * MIB, LINUX_TYPE),
               "smalltown-data": (64 * MIB, image.TYPES["data"]),
               "vault": (48 * MIB, LINUX_TYPE)}
-HOST, GUEST, MAC = "10.77.0.1", "10.77.0.2", "52:54:00:77:00:02"
+# GUEST is the node; a master on the same machine has an address of its own.
+HOST, GUEST, GUEST_MASTER = "10.77.0.1", "10.77.0.2", "10.77.0.3"
+MAC = "52:54:00:77:00:02"
 TAP = "st0"
 CLONE_NEWNET = 0x40000000
 

@@ -58,6 +58,18 @@ mkfs.ext4 -q /dev/mapper/vault
 systemctl start vault.mount
 """
 
+# A master of another cluster, whose address is not there yet.
+VILLAGE = f"""set -e
+chmod 644 /var/tmp/admin.pem
+runuser -u smalltown -- smalltown-nms init --data /var/lib/smalltown --name village \
+    --address {debian.GUEST_MASTER} --admin-cert /var/tmp/admin.pem
+systemctl enable --now smalltown-nms
+"""
+ADDRESS = f"""
+echo Address={debian.GUEST_MASTER}/24 >>/etc/systemd/network/cluster.network
+systemctl restart systemd-networkd
+"""
+
 
 def files():
     with open(os.path.join(SOURCE, "tools", "vm", "shell"), encoding="utf-8") as shell:
@@ -175,6 +187,14 @@ def until_shows(unit, name, pattern):
                said("journalctl -b --no-pager -o short-monotonic | tail -n 100"), 1500, 1)
 
 
+def until_village(*words):
+    """What stctl printed of the master that is a process of that machine."""
+    def answer():
+        done = master.stctl(*words, "--context", "village", check=False)
+        return done.returncode == 0 and done.stdout
+    return town.until(answer, lambda: said("journalctl -b --no-pager -u smalltown-nms"), 1500, 1)
+
+
 def mounts():
     return said("findmnt -no SOURCE /srv; findmnt -no SOURCE /vault || true")
 
@@ -223,14 +243,33 @@ class Debian(unittest.TestCase):
         self.assertNotRegex(said("journalctl -b --no-pager -o cat"),
                             "recovering journal|recovery complete")
 
-    def test_5_another_command_line_comes_through_a_window(self):
+    def test_5_a_master_serves_as_soon_as_its_address_is_there(self):
+        box.put("/var/tmp/admin.pem", machine.image.read(master / "smalltown/admin.pem"))
+        said(VILLAGE)
+        until_shows("smalltown-nms", "NRestarts", "[1-9]")
+        # A machine that is not emulated would be at systemd's limit after five seconds.
+        self.assertEqual(show("smalltown-nms", "StartLimitIntervalUSec"), "0")
+        self.assertRegex(said("journalctl -b --no-pager -o cat -u smalltown-nms"),
+                         f"cannot listen on {debian.GUEST_MASTER}")
+        said(ADDRESS)
+        with open(master / "village.pem", "wb") as file:
+            file.write(box.must("cat /var/lib/smalltown/masters.pem"))
+        master.stctl("context", "add", "village", "--address", debian.GUEST_MASTER,
+                     "--masters-cert", master / "village.pem")
+        until_village("status")
+        master.stctl("enrolment", "create", "mark", "--out", master / "mark.pb",
+                     "--context", "village")
+
+    def test_6_another_command_line_comes_through_a_window(self):
         master.stctl("policy", "capture", master.node(), "--name", "first")
         said("sed -i 's/$/ quiet/' /etc/kernel/cmdline && update-initramfs -u 2>&1", 1500)
         reboot()
         until_shows("smalltown-node", "StatusText", "unlock: ")
         self.assertEqual(mounts(), "")
+        self.assertIn("mark", until_village("enrolment", "list"))  # waits for no disk
         master.stctl("policy", "window", "open", "--for", "1h")
         until_active("srv.mount")
+        until_active("vault.mount")
         self.assertIn("quiet", said("cat /proc/cmdline"))
 
 
