@@ -70,9 +70,12 @@ class Debian(machine.Machine):
                                   "firmware": "ovmf", "memory": 640}, leash)
 
     def command(self, clock=None):
+        """What QEMU translated it keeps by address: a library that each process has at another one
+        is translated for each, until a byte that is written to such a page costs it 40 ms.  So
+        little is kept, and the kernel's command line says norandmaps."""
         tap = f"tap,id=cluster,ifname={TAP},script=no,downscript=no"
-        return [tap if word.startswith("stream,id=cluster,") else word
-                for word in super().command(clock)]
+        return [tap if word.startswith("stream,id=cluster,") else
+                "tcg,tb-size=128" if word == "tcg" else word for word in super().command(clock)]
 
     def make_debian(self, made, files, commands, tpm_config):
         """Packages and files are installed, then these commands run there."""
