@@ -37,6 +37,7 @@ chmod +x "$1/etc/initramfs-tools/hooks/disk"
 MIB = 1 << 20
 ESP_TYPE, LINUX_TYPE = image.TYPES["esp"], "0fc63daf-8483-4772-8e79-3d69d8477de4"
 PARTITIONS = {"smalltown-esp": (192 * MIB, ESP_TYPE), "root": (1024 * MIB, LINUX_TYPE),
+              "smalltown-control": (image.SIZES["control"], image.TYPES["control"]),
               "smalltown-data": (64 * MIB, image.TYPES["data"]),
               "vault": (48 * MIB, LINUX_TYPE)}
 # GUEST is the node; a master on the same machine has an address of its own.

@@ -2,6 +2,7 @@
 
 What is done to it is what docs/deploy.md says; the master is a process of this host.
 """
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ NODE_CONF = f"""NODE_ADDRESS={debian.GUEST}
 NODE_VOLUME=/dev/disk/by-partlabel/smalltown-data
 NODE_ESP=/boot/efi
 NODE_UKI=EFI/BOOT/BOOTX64.EFI
+NODE_OPTIONS=--control-volume=/dev/disk/by-partlabel/smalltown-control
 """
 NETWORK = f"[Match]\nMACAddress={debian.MAC}\n[Network]\nAddress={debian.GUEST}/24\n"
 # For software emulation on a busy host: none of these is what is tried here.
@@ -198,6 +200,15 @@ def until_village(*words):
     return town.until(answer, lambda: said("journalctl -b --no-pager -u smalltown-nms"), 1500, 1)
 
 
+def until_both_vote():
+    def connected():
+        listed = master.stctl("master", "list", "-o", "json", check=False)
+        return listed.returncode == 0 and {m["address"] for m in json.loads(listed.stdout)
+                                           if m["connected"] and m["state"] == "voter"}
+    town.until(lambda: connected() == {debian.HOST, debian.GUEST},
+               lambda: said("journalctl -b --no-pager -u smalltown-node | tail -n 100"), 1500, 1)
+
+
 def mounts():
     return said("findmnt -no SOURCE /srv; findmnt -no SOURCE /vault || true")
 
@@ -274,6 +285,17 @@ class Debian(unittest.TestCase):
         until_active("srv.mount")
         until_active("vault.mount")
         self.assertIn("quiet", said("cat /proc/cmdline"))
+
+    def test_7_a_node_that_is_a_master_comes_back_with_its_records_encrypted(self):
+        said("systemctl disable --now smalltown-nms")
+        master.stctl("node", "adopt", master.node(), "--role", "master", "--timeout", "10m")
+        until_both_vote()
+        self.assertEqual(said("head -c 4 /dev/disk/by-partlabel/smalltown-control"), "LUKS")
+        reboot()
+        until_active("srv.mount")  # one of two is no majority: without its own it gets no key
+        until_both_vote()
+        self.assertIn("control volume=/dev/disk/by-partlabel/smalltown-control decision=ok",
+                      said("journalctl -b --no-pager -o cat -u smalltown-node"))
 
 
 if __name__ == "__main__":
