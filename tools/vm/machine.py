@@ -178,6 +178,9 @@ class Machine:
         folder = os.open(self.folder, os.O_PATH | os.O_DIRECTORY)
         try:
             client.connect(f"/proc/self/fd/{folder}/{name}")
+        except OSError:
+            client.close()
+            raise
         finally:
             os.close(folder)
         return client
