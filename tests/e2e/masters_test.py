@@ -226,9 +226,7 @@ class NodeMasters(Masters):
         cluster.until(lambda: "identity" in node.boot_files(), 60, node.log)
         node_id = next(i for i, n in self.admin.nodes().items() if n["address"] == node.address)
         self.admin.call("node", "adopt", node_id)
-        node.kill()
-        node.tpm.power_cycle()
-        node.start()
+        node.reboot()
         cluster.until(node.unlocked, 60, node.log)
         return node, node_id
 
@@ -239,9 +237,7 @@ class NodeMasters(Masters):
         self.assertEqual((shown["state"], shown["member_id"], shown["synced"]), ("master", 2, True))
         self.assertEqual(self.admin.ask("status")["members"], 2)
         # Power cut: its master is there again before its disk is open.
-        node.kill()
-        node.tpm.power_cycle()
-        node.start()
+        node.reboot()
         cluster.until(node.unlocked, 60, node.log)
         self.admin.call("node", "remove", node_id, "--yes")
         self.assertEqual(set(masters(self.admin)), {1})
