@@ -1,4 +1,4 @@
-"""Three masters whose records are encrypted: they come back by themselves, and only theirs do.
+"""Three masters whose records are encrypted: what becomes of a volume that the TPM does not open.
 
 One cluster for all tests, made before the first; each leaves it whole.
 """
@@ -29,41 +29,21 @@ class Control(unittest.TestCase):
         for machine in self.all:
             self.assertIn(MAPPED.encode(), machine.must("grep /control/master /proc/mounts"))
             self.assertIn(b"member.pb", machine.must("ls /control/master"))
-            self.assertEqual(machine.must("head -c 4 " + CONTROL), b"LUKS")
-            for volume, status in ((MAPPED, 0), (CONTROL, 1)):
-                found = machine.execute(f"grep -q 'BEGIN CERTIFICATE' {volume}", timeout=600)
-                self.assertEqual(found[0], status, volume)
-
-    def test_all_lose_their_power_at_once_and_come_back_by_themselves(self):
-        here.stctl("enrolment", "create", "before-the-cut", "--out", here / "before.pb")
-        towns.reboot(here, *self.all)
-        towns.until_connected(here, self.all)
-        for machine in self.all:
-            self.assertTrue(towns.opened_first(machine), machine.log())
-        self.assertIn("before-the-cut", {e["name"] for e in here.ask("enrolment", "list")})
-
-    def test_two_of_three_come_back_by_themselves(self):
-        for machine in self.all:
-            machine.power_cut()
-        here.boot([self.m3, self.m1], {"unlocked"})
-        self.assertFalse(self.m2.is_on())
-        self.assertTrue(towns.opened_first(self.m1), self.m1.log())
+            machine.must("grep 'BEGIN CERTIFICATE' /control/master/masters.pem")
+            self.assertTrue(towns.hides(machine, b"BEGIN CERTIFICATE", "control"))
 
     def test_N48_the_control_volume_of_another_master_is_refused_and_it_is_said(self):
-        for machine in self.all:
-            machine.power_cut()
-        before = towns.data_volume(self.m1, "control")
-        towns.set_data_volume(self.m1, towns.data_volume(self.m2, "control"), "control")
+        self.m1.power_cut()
+        before = towns.volume(self.m1, "control")
+        towns.set_volume(self.m1, towns.volume(self.m2, "control"), "control")
         try:
-            here.power_on(self.all)
-            here.wait([self.m2, self.m3], {"unlocked"})
+            here.power_on([self.m1])
             towns.says(self.m1, SHUT + '".* is not the one that this machine made')
             self.assertNotEqual(self.m1.execute("test -e " + MAPPED)[0], 0)
-            towns.until_connected(here, [self.m2, self.m3])
             here.wait([self.m1], {"unlocked"})  # it is a node still
         finally:
             self.m1.power_cut()
-            towns.set_data_volume(self.m1, before, "control")
+            towns.set_volume(self.m1, before, "control")
 
     def test_a_volume_that_the_tpm_does_not_open_opens_once_the_data_volume_is(self):
         self.m1.must("rm /esp/EFI/smalltown/control && sync")

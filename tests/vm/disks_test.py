@@ -70,10 +70,10 @@ class Kept(Case):
             here.boot([w1], {"unlocked"})
         self.assertEqual(w1.execute(f"cat {towns.MAPPED} >/dev/null")[0], 0)
         w1.power_cut()
-        before = towns.data_volume(w1)
+        before = towns.volume(w1)
         place = len(before) * 2 // 3
         altered = bytes(byte ^ 1 for byte in before[place:place + 4096])
-        towns.set_data_volume(w1, before[:place] + altered + before[place + 4096:])
+        towns.set_volume(w1, before[:place] + altered + before[place + 4096:])
         try:
             here.boot([w1], {"unlocked"})
             status, _, error = w1.execute(f"cat {towns.MAPPED} >/dev/null")
@@ -81,19 +81,19 @@ class Kept(Case):
             self.assertRegex(error, b"Input/output error")
         finally:
             w1.power_cut()
-            towns.set_data_volume(w1, before)
+            towns.set_volume(w1, before)
 
     def test_a_data_volume_of_another_node_is_refused_before_it_is_opened(self):
         w1.power_cut()
         w2.power_cut()
-        before = towns.data_volume(w2)
-        towns.set_data_volume(w2, towns.data_volume(w1))
+        before = towns.volume(w2)
+        towns.set_volume(w2, towns.volume(w1))
         try:
             here.power_on([w2])
             self.opens_nothing(w2, r"the data volume belongs to another node")
         finally:
             w2.power_cut()
-            towns.set_data_volume(w2, before)
+            towns.set_volume(w2, before)
 
 
 class Replaced(Case):
@@ -160,7 +160,7 @@ class Replaced(Case):
         wiping = "test -e /dev/mapper/smalltown-format"
         until(lambda: w2.phase() == "node" and w2.execute(wiping)[0] == 0, w2.log, pause=0)
         w2.power_cut()
-        self.assertIn(b'"state":"formatting"', towns.data_volume(w2)[:1 << 20])
+        self.assertIn(b'"state":"formatting"', towns.volume(w2)[:1 << 20])
         here.boot([w2], {"enrolled"})
         self.assertIn(b'"state":"enrolled"', w2.must(f"head -c 1048576 {towns.DATA}"))
 

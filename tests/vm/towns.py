@@ -159,15 +159,21 @@ def _place(machine, name):
     return found["start"] * image.SECTOR, found["size"] * image.SECTOR
 
 
-def data_volume(machine, name="data"):
-    """The bytes of its data partition, or another, while it is off."""
+def volume(machine, name="data"):
+    """The bytes of its data partition, or another, as they lie on its disk now."""
     start, size = _place(machine, name)
     with open(machine.disk, "rb") as disk:
         disk.seek(start)
         return disk.read(size)
 
 
-def set_data_volume(machine, content, name="data"):
+def hides(machine, words, name="data"):
+    """The volume is LUKS, and what lies on it is not to be read there."""
+    content = volume(machine, name)
+    return content.startswith(b"LUKS") and words not in content
+
+
+def set_volume(machine, content, name="data"):
     machine.must_be_off()
     start, size = _place(machine, name)
     assert len(content) == size
