@@ -76,7 +76,9 @@ esp_open(const char *dir, struct esp **out, struct st_err *err)
     if (flock(esp->lock, LOCK_EX | LOCK_NB))
         return errno == EWOULDBLOCK
                    ? st_fail(err, ST_ALREADY_EXISTS,
-                             "another smalltown-node works on the ESP %s", dir)
+                             "another smalltown-node works on the ESP %s: stop it first "
+                             "(its unit: systemctl stop smalltown-node)",
+                             dir)
                    : st_fail(err, ST_INTERNAL, "cannot lock %s: %s", dir,
                              strerror(errno));
     *out = TAKE(esp);

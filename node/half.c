@@ -58,7 +58,7 @@ explain(const struct node *node, enum esp_file file, enum st_code code,
 {
     const char *path = esp_path(node->esp, file);
     if (code == ST_PERMISSION_DENIED)
-        return st_wrap(err,
+        return st_fail(err, code,
                        "the TPM keeps %s to itself: firmware, boot loader, kernel or "
                        "masters are not those of the enrolment, nor approved since",
                        path);

@@ -21,8 +21,10 @@ without_config(const struct start_facts *facts)
         return refuse("enrolment.pb is gone but this machine has files of an enrolment: "
                       "restore enrolment.pb, or remove EFI/smalltown for a new machine");
     if (!volume_is_unused(facts))
-        return refuse("there is no enrolment.pb, and the data volume is not blank: "
-                      "restore EFI/smalltown of this machine, or wipe the volume");
+        return refuse(
+            "there is no EFI/smalltown/enrolment.pb, and the data volume is not "
+            "blank: is the ESP mounted? Else restore EFI/smalltown of this "
+            "machine; wipe the volume only if nothing on it is needed");
     if (!facts->bootstrap)
         return refuse("there is no EFI/smalltown/enrolment.pb: copy the file that "
                       "`stctl enrolment create` wrote there");

@@ -78,8 +78,7 @@ struct meaning {
 static const struct meaning meanings[ST_REASON_COUNT] = {
     [ST_REASON_REFUSED] = {"refused: the enrolment may have expired, be used up or "
                            "revoked; the master's log says why",
-                           "refused: the node was removed, or this is not its TPM; the "
-                           "master's log says why"},
+                           NULL},
     [ST_REASON_EXISTS] = {"this TPM is a node of the cluster already: `stctl node "
                           "remove` the old one",
                           NULL},
@@ -99,6 +98,12 @@ talk_explain(const struct node *node, bool enrolling, struct st_err *err)
     const char *words = enrolling ? meaning->enrol : meaning->unlock;
     if (!enrolling && err->reason == ST_REASON_NOT_ADOPTED)
         snprintf(err->text, sizeof(err->text), "registered; waiting: stctl node adopt %s",
+                 node->config.node_id);
+    else if (!enrolling && err->reason == ST_REASON_REFUSED)
+        snprintf(err->text, sizeof(err->text),
+                 "refused: the policy does not know this boot, or the TPM is another or "
+                 "went back, or the node was removed: `stctl audit tail --node %s` says "
+                 "which",
                  node->config.node_id);
     else if (words)
         snprintf(err->text, sizeof(err->text), "%s", words);

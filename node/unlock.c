@@ -27,6 +27,7 @@
 #include "proto/event.h"
 #include "proto/mutant.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define PATH "/api.NodeManagementService/TPM2Unlock"
@@ -127,6 +128,19 @@ unlock_ask(const struct node *node, struct tpm *tpm, struct unlock_answer *out,
     return ST_OK;
 }
 
+/* The masters gave their half and its own TPM keeps the other: where no policy names a
+ * boot, they approve none, and a window lets nothing in. */
+static void
+advise(const char *node_id, struct st_err *err)
+{
+    size_t used = strlen(err->text);
+    snprintf(
+        err->text + used, sizeof(err->text) - used,
+        "; boot what was there before, or, where you changed it, `stctl policy capture "
+        "%s --name NEW`, then reboot",
+        node_id);
+}
+
 static enum st_code
 open_all(struct node *node, struct tpm *tpm, const struct unlock_answer *answer,
          struct identity *out, bool *out_mapped, struct st_err *err)
@@ -135,6 +149,8 @@ open_all(struct node *node, struct tpm *tpm, const struct unlock_answer *answer,
     SECRET local_half = {0}, disk_key = {0};
     IDENTITY identity = {0};
     enum st_code code = half_open(node, tpm, ESP_SEALED, &answer->said, &local_half, err);
+    if (code == ST_PERMISSION_DENIED && err)
+        advise(node_id, err);
     if (code)
         return code;
     secret_xor(&local_half, &answer->half, &disk_key);
@@ -208,7 +224,8 @@ attempt(struct node *node, struct identity *out, bool *out_known, struct st_err 
             return DONE;
         (void)st_fail(err, ST_FAILED_PRECONDITION,
                       "this boot's disk key was released already and is given out only "
-                      "once: reboot");
+                      "once: reboot; where that is not the cure, the log says above what "
+                      "went wrong");
         return NEVER;
     }
     if (unlock_ask(node, tpm, &answer, err))

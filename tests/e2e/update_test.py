@@ -47,7 +47,8 @@ class UpdateTest(cluster.ClusterTest):
 
     def is_refused_by_its_TPM(self):
         self.assertEqual(self.node.wait(), 1)
-        self.assertIn("nor approved since", self.node.log())
+        self.assertRegex(self.node.log(), "nor approved since; boot what was there before, or, "
+                         f"where you changed it, `stctl policy capture {self.node_id} ")
 
     def test_a_new_image_unlocks_once_it_is_good_for_the_cluster(self):
         self.capture("image-1")
@@ -102,6 +103,11 @@ class UpdateTest(cluster.ClusterTest):
         self.is_refused_by_its_TPM()
         self.boots("image 1")
         self.unlocks("no-set")
+        self.boots("image 2")
+        self.is_refused_by_its_TPM()
+        self.capture("image-2")  # what it says itself
+        self.boots("image 2")
+        self.unlocks("yes")
 
     def test_a_renewed_authority_is_taken_over_at_the_next_unlock(self):
         self.capture("image-1")

@@ -60,7 +60,7 @@ class Kept(Case):
         try:
             here.power_on([w2])
             towns.says(w2, rf"^start node={node}")
-            self.opens_nothing(w2, r"^unlock decision=retry .*this is not its TPM")
+            self.opens_nothing(w2, r"^unlock decision=retry .*the TPM is another")
             self.decided(node, "PERMISSION_DENIED", "the quote is not signed by this")
         finally:
             self.swap("disk.img")
@@ -125,7 +125,7 @@ class Replaced(Case):
         w1.power_cut()
         w1.make_tpm(here / "vendor/setup.conf")
         here.power_on([w1])
-        self.opens_nothing(w1, r"^unlock decision=retry .*this is not its TPM")
+        self.opens_nothing(w1, r"^unlock decision=retry .*the TPM is another")
         self.decided(node, "PERMISSION_DENIED", "the quote is not signed by this")
         key = here.ask("node", "recovery-key", node, "--key",
                        here / "admin/smalltown/recovery-key.pem")["recovery_key"]
