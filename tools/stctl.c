@@ -234,17 +234,27 @@ verb_is_named(const struct verb *verb, const struct invocation *in)
     return strcmp(typed, verb->name) == 0;
 }
 
+/* `window`, of which there are `window open` and `window close`. */
+static bool
+is_half_a_name(const struct verb *verb, const char *word)
+{
+    size_t len = strlen(word);
+    return len && verb->name && !strncmp(verb->name, word, len) && verb->name[len] == ' ';
+}
+
 static enum st_code
 find_verb(const struct invocation *in, const struct verb **out, struct st_err *err)
 {
     const char *noun = in->word_count > 0 ? in->words[0] : "";
     const char *name = in->word_count > 1 ? in->words[1] : "";
-    bool noun_known = false;
+    bool noun_known = false, half = false;
+    char both[80];
     for (size_t i = 0; i < stctl_verb_count; i++) {
         const struct verb *verb = &stctl_verbs[i];
         if (strcmp(noun, verb->noun))
             continue;
         noun_known = true;
+        half |= is_half_a_name(verb, name);
         if (verb_is_named(verb, in)) {
             *out = verb;
             return ST_OK;
@@ -255,7 +265,12 @@ find_verb(const struct invocation *in, const struct verb **out, struct st_err *e
     if (!*name)
         return st_fail(err, ST_INVALID_ARGUMENT, "what about the %s? (`stctl %s --help`)",
                        noun, noun);
-    return unknown_word(noun, name, err);
+    if (half && in->word_count == 2)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "what about the %s %s? (`stctl %s --help`)", noun, name, noun);
+    snprintf(both, sizeof(both), "%.30s%s%.30s", name, half ? " " : "",
+             half ? in->words[2] : "");
+    return unknown_word(noun, both, err);
 }
 
 static enum st_code

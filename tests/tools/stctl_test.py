@@ -115,6 +115,12 @@ class CommandLine(unittest.TestCase):
                              (["node", "list", "--timout=3s"], "'--timeout'")):
             self.assertIn(f"did you mean {guess}?", self.fails(2, *words))
 
+    def test_half_a_name_asks_for_the_other_half(self):
+        self.assertIn("what about the policy window? (`stctl policy --help`)",
+                      self.fails(2, "policy", "window"))
+        self.assertIn("no 'window opne' for a policy, did you mean 'window open'?",
+                      self.fails(2, "policy", "window", "opne"))
+
     def test_a_command_line_that_is_wrong(self):
         for words in (["node"], ["node", "show"], ["node", "show", "a", "b"], ["node", "list", "x"],
                       ["x"] * 9, ["node", "list", "--yes"], ["node", "list", "-o", "yaml"],
