@@ -74,6 +74,15 @@ echo Address={debian.GUEST_MASTER}/24 >>/etc/systemd/network/cluster.network
 systemctl restart systemd-networkd
 """
 
+RECOVER = """set -e
+systemctl stop smalltown-node
+mount /dev/mapper/smalltown-control /mnt
+smalltown-nms recover --data /mnt
+smalltown-nms recover --data /mnt --yes
+umount /mnt
+systemctl start --no-block smalltown-node
+"""
+
 
 def files():
     with open(os.path.join(SOURCE, "tools", "vm", "shell"), encoding="utf-8") as shell:
@@ -296,6 +305,17 @@ class Debian(unittest.TestCase):
         until_both_vote()
         self.assertIn("control volume=/dev/disk/by-partlabel/smalltown-control decision=ok",
                       said("journalctl -b --no-pager -o cat -u smalltown-node"))
+
+    def test_8_where_the_other_master_is_lost_for_good_it_goes_on_alone(self):
+        master.stop()
+        print(said(RECOVER), flush=True)
+        master.stctl("context", "add", "alone", "--address", debian.GUEST, "--masters-cert",
+                     master / "master/masters.pem")
+        town.until(lambda: master.stctl("node", "list", "--context", "alone",
+                                        check=False).returncode == 0,
+                   lambda: said("journalctl -b --no-pager -u smalltown-node | tail -n 100"), 600, 1)
+        until_active("smalltown-node")
+        self.assertEqual(said("cat /srv/mark"), "mark of srv")
 
 
 if __name__ == "__main__":
