@@ -117,6 +117,18 @@ finish(struct rpc_call *call, const struct st_err *err)
         rpc_call_reply(call, &response.base);
 }
 
+static enum st_code
+refuse(const struct node *node, struct st_err *err)
+{
+    if (node->lacks_nms)
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "this node cannot become a master: smalltown-nms is not installed "
+                       "there: install it, then reboot");
+    return st_fail(err, ST_FAILED_PRECONDITION,
+                   "this node cannot become a master: its smalltown-node was started "
+                   "without --master-data DIR");
+}
+
 static void
 handle_join(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *message)
 {
@@ -126,9 +138,7 @@ handle_join(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *
         return;
     enum st_code code = check_request((const Api__JoinClusterRequest *)message, &err);
     if (!code && !join->node->keeper)
-        code = st_fail(&err, ST_FAILED_PRECONDITION,
-                       "this node cannot become a master: its smalltown-node was started "
-                       "without --master-data DIR");
+        code = refuse(join->node, &err);
     if (code || ask(join, call, message, &err))
         finish(call, &err);
 }

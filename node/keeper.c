@@ -73,6 +73,15 @@ keeper_find(char out[PATH_MAX], struct st_err *err)
                    PROGRAM " is neither beside this program nor in PATH: install it");
 }
 
+bool
+keeper_may_have_master(const char *data)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof(path), "%s/member.pb", data) >= PATH_MAX)
+        return true;
+    return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 /* In the child. */
 static _Noreturn void
 keep(const struct keeper_config *config, int fd, pid_t parent)

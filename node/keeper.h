@@ -40,6 +40,9 @@ struct keeper_config {
 /* smalltown-nms beside this program, else in PATH.  ST_NOT_FOUND. */
 enum st_code keeper_find(char out[PATH_MAX], struct st_err *err);
 
+/* Before there is a keeper: whether data has a master's file, or cannot be looked at. */
+bool keeper_may_have_master(const char *data);
+
 /* Before any thread is there.  Borrows config and what it points to. */
 enum st_code keeper_start(const struct keeper_config *config, struct keeper **out,
                           struct st_err *err);

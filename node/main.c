@@ -73,6 +73,23 @@ run(const struct options *options, struct node *node, const char *program,
     return run_node(node, options->esp, options->bootstrap ? &bootstrap : NULL, err);
 }
 
+/* A worker does not need it.  A master that came up as less would be missed too late. */
+static enum st_code
+run_without_nms(const struct options *options, struct node *node, struct st_err *err)
+{
+    if (options->bootstrap)
+        return st_wrap(err, "--bootstrap makes a master");
+    if (options->control)
+        return st_wrap(err, "--control-volume is for a master");
+    if (keeper_may_have_master(options->master_data))
+        return st_wrap(err, "%.200s/member.pb is a master's", options->master_data);
+    event("master", "decision=none reason=\"smalltown-nms is neither beside this program "
+                    "nor in PATH: this machine is a worker, and cannot become a master "
+                    "until that is installed and the machine rebooted\"");
+    node->lacks_nms = true;
+    return run(options, node, NULL, err);
+}
+
 /* With a keeper, where there is a folder for a master: it is forked before there is a
  * second thread. */
 static enum st_code
@@ -93,8 +110,9 @@ run_beside_keeper(const struct options *options, struct st_err *err)
     enum st_code code;
     if (!options->master_data)
         return run(options, &node, NULL, err);
-    if ((code = keeper_find(program, err)) ||
-        (code = keeper_start(&config, &node.keeper, err)))
+    if (keeper_find(program, err))
+        return run_without_nms(options, &node, err);
+    if ((code = keeper_start(&config, &node.keeper, err)))
         return code;
     stop_also(keeper_fd(node.keeper));
     code = run(options, &node, program, err);

@@ -79,6 +79,7 @@ struct node {
     const char *efivars;                  /* measure_secure_boot() */
     void (*passed)(enum enrol_step step); /* for tests; may be NULL */
     struct keeper *keeper;                /* NULL: this machine cannot be a master */
+    bool lacks_nms;                       /* there is no keeper for that reason */
     struct crypttab *crypttab;            /* NULL: it has no further volumes */
 
     struct esp *esp;

@@ -325,8 +325,8 @@ class Node(Program):
             image.truncate(64 << 20)
         self.tpm = Swtpm(folder, vendor, f"{name}-tpm").power_on()
 
-    def start(self, **how):
-        words = ["--ak", self.ak] if self.ak else []
+    def start(self, *more, **how):
+        words = ["--ak", self.ak, *more] if self.ak else [*more]
         if self.recovery_key:
             words += ["--recovery-key", self.recovery_key]
         if self.master_data:

@@ -8,6 +8,8 @@ import unittest
 import cluster
 
 VOTER = "voter"
+# A machine that has the package smalltown-node alone.
+WITHOUT_NMS = {"env": {"PATH": "/usr/bin"}}
 
 
 class Joined(cluster.Program):
@@ -217,16 +219,20 @@ class NodeMasters(Masters):
         super().setUp()
         self.vendor = cluster.Vendor(self.folder)
 
-    def node(self, name):
+    def machine(self, name):
         node = cluster.Node(self.folder, self.vendor, name, master=True)
         self.addCleanup(node.tpm.kill)
         self.addCleanup(node.kill)
+        return node
+
+    def node(self, name, **how):
+        node = self.machine(name)
         self.admin.enrolment(name, node.config)
-        node.start()
+        node.start(**how)
         cluster.until(lambda: "identity" in node.boot_files(), 60, node.log)
         node_id = next(i for i, n in self.admin.nodes().items() if n["address"] == node.address)
         self.admin.call("node", "adopt", node_id)
-        node.reboot()
+        node.reboot(**how)
         cluster.until(node.unlocked, 60, node.log)
         return node, node_id
 
@@ -255,6 +261,39 @@ class NodeMasters(Masters):
         node.start()
         until_voters(self.admin, 1, 2)
         self.assertEqual(re.findall(r"step=(\S+) decision=OK", self.first.log())[-1], "vote")
+
+    def test_a_worker_without_smalltown_nms_opens_its_disk_and_is_no_master_until_it_has_it(self):
+        node, node_id = self.node("one", **WITHOUT_NMS)
+        self.assertEqual(len(re.findall("^master decision=none reason=.*smalltown-nms", node.log(),
+                                        re.M)), 2)  # of two starts
+        self.admin.run("node", "adopt", node_id, "--role", "master", "--timeout", "2s")
+        self.first.expect("step=hand-over decision=FAILED_PRECONDITION "
+                          'reason="this node cannot become a master: smalltown-nms is not')
+        node.expect("^join .*decision=FAILED_PRECONDITION .*smalltown-nms is not")
+        node.reboot()
+        until_voters(self.admin, 1, 2)
+
+    def test_a_machine_that_is_to_be_a_master_is_not_less_without_smalltown_nms(self):
+        node, member = self.machine("one"), self.folder / "one-master/member.pb"
+        control = self.folder / "control.img"
+
+        def refused(says, *words):
+            node.start(*words, **WITHOUT_NMS)
+            self.assertEqual(node.wait(), 1)
+            last = node.log().splitlines()[-1]
+            self.assertIn(says, last)
+            self.assertIn("smalltown-nms", last)
+            self.assertIn("install it", last)
+        refused("--bootstrap", "--bootstrap", "town")
+        refused("--control-volume", "--control-volume", control)
+        os.mkdir(node.master_data)
+        with open(member, "wb"):
+            pass
+        refused(member)
+        os.unlink(member)
+        node.start(**WITHOUT_NMS)  # goes on, to the next thing that is missing
+        self.assertEqual(node.wait(), 1)
+        self.assertIn("there is no EFI/smalltown/enrolment.pb", node.log())
 
 
 # The tests of the base class are its own.

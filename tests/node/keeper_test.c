@@ -474,6 +474,28 @@ the_program_is_found_in_PATH(void **state)
     assert_string_equal(found, path);
 }
 
+/* What cannot be looked at may be a master's. */
+static void
+a_folder_is_no_master_s_only_where_that_can_be_seen(void **state)
+{
+    (void)state;
+    char data[64], member[80];
+    char too_long[PATH_MAX] = "";
+    path_of("data", data);
+    snprintf(member, sizeof(member), "%s/member.pb", data);
+    assert_false(keeper_may_have_master(data));
+    data_put("store.mdb");
+    assert_false(keeper_may_have_master(data));
+    assert_int_equal(symlink("member.pb", member), 0); /* round and round */
+    assert_true(keeper_may_have_master(data));
+    assert_int_equal(unlink(member), 0);
+    data_put("member.pb");
+    assert_true(keeper_may_have_master(data));
+    assert_false(keeper_may_have_master(member)); /* is no folder */
+    memset(too_long, 'a', sizeof(too_long) - 1);
+    assert_true(keeper_may_have_master(too_long));
+}
+
 int
 main(void)
 {
@@ -494,6 +516,7 @@ main(void)
         TEST(a_daemon_does_not_outlive_its_keeper),
         TEST(a_signal_to_all_of_them_is_an_orderly_end),
         TEST(the_program_is_found_in_PATH),
+        TEST(a_folder_is_no_master_s_only_where_that_can_be_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
