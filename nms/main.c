@@ -4,6 +4,7 @@
 #include "nms/join.h"
 #include "nms/move.h"
 #include "nms/nms.h"
+#include "nms/owner.h"
 #include "nms/recover.h"
 #include "proto/event.h"
 #include "proto/say.h"
@@ -331,6 +332,10 @@ main(int argc, char **argv)
     if (arguments_read(argc, argv, &arguments, &err)) {
         (void)failed(&err);
         return EXIT_USAGE;
+    }
+    if (arguments.init.dir && owner_check(arguments.init.dir, argv[1], &err)) {
+        (void)failed(&err);
+        return EXIT_WRONG_STATE;
     }
     switch (arguments.command) {
     case COMMAND_HELP:
