@@ -1,6 +1,11 @@
 #include "nms/node_call.h"
 #include "proto/rpc_client.h"
 
+enum {
+    /* An adopted node is not trusted with a master's memory. */
+    ANSWER_MAX = 64 * 1024
+};
+
 enum st_code
 node_call(struct nms *nms, const State__Node *node, const char *path,
           const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
@@ -20,6 +25,7 @@ node_call(struct nms *nms, const State__Node *node, const char *path,
         .server_cert_len = node->id_cert.len,
         .cert = &nms->masters_cert,
         .seed = &nms->masters_seed,
+        .answer_max = ANSWER_MAX,
     };
     if ((code = rpc_channel_open(&config, &channel, err)) ||
         (code = rpc_unary(channel, path, request, answer, timeout_ms, &answered, err)))

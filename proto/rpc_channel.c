@@ -54,6 +54,7 @@ rpc_channel_open(const struct rpc_channel_config *config, struct rpc_channel **o
            config->address_count * sizeof(*config->addresses));
     shuffle(channel->addresses, channel->address_count);
     channel->port = config->port;
+    channel->answer_max = config->answer_max ? config->answer_max : ANSWER_MAX;
     enum st_code code = rpc_pin_new(config, &channel->pin, &channel->credentials, err);
     if (code)
         return code;
@@ -111,7 +112,7 @@ make_channel(const struct rpc_channel *channel, int patience_ms)
         {GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS},
         {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_wait_ms},
         {GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0},
-        {GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, ANSWER_MAX},
+        {GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)channel->answer_max},
         /* A server encrypts at once what the window lets through, and gRPC would open it
          * to many megabytes. */
         {GRPC_ARG_HTTP2_BDP_PROBE, 0},

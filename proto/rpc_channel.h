@@ -15,6 +15,7 @@ struct rpc_channel {
     size_t address_count;
     size_t current; /* the address of `grpc`, or the next to try */
     uint16_t port;
+    size_t answer_max;
     struct rpc_pin *pin;
     grpc_channel_credentials *credentials;
     grpc_completion_queue *queue; /* plucked from */

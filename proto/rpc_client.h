@@ -26,6 +26,7 @@ struct rpc_channel_config {
     size_t server_cert_len;
     const struct cert *cert;   /* ours, for mutual TLS; NULL: none */
     const struct secret *seed; /* its key */
+    size_t answer_max;         /* bytes of one message; 0: as much as a master may say */
 };
 
 /* Opens nothing yet: the first call connects. */

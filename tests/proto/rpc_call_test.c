@@ -337,6 +337,32 @@ N46_more_calls_than_allowed_are_told_when_to_come_back(void **state)
 }
 
 static void
+an_answer_that_is_too_long_is_not_taken(void **state)
+{
+    (void)state;
+    struct door door = {0};
+    struct st_err err = {0};
+    char text[64];
+    door_start(&door, (struct rpc_server_config){0});
+    const struct rpc_channel_config config = {
+        .addresses = &loopback,
+        .address_count = 1,
+        .port = rpc_server_port(door.server),
+        .server_cert = door.cert.der,
+        .server_cert_len = door.cert.len,
+        .answer_max = 32,
+    };
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
+    assert_ok(rpc_channel_open(&config, &channel, &err));
+    assert_ok(greet(channel, GREET, "somebody", text, &err));
+    assert_code(
+        greet(channel, GREET, "somebody with more than thirty-two bytes", text, &err),
+        ST_RESOURCE_EXHAUSTED);
+    assert_ok(greet(channel, GREET, "somebody", text, &err));
+    door_stop(&door);
+}
+
+static void
 a_client_that_reads_nothing_is_cut_off(void **state)
 {
     (void)state;
@@ -431,6 +457,7 @@ main(void)
         cmocka_unit_test(a_call_is_finished_once_by_whichever_thread),
         cmocka_unit_test(N44_a_stream_that_sends_nothing_meets_its_deadline),
         cmocka_unit_test(N46_more_calls_than_allowed_are_told_when_to_come_back),
+        cmocka_unit_test(an_answer_that_is_too_long_is_not_taken),
         cmocka_unit_test(a_client_that_reads_nothing_is_cut_off),
         cmocka_unit_test(N33_a_client_that_leaves_ends_its_call),
         cmocka_unit_test(a_stop_gives_open_calls_their_grace_and_then_ends_them),
