@@ -88,10 +88,10 @@ static void
 answer(const State__Result *said, struct replica_result *result)
 {
     result->len = state__result__get_packed_size(said);
+    /* No bytes at all mean that all is well. */
     if (result->len > sizeof(result->bytes))
-        result->len = 0; /* st_err.text is far shorter */
-    else
-        state__result__pack(said, result->bytes);
+        state_die("a result that is too long"); /* st_err.text is far shorter */
+    state__result__pack(said, result->bytes);
 }
 
 /* Not the command that was carried out, but another one for the same request, so with

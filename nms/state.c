@@ -27,11 +27,23 @@ state_lock_write(struct state *state)
     return &state->lock;
 }
 
+/* Signatures of strangers are computed under it: what was committed does not wait behind
+ * those who come next. */
+static bool
+lock_init(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t kind;
+    return !pthread_rwlockattr_init(&kind) &&
+           !pthread_rwlockattr_setkind_np(&kind,
+                                          PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP) &&
+           !pthread_rwlock_init(lock, &kind);
+}
+
 enum st_code
 state_new(struct state **out, struct st_err *err)
 {
     AUTO(st_freep) struct state *state = calloc(1, sizeof(*state));
-    if (!state || pthread_rwlock_init(&state->lock, NULL) ||
+    if (!state || !lock_init(&state->lock) ||
         pthread_mutex_init(&state->boots_lock, NULL))
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory for the state");
     enum st_code code = state_reset_policy(state, err);

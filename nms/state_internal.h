@@ -46,7 +46,8 @@ void key_of_captured(const uint8_t sha256[SHA256_LEN], char out[STATE_KEY_MAX]);
 void key_of_refused(const char *node_id, char out[STATE_KEY_MAX]);
 void key_of_request(uint64_t index, char out[STATE_KEY_MAX]);
 
-/* The lock for reading or writing, until the scope ends. */
+/* The lock for reading or writing, until the scope ends.  Never one inside another, not
+ * even for reading: who waits for writing comes before whoever would read next. */
 pthread_rwlock_t *state_lock_read(struct state *state);
 pthread_rwlock_t *state_lock_write(struct state *state);
 void state_unlock(pthread_rwlock_t **lock);

@@ -1,8 +1,10 @@
 /* The state machine: who may become a node, what a repeated command does, and that the
  * same commands lead every member to the same records. */
+#include "nms/state_internal.h"
 #include "tests/nms/log.h"
 #include "tpm/approval.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -677,6 +679,31 @@ a_snapshot_is_seen_as_a_whole(void **state)
     assert_int_equal(reading.wrong, 0);
 }
 
+static void *
+write_once(void *argument)
+{
+    struct state *state = argument;
+    WRITING(state);
+    return NULL;
+}
+
+static void
+what_was_committed_does_not_wait_behind_whoever_reads_next(void **state)
+{
+    struct log_member *member = *state;
+    pthread_rwlock_t *lock = state_lock_read(member->state);
+    pthread_t writer;
+    int status, patience = 500;
+    assert_int_equal(pthread_create(&writer, NULL, write_once, member->state), 0);
+    while (!(status = pthread_rwlock_tryrdlock(lock)) && --patience) {
+        pthread_rwlock_unlock(lock);
+        usleep(10000);
+    }
+    assert_int_equal(status, EBUSY);
+    state_unlock(&lock);
+    pthread_join(writer, NULL);
+}
+
 #define MEMBER_TEST(name) cmocka_unit_test_setup_teardown(name, open_member, close_member)
 
 int
@@ -700,6 +727,7 @@ main(void)
         MEMBER_TEST(a_check_before_the_log_says_what_the_log_would_say),
         MEMBER_TEST(N53_a_snapshot_may_bring_another_list),
         MEMBER_TEST(a_snapshot_is_seen_as_a_whole),
+        MEMBER_TEST(what_was_committed_does_not_wait_behind_whoever_reads_next),
         cmocka_unit_test(the_same_commands_lead_to_the_same_records_also_over_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
