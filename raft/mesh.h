@@ -9,7 +9,8 @@
  *
  * The first frame each way is Hello: who speaks, where it listens, and which start of it
  * this is (`boot`).  A member whose folder is an older one starts with a number that its
- * peers have seen; they refuse it, and say why.
+ * peers have seen; they refuse it, and say why.  So nobody may hear of a start before it
+ * is on disk: announce().
  *
  * Loop thread only, but mesh_set_crl().  That thread has SIGPIPE blocked or ignored.
  */
@@ -42,6 +43,9 @@ struct mesh_config {
     uint64_t boot;
     uint8_t boot_nonce[MESH_NONCE_LEN];
     void *arg;
+    /* Our Hello is about to leave: when it returns, this start is one that will never
+     * come again.  A failure closes the connection, and nothing was said. */
+    enum st_code (*announce)(void *arg, struct st_err *err);
     /* Another member's Hello.  A failure closes the connection, and `why` is told to the
      * other side.  Its address is its own word. */
     enum st_code (*admit)(void *arg, uint64_t from, const char *address, uint64_t boot,

@@ -21,10 +21,14 @@ mesh_say_hello(struct mesh_conn *conn)
     memcpy(hello.address, mesh->address, sizeof(hello.address));
     struct mesh_item *item = mesh_frame_hello(&hello);
     struct st_err err = {0};
-    if (item)
-        mesh_send_item(conn, item);
-    else if (st_fail(&err, ST_RESOURCE_EXHAUSTED, "out of memory"))
+    enum st_code code = item ? mesh->config.announce(mesh->config.arg, &err)
+                             : st_fail(&err, ST_RESOURCE_EXHAUSTED, "out of memory");
+    if (REFUSES(0x53d, code)) {
+        free(item);
         mesh_conn_close(conn, &err);
+        return;
+    }
+    mesh_send_item(conn, item);
 }
 
 /* The one who was dialled says Hello when it took the other's, so that who dialled knows

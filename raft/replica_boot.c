@@ -1,12 +1,14 @@
 /* Which start of a member this is.
  *
- * Every start has a number greater than that of the one before, durable before anybody
- * hears of it, and 16 random bytes.  The others remember the last that they saw.  A
- * folder that comes back from a backup, or that was made anew under an old id, starts
- * with a number that was seen before: it has forgotten votes and entries that it
- * acknowledged, and must not count as the member that gave them.  Whoever started it
- * again and again would come past the number that was seen: a folder that was refused
- * once says so on disk, and is not started any more.
+ * Every start has 16 random bytes, and a number greater than that of the last one that
+ * anybody can have heard of, durable before the first Hello leaves.  The others remember
+ * the last that they saw.  A folder that comes back from a backup, or that was made anew
+ * under an old id, starts with a number that was seen before: it has forgotten votes and
+ * entries that it acknowledged, and must not count as the member that gave them.  Whoever
+ * started it again and again would come past the number that was seen: so a start that
+ * nobody hears of is not counted (nobody else could tell it from the next one, and it
+ * acknowledged nothing), and a folder that was refused once says so on disk, and is not
+ * started any more.
  */
 #include "proto/mutant.h"
 #include "raft/replica_internal.h"
@@ -42,12 +44,21 @@ replica_boot(struct replica *replica, uint64_t id, struct st_err *err)
                        (unsigned long long)id);
     boot.number++;
     memcpy(boot.nonce, random.bytes, STORE_NONCE_LEN);
-    if ((code = write_boot(replica, id, &boot, err)))
-        return code;
     replica->boot = boot;
     /* What the process before this one asked may still be answered to this one. */
     memcpy(&replica->last_number, boot.nonce, sizeof(replica->last_number));
     return ST_OK;
+}
+
+enum st_code
+replica_announce(void *arg, struct st_err *err)
+{
+    struct replica *replica = arg;
+    if (replica->announced)
+        return ST_OK;
+    enum st_code code = write_boot(replica, replica->raft.id, &replica->boot, err);
+    replica->announced = !code;
+    return code;
 }
 
 enum st_code
@@ -93,12 +104,14 @@ replica_refused(void *arg, uint64_t by, const struct st_err *why)
 {
     struct replica *replica = arg;
     struct st_err err = *why, unwritten = {0};
-    const struct store_boot boot = {.number = refused_number};
     bool removed = err.code == ST_PERMISSION_DENIED; /* and hears it at each start */
     if (!removed && err.code != ST_FAILED_PRECONDITION)
         return;
-    if (!removed && write_boot(replica, replica->raft.id, &boot, &unwritten))
-        replica_die(replica, &unwritten);
+    if (!removed) {
+        replica->boot.number = refused_number; /* also where it is not announced yet */
+        if (write_boot(replica, replica->raft.id, &replica->boot, &unwritten))
+            replica_die(replica, &unwritten);
+    }
     (void)st_wrap(&err, "member %llu refuses this one", (unsigned long long)by);
     if (!replica->refused)
         replica_die(replica, &err);

@@ -119,7 +119,7 @@ struct replica {
     void (*refused)(const char *sentence);
     void (*turned_away)(uint64_t count, const char *last);
     struct st_err start_err; /* why the records could not be loaded */
-    struct store_boot boot;  /* this start */
+    struct store_boot boot;  /* this start ... */
 
     /* Of the loop thread. */
     struct request_list waiting;
@@ -127,6 +127,7 @@ struct replica {
     struct replica_result *result;
     size_t log_bytes; /* in entries since the last compaction */
     bool started;
+    bool announced; /* ... which others may have heard of, and which is on disk */
     bool ending;
     uint64_t answering;       /* the index whose applying answers requests ... */
     raft_term answering_term; /* ... and its term; 0: of some earlier term */
@@ -193,6 +194,7 @@ void replica_on_message(void *arg, uint64_t from, struct raft_message *message);
 
 /* replica_boot.c */
 enum st_code replica_boot(struct replica *replica, uint64_t id, struct st_err *err);
+enum st_code replica_announce(void *arg, struct st_err *err);
 enum st_code replica_boot_forget(struct replica *replica, uint64_t id,
                                  struct st_err *err);
 enum st_code replica_admit(void *arg, uint64_t from, const char *address, uint64_t number,

@@ -70,7 +70,8 @@ void store_batch_join(struct store_batch *batch, struct store_batch *last);
 
 void store_put_member(struct store_batch *batch, uint64_t member);
 void store_put_hard(struct store_batch *batch, uint64_t term, uint64_t vote);
-/* Which start of a member (this one, or another) was the last that this one has seen. */
+/* Which start of another member was the last that this one has seen; of its own, the last
+ * that others may have heard of. */
 struct store_boot {
     uint64_t number;
     uint8_t nonce[STORE_NONCE_LEN];

@@ -368,11 +368,11 @@ copy_folder(const char *from, const char *to)
     assert_int_equal(system(command), 0);
 }
 
-/* It has forgotten what it acknowledged after the copy was made. */
-static void
-N53_an_older_folder_is_refused_and_not_started_again(void **state)
+/* A group, and one of it whose folder has forgotten what it acknowledged after a copy was
+ * made.  It does not run. */
+static uint64_t
+form_with_an_older_folder(struct group *group)
 {
-    struct group *group = *state;
     char copy[60];
     struct st_err err = {0};
     group_form(group);
@@ -385,14 +385,35 @@ N53_an_older_folder_is_refused_and_not_started_again(void **state)
     group_propose(group, old, "a");
     group_close(group, old);
     copy_folder(copy, m->dir);
+    copy_folder("/dev/null", copy);
+    assert_int_equal(unlink(copy), 0);
+    return old;
+}
+
+static void
+assert_is_refused(struct group *group, uint64_t old)
+{
+    struct st_err err = {0};
     assert_ok(group_open(group, old, REPLICA_OPEN, &err));
     const char *sentence = group_await_fatal();
     assert_non_null(strstr(sentence, "refuses this one"));
     assert_non_null(strstr(sentence, "an older one"));
-    m->replica = NULL; /* stands still */
+    group_of(group, old)->replica = NULL; /* stands still */
     group_propose(group, another_than(group, old), "a");
+}
+
+static void
+N53_an_older_folder_is_refused_and_not_started_again(void **state)
+{
+    struct group *group = *state;
+    char copy[60];
+    struct st_err err = {0};
+    uint64_t old = form_with_an_older_folder(group);
+    struct group_member *m = group_of(group, old);
+    assert_is_refused(group, old);
 
     /* Started again it would come with a number that nobody has seen. */
+    snprintf(copy, sizeof(copy), "%s.copy", m->dir);
     copy_folder(m->dir, copy);
     copy_folder(copy, m->dir);
     for (int i = 0; i < 3; i++)
@@ -400,6 +421,44 @@ N53_an_older_folder_is_refused_and_not_started_again(void **state)
     assert_non_null(strstr(err.text, "refused this folder as an older one"));
     copy_folder("/dev/null", copy);
     assert_int_equal(unlink(copy), 0);
+}
+
+/* As where its address comes late, and it is started every second until then. */
+static void
+N53_starts_that_fail_do_not_take_an_older_folder_past_the_others(void **state)
+{
+    struct group *group = *state;
+    struct st_err err = {0};
+    uint64_t old = form_with_an_older_folder(group);
+    struct group_member *m = group_of(group, old);
+    char address[REPLICA_ADDRESS_MAX];
+    memcpy(address, m->address, sizeof(address));
+    strcpy(m->address, "192.0.2.1:7834");
+    for (int i = 0; i < 3; i++)
+        assert_code(group_open(group, old, REPLICA_OPEN, &err), ST_UNAVAILABLE);
+    memcpy(m->address, address, sizeof(address));
+    assert_is_refused(group, old);
+}
+
+static void
+N53_starts_that_nobody_hears_do_not_take_an_older_folder_past_the_others(void **state)
+{
+    struct group *group = *state;
+    struct st_err err = {0};
+    uint64_t old = form_with_an_older_folder(group);
+    for (uint64_t id = 1; id <= group->count; id++)
+        group_close(group, id);
+    for (int i = 0; i < 3; i++) {
+        assert_ok(group_open(group, old, REPLICA_OPEN, &err));
+        assert_code(replica_barrier_wait(group_of(group, old)->replica, 500, &err),
+                    ST_UNAVAILABLE);
+        group_close(group, old);
+    }
+    for (uint64_t id = 1; id <= group->count; id++)
+        if (id != old)
+            assert_ok(group_open(group, id, REPLICA_OPEN, &err));
+    group_leader(group);
+    assert_is_refused(group, old);
 }
 
 int
@@ -423,6 +482,8 @@ main(void)
         TEST(members_know_of_each_other),
         TEST(a_folder_is_joined_with_once),
         TEST(N53_an_older_folder_is_refused_and_not_started_again),
+        TEST(N53_starts_that_fail_do_not_take_an_older_folder_past_the_others),
+        TEST(N53_starts_that_nobody_hears_do_not_take_an_older_folder_past_the_others),
         TEST(N53_a_member_whose_certificate_is_revoked_is_told_and_ends),
         TEST(N53_one_that_was_away_meanwhile_is_told_when_it_comes),
     };

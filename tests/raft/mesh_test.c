@@ -544,6 +544,31 @@ an_old_start_is_refused_and_told_why(void **state)
     net_end(net);
 }
 
+static void
+N53_a_start_that_is_not_on_disk_is_not_said(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2);
+    struct net_member *a = &net->members[0], *b = &net->members[1];
+    const uint64_t one = 1, two = 2;
+    b->mute = true;
+    net_follow(net, b, &one, 1);
+    NET_UNTIL(net, mesh_trouble(b->mesh)->code == ST_INTERNAL || a->admitted > 0);
+    assert_string_equal(mesh_trouble(b->mesh)->text, "member 1: member 2 is mute");
+
+    /* Nor in answer to another's. */
+    net_follow(net, b, NULL, 0);
+    net_follow(net, a, &two, 1);
+    NET_UNTIL(net, b->admitted > 2 || a->admitted > 0); /* it dials again and again */
+    assert_int_equal(a->admitted, 0);
+    assert_false(mesh_connected(b->mesh, 1));
+
+    b->mute = false;
+    NET_UNTIL(net, mesh_connected(a->mesh, 2) && mesh_connected(b->mesh, 1));
+    assert_true(b->announced > 0);
+    net_end(net);
+}
+
 /* ---- the list of revoked certificates ---- */
 
 static void
@@ -744,6 +769,7 @@ main(void)
         cmocka_unit_test(N50_a_listener_of_another_authority_is_not_spoken_to),
         cmocka_unit_test(N50_a_certificate_for_clients_only_does_not_listen),
         cmocka_unit_test(an_old_start_is_refused_and_told_why),
+        cmocka_unit_test(N53_a_start_that_is_not_on_disk_is_not_said),
         cmocka_unit_test(N53_a_new_list_closes_the_connections_of_whom_it_names),
         cmocka_unit_test(N53_an_older_list_is_refused_and_takes_nothing_back),
         cmocka_unit_test(N52_a_list_of_another_authority_is_refused),

@@ -23,6 +23,16 @@ fresh_address(char out[REPLICA_ADDRESS_MAX])
 /* ---- what a mesh calls ---- */
 
 static enum st_code
+on_announce(void *arg, struct st_err *err)
+{
+    struct net_member *member = arg;
+    if (member->mute)
+        return st_fail(err, ST_INTERNAL, "member %u is mute", (unsigned)member->id);
+    member->announced++;
+    return ST_OK;
+}
+
+static enum st_code
 on_admit(void *arg, uint64_t from, const char *address, uint64_t boot,
          const uint8_t nonce[MESH_NONCE_LEN], struct st_err *why)
 {
@@ -130,6 +140,7 @@ net_open_as(struct net_member *member, const struct authority *authority,
                                  .boot = member->boot,
                                  .boot_nonce = {(uint8_t)member->id},
                                  .arg = member,
+                                 .announce = on_announce,
                                  .admit = on_admit,
                                  .refused = on_refused,
                                  .receive = on_receive,

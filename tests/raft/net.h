@@ -22,6 +22,7 @@ struct net_member {
     struct issued issued;
     uint64_t boot;
     uint64_t boot_min; /* of others: below it they are refused */
+    bool mute;         /* no start can be written down */
 
     /* What came, the newest last; kept as it is. */
     struct raft_message messages[NET_KEPT_MAX];
@@ -30,7 +31,7 @@ struct net_member {
     unsigned notes;
     size_t note_bytes;
     uint8_t note_first;
-    unsigned admitted, refusals, changes;
+    unsigned announced, admitted, refusals, changes;
     struct st_err refusal; /* the last one */
     uint64_t refused_by;
     uint64_t turned_away; /* strangers */
