@@ -115,6 +115,14 @@ replica_join(struct nms *nms, const struct nms_config *config, const struct self
     return code;
 }
 
+/* Its last callbacks may ask it for more. */
+static void
+end_replica(struct nms *nms)
+{
+    replica_close(nms->replica);
+    nms->replica = NULL;
+}
+
 /* A folder of 0.1 knows the authority from the records only.  It had one member, so
  * nobody needs to be spoken to before they are read. */
 enum st_code
@@ -136,7 +144,7 @@ begin_complete(struct nms *nms, const struct nms_config *config, struct self *se
     self->crl.len = cluster->crl.len;
     if ((code = self_write(config->dir, self, err)))
         return code;
-    replica_close(TAKE(nms->replica));
+    end_replica(nms);
     return replica_begin(nms, config, self, REPLICA_OPEN, err);
 }
 
@@ -198,5 +206,5 @@ begin_undo(struct nms *nms)
     replica_status(nms->replica, &status);
     if (status.members > 1)
         (void)!replica_transfer_wait(nms->replica, 0, NMS_STOP_GRACE_MS, NULL);
-    replica_close(TAKE(nms->replica));
+    end_replica(nms);
 }

@@ -84,6 +84,7 @@ run(void *arg)
 {
     struct replica *replica = arg;
     uv_run(&replica->loop, UV_RUN_DEFAULT);
+    replica_refuse_rest(replica);
     return NULL;
 }
 

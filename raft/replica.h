@@ -11,7 +11,8 @@
  *
  * One loop thread per replica runs all callbacks and the machine's functions (before
  * replica_open() returns, its caller's thread does).  Everything but replica_open() and
- * replica_close() may be called from any thread, until replica_close() is.
+ * replica_close() may be called from any thread, until replica_close() is; and from
+ * callbacks, until it returns.
  */
 #ifndef RAFT_REPLICA_H
 #define RAFT_REPLICA_H

@@ -184,6 +184,8 @@ int replica_encode(const struct request_list *proposals, struct raft_buffer *out
 
 /* replica_propose.c: after anything that may let requests go on. */
 void replica_pump(struct replica *replica);
+/* What callbacks asked for when the loop did not wake any more; it has ended. */
+void replica_refuse_rest(struct replica *replica);
 
 /* replica_forward.c */
 void replica_ask_leader(struct replica *replica); /* all that waits */

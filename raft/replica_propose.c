@@ -197,6 +197,18 @@ replica_pump(struct replica *replica)
     expire(replica);
 }
 
+void
+replica_refuse_rest(struct replica *replica)
+{
+    bool more = true;
+    while (more) {
+        replica_pump(replica);
+        pthread_mutex_lock(&replica->lock);
+        more = replica->inbox.first != NULL;
+        pthread_mutex_unlock(&replica->lock);
+    }
+}
+
 /* ---- any thread ---- */
 
 static void

@@ -379,6 +379,48 @@ closing_answers_everybody(void **state)
     assert_true(counters_get(&m->counters, "t") >= p.highest);
 }
 
+enum {
+    REFUSALS = 100 * 1000 /* more than are told while the loop ends */
+};
+
+struct asker {
+    struct replica *replica;
+    unsigned refused;
+    enum st_code code; /* the first but ST_UNAVAILABLE */
+};
+
+/* Until it has been told so often that this member ends. */
+static void
+ask_on(void *arg, const struct st_err *err, const struct replica_result *result)
+{
+    struct asker *asker = arg;
+    (void)result;
+    if (err->code)
+        asker->refused++;
+    if (err->code && err->code != ST_UNAVAILABLE && !asker->code)
+        asker->code = err->code;
+    if (asker->refused == REFUSALS)
+        return;
+    if (asker->refused % 3 == 0)
+        replica_propose(asker->replica, "a", 1, 60000, ask_on, asker);
+    else if (asker->refused % 3 == 1)
+        replica_barrier(asker->replica, 60000, ask_on, asker);
+    else
+        replica_step(asker->replica, REPLICA_STEP_REMOVE, 9, NULL, 60000, ask_on, asker);
+}
+
+/* Whoever asks is always answered: his call is open until then. */
+static void
+what_is_asked_at_the_very_end_is_called_back(void **state)
+{
+    struct member *m = *state;
+    struct asker asker = {.replica = m->replica};
+    replica_propose(m->replica, "a", 1, 60000, ask_on, &asker);
+    member_close(m);
+    assert_int_equal(asker.refused, REFUSALS);
+    assert_int_equal(asker.code, ST_OK);
+}
+
 /* ---- the log is let go ---- */
 
 static struct store_head
@@ -484,6 +526,7 @@ main(int argc, char **argv)
         TEST(a_barrier_sees_everything_acknowledged_before_it),
         TEST(an_answer_may_propose_again),
         TEST(closing_answers_everybody),
+        TEST(what_is_asked_at_the_very_end_is_called_back),
         TEST(the_log_is_compacted_by_entries),
         TEST(the_log_is_compacted_by_bytes),
         TEST(the_log_is_compacted_at_the_start),
