@@ -232,6 +232,9 @@ recover_show(const char *dir, const struct recover_view *view)
         printf("master %llu  %s  %s\n", (unsigned long long)member->id, address,
                member->id == view->id ? "stays" : "is none any more");
     }
+    if (view->begun)
+        printf("`recover --yes` was cut off in this folder; it does not run before that "
+               "ends\n");
 }
 
 static int

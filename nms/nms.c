@@ -5,6 +5,7 @@
 #include "nms/carrier.h"
 #include "nms/later.h"
 #include "nms/tell.h"
+#include "proto/mutant.h"
 #include "proto/scope.h"
 
 #include <stdio.h>
@@ -121,6 +122,16 @@ nothing_here(const char *dir, struct st_err *err)
                        dir);
 }
 
+/* Alone in its group, and its records may not say so: nobody would revoke the others. */
+static enum st_code
+half_recovered(const char *dir, struct st_err *err)
+{
+    return st_fail(err, ST_FAILED_PRECONDITION,
+                   "`recover` was cut off in this folder: say `smalltown-nms recover "
+                   "--data %s --yes` again, it finishes",
+                   dir);
+}
+
 enum st_code
 nms_start(const struct nms_config *config, struct nms **out, struct st_err *err)
 {
@@ -128,6 +139,8 @@ nms_start(const struct nms_config *config, struct nms **out, struct st_err *err)
     enum st_code code;
     if ((code = self_read(config->dir, &self, err)))
         return code == ST_NOT_FOUND ? nothing_here(config->dir, err) : code;
+    if (REFUSES(0x4302, self.recovering))
+        return half_recovered(config->dir, err);
     const bool moved =
         config->address.len > 0 && !address_equal(&config->address, &self.address);
     if (moved)

@@ -1,32 +1,8 @@
-/* recover: look at the folder, make sure that nobody else is there, then a group of one
- * and a first command that says so to the records.
- *
- * A crash between the two leaves a group of one whose records still name the others; the
- * same command again finishes it.
- */
 #include "nms/recover.h"
 #include "nms/nms.h"
 #include "nms/offline.h"
-#include "proto/mutant.h"
-#include "proto/secret.h"
 
-#include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-enum {
-    COMMIT_MS = 30000,
-    KNOCK_MS = 2000,
-};
-
-AUTO_DEFINE(struct replica *, replica_closep, replica_close)
-
-/* ---- looking ---- */
 
 static enum st_code
 note_term(void *arg, const struct store_entry *entry, struct st_err *err)
@@ -49,6 +25,7 @@ recover_look(const char *dir, struct recover_view *out, struct st_err *err)
         return code;
     const struct store_head *head = &folder.head;
     out->id = folder.self.id;
+    out->begun = folder.self.recovering;
     out->last = head->last;
     out->term = head->base_term;
     if (head->last >= head->first &&
@@ -61,122 +38,5 @@ recover_look(const char *dir, struct recover_view *out, struct st_err *err)
         return code;
     out->nodes = counts.nodes;
     out->changed_at = state_changed_at(folder.state);
-    return ST_OK;
-}
-
-/* ---- going on alone ---- */
-
-/* Whether somebody takes a connection there. */
-static bool
-answers(const struct st_address *address, uint16_t port)
-{
-    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
-    const bool is_six = address->len == sizeof(six.sin6_addr);
-    memcpy(is_six ? (void *)&six.sin6_addr : (void *)&four.sin_addr, address->bytes,
-           address->len);
-    const int fd = socket(is_six ? AF_INET6 : AF_INET,
-                          SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int status = fd < 0   ? -1
-                 : is_six ? connect(fd, (struct sockaddr *)&six, sizeof(six))
-                          : connect(fd, (struct sockaddr *)&four, sizeof(four));
-    if (status && fd >= 0 && errno == EINPROGRESS) {
-        struct pollfd waiting = {.fd = fd, .events = POLLOUT};
-        int error = ETIMEDOUT;
-        socklen_t error_len = sizeof(error);
-        if (poll(&waiting, 1, KNOCK_MS) > 0)
-            getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_len);
-        status = error;
-    }
-    if (fd >= 0)
-        close(fd);
-    return status == 0;
-}
-
-/* Two groups of one cluster would each hand out keys, and neither hear of the other's
- * removals. */
-static enum st_code
-nobody_else(const struct recover_view *view, struct st_err *err)
-{
-    for (size_t i = 0; i < view->members.count; i++) {
-        const struct member *member = &view->members.at[i];
-        char address[ADDRESS_TEXT_MAX];
-        if (member->id == view->id)
-            continue;
-        address_format_port(&member->address, PORT_CONSENSUS, address);
-        if (REFUSES(0x4301, answers(&member->address, PORT_CONSENSUS)))
-            return st_fail(
-                err, ST_FAILED_PRECONDITION,
-                "master %llu answers at %s: with it the cluster may go on by "
-                "itself; if it shall not, stop it for good and remove its folder",
-                (unsigned long long)member->id, address);
-    }
-    return ST_OK;
-}
-
-static enum st_code
-say_so(struct replica *replica, uint64_t id, struct st_err *err)
-{
-    struct secret request_id;
-    struct replica_result result;
-    uint8_t packed[128];
-    enum st_code code = secret_random(&request_id, REQUEST_ID_LEN, err);
-    if (code)
-        return code;
-    State__Recover recover = STATE__RECOVER__INIT;
-    recover.id = id;
-    State__Command command = STATE__COMMAND__INIT;
-    command.request_id = (ProtobufCBinaryData){request_id.len, request_id.bytes};
-    command.time = nms_now();
-    command.change_case = STATE__COMMAND__CHANGE_RECOVER;
-    command.recover = &recover;
-    const size_t len = state__command__pack(&command, packed);
-    code = replica_propose_wait(replica, packed, len, COMMIT_MS, &result, err);
-    return code ? code : state_result(&result, err);
-}
-
-/* Whoever reads the audit later learns of it; nothing depends on that. */
-static void
-say_audit(const char *dir, struct state *state, uint64_t id)
-{
-    const struct st_err ok = {0};
-    struct audit *audit;
-    struct audit_line line;
-    if (audit_start(dir, &audit, NULL))
-        return;
-    audit_line_fill(&line, "recover", NULL, NULL, &ok);
-    line.member = id;
-    line.policy = state_policy_version(state);
-    audit_say(audit, AUDIT_CHANGE, &line);
-    audit_stop(audit);
-    audit_free(audit);
-}
-
-enum st_code
-recover_alone(const char *dir, const struct recover_view *view, struct st_err *err)
-{
-    AUTO(state_freep) struct state *state = NULL;
-    AUTO(replica_closep) struct replica *replica = NULL;
-    const struct member *me = members_find(&view->members, view->id);
-    char address[ADDRESS_TEXT_MAX];
-    enum st_code code;
-    if (!me || me->phase != STATE__PHASE__VOTER)
-        return st_fail(err, ST_FAILED_PRECONDITION,
-                       "master %llu had no vote: take the folder of another one",
-                       (unsigned long long)view->id);
-    if ((code = nobody_else(view, err)) || (code = state_new(&state, err)))
-        return code;
-    address_format_port(&me->address, PORT_CONSENSUS, address);
-    const struct replica_config config = {
-        .dir = dir,
-        .id = view->id,
-        .address = address,
-        .begin = REPLICA_RECOVER,
-        .machine = state_machine(state),
-    };
-    if ((code = replica_open(&config, &replica, err)) ||
-        (code = say_so(replica, view->id, err)))
-        return code;
-    say_audit(dir, state, view->id);
     return ST_OK;
 }

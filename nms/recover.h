@@ -7,6 +7,7 @@
 /* What a folder holds, to choose the newest of several by: term first, then last. */
 struct recover_view {
     uint64_t id;         /* whose it is */
+    bool begun;          /* recover_alone() was cut off: it is not run before that ends */
     uint64_t term, last; /* of the log's last entry */
     int64_t changed_at;  /* when the newest applied change was proposed; 0: unknown */
     char cluster[NAME_MAX_LEN + 1];
@@ -19,9 +20,9 @@ struct recover_view {
 enum st_code recover_look(const char *dir, struct recover_view *out, struct st_err *err);
 
 /* This member is the only voter, all others are leaving, and their certificates are
- * revoked once it runs; nodes among them are workers.  May be repeated where it was cut
- * off. ST_FAILED_PRECONDITION where another one answers on its port 7834, or where this
- * one never had a vote. */
+ * revoked once it runs; nodes among them are workers.  Where it was cut off nms_start()
+ * refuses the folder until it is repeated.  ST_FAILED_PRECONDITION where another one
+ * answers on its port 7834, or where this one never had a vote. */
 enum st_code recover_alone(const char *dir, const struct recover_view *view,
                            struct st_err *err);
 

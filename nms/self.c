@@ -56,7 +56,8 @@ take_places(const State__Self *packed, struct self *out)
 static enum st_code
 self_unpack(const State__Self *packed, bool begun, struct self *out, struct st_err *err)
 {
-    struct self self = {.id = packed->id, .joining = packed->joining};
+    struct self self = {
+        .id = packed->id, .joining = packed->joining, .recovering = packed->recovering};
     enum st_code code = ST_OK;
     size_t ticket_len;
     if (!take(&packed->cert, self.cert.der, sizeof(self.cert.der), &self.cert.len) ||
@@ -123,6 +124,7 @@ write_to(const char *dir, const char *name, const struct self *self, struct st_e
     packed.n_places = self->place_count;
     packed.id = self->id;
     packed.joining = self->joining;
+    packed.recovering = self->recovering;
     bytes_of(&packed.address, self->address.bytes, self->address.len);
     bytes_of(&packed.cert, self->cert.der, self->cert.len);
     bytes_of(&packed.key, self->key.bytes, self->key.len);

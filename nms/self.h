@@ -37,6 +37,8 @@ struct self {
     struct crl crl; /* the newest that this member has seen */
     /* The member has no store yet: it begins with REPLICA_JOIN. */
     bool joining;
+    /* `recover` has not finished here: see recover_alone.c. */
+    bool recovering;
     uint8_t ticket[SHA256_LEN]; /* see state.proto; zeros: none */
     size_t place_count;
     struct self_place places[REPLICA_MEMBERS_MAX]; /* of others; see move.h */

@@ -1,5 +1,6 @@
 """Three masters: what they refuse to whoever comes back, and what one alone tells nobody."""
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -211,10 +212,10 @@ class ComeBack(Members):
 class Recovery(Members):
     """Most masters are lost for good."""
 
-    def recover(self, master, *words):
+    def recover(self, master, *words, **env):
         done = subprocess.run([cluster.NMS, "recover", "--data", master.data, *words],
-                              env=cluster.ENVIRONMENT, capture_output=True, text=True, timeout=60,
-                              check=False)
+                              env={**cluster.ENVIRONMENT, **env}, capture_output=True, text=True,
+                              timeout=60, check=False)
         return done.returncode, done.stdout + done.stderr
 
     def test_N43_the_folder_of_one_of_three_goes_on_alone_and_the_others_are_none(self):
@@ -255,6 +256,35 @@ class Recovery(Members):
         anew = masters_test.Joined(self.folder, self.admin, "anew").start()
         self.addCleanup(anew.terminate)
         masters_test.until_voters(self.admin, 1, 4)
+
+    @unittest.skipUnless(has_failpoints(), "needs a build with ST_FAILPOINTS")
+    def test_N43_where_a_recovery_died_nobody_runs_before_it_is_finished(self):
+        before = self.folder / "before"
+        for master in self.masters:
+            self.assertEqual(master.terminate(), 0)
+        shutil.copytree(self.first.data, before)
+        begun = 0
+        for commit in itertools.count(1):
+            shutil.rmtree(self.first.data)
+            shutil.copytree(before, self.first.data)
+            status, text = self.recover(self.first, "--yes",
+                                        ST_FAILPOINT=f"store.commit.before:{commit}:kill")
+            self.assertEqual(status, -signal.SIGKILL, text)
+            if "was cut off in this folder" not in self.recover(self.first)[1]:
+                if not begun:
+                    continue
+                break  # it died when all was done
+            begun += 1
+            self.first.spawn([cluster.NMS, "run", "--data", self.first.data])
+            self.assertEqual(self.first.wait(), cluster.WRONG_STATE, self.first.log())
+            self.assertIn("was cut off in this folder", self.first.log())
+            done, again = self.recover(self.first, "--yes")
+            self.assertEqual(done, 0, again)
+        self.assertGreater(begun, 2)
+        self.first.start()
+        self.know(self.first)
+        cluster.until(lambda: set(masters_test.masters(self.admin)) == {1}, 60,
+                      lambda: self.admin.call("master", "list"))
 
     def test_a_folder_that_was_refused_as_an_older_copy_goes_on_where_no_other_is_left(self):
         older = self.folder / "older"

@@ -3,6 +3,7 @@
 #include "nms/nms.h"
 #include "nms/recover.h"
 #include "nms/self.h"
+#include "proto/rpc_server.h"
 #include "tests/cmocka.h"
 #include "tests/folder.h"
 
@@ -104,6 +105,41 @@ N43_nobody_goes_on_alone_while_another_master_answers(void **state)
     assert_true(after.last > view.last && after.term > view.term);
 }
 
+/* Whether a master starts in the folder. */
+static enum st_code
+run(struct st_err *err)
+{
+    const struct nms_config config = {.dir = folder};
+    struct nms *nms;
+    rpc_init(NULL);
+    enum st_code code = nms_start(&config, &nms, err);
+    if (!code)
+        nms_stop(nms);
+    rpc_shutdown();
+    return code;
+}
+
+static void
+N43_a_folder_in_which_it_was_cut_off_is_not_run_until_it_is_finished(void **state)
+{
+    (void)state;
+    struct recover_view view;
+    struct self self;
+    struct st_err err = {0};
+    assert_ok(self_read(folder, &self, &err));
+    self.recovering = true;
+    assert_ok(self_write(folder, &self, &err));
+    secret_wipe(&self.key);
+    assert_code(run(&err), ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "recover --data /tmp/"));
+    assert_ok(recover_look(folder, &view, &err));
+    assert_true(view.begun);
+    assert_ok(recover_alone(folder, &view, &err));
+    assert_ok(recover_look(folder, &view, &err));
+    assert_false(view.begun);
+    assert_ok(run(&err));
+}
+
 static void
 a_folder_without_a_vote_is_not_gone_on_with(void **state)
 {
@@ -137,6 +173,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_a_folder_holds_is_seen_and_stays),
         TEST(N43_nobody_goes_on_alone_while_another_master_answers),
+        TEST(N43_a_folder_in_which_it_was_cut_off_is_not_run_until_it_is_finished),
         TEST(a_folder_without_a_vote_is_not_gone_on_with),
         TEST(a_folder_that_is_none_is_said_to_be_none),
     };

@@ -53,6 +53,7 @@ fill(struct self *self)
     self->crl.len = sizeof(self->crl.der);
     memset(self->crl.der, 4, self->crl.len);
     self->joining = true;
+    self->recovering = true;
     memset(self->ticket, 5, sizeof(self->ticket));
     self->place_count = REPLICA_MEMBERS_MAX;
     for (size_t i = 0; i < self->place_count; i++) {
@@ -102,6 +103,7 @@ N56_a_file_of_0_1_has_no_authority_and_loads(void **state)
     assert_int_equal(self.ca.len, 0);
     assert_int_equal(self.crl.len, 0);
     assert_false(self.joining);
+    assert_false(self.recovering);
     /* And is written back as it was. */
     assert_ok(self_write(folder, &self, &err));
     AUTO(st_freep) uint8_t *bytes = NULL;
