@@ -1,12 +1,12 @@
 /* The masters: who comes, how far each has come, and who goes.
  *
  *   AdoptMaster, JoinMaster --> JOINING --> CATCHING_UP --> VOTER
- *                                  |             |            |     RemoveNode,
- *                                  +-------------+------------+---> RemoveMaster
- *                                                    Recover        LEAVING --> gone
+ *                                  |             |            |
+ *                      RemoveNode, RemoveMaster: LEAVING --> gone; Recover: gone
  *
  * An id is never used twice, nor the serial number of a certificate, which is the id and
- * 1: a list of revoked certificates must never hit somebody new.
+ * 1: a list of revoked certificates must never hit somebody new.  Nor is one that the
+ * masters may have used of whom this log lacks the end: Recover leaves a gap.
  */
 #include "nms/state_internal.h"
 #include "proto/mutant.h"
@@ -215,19 +215,70 @@ demote(struct applying *applying, const char *node_id)
     record_free_unpacked(node);
 }
 
-/* The next of the others that is not leaving; NULL. */
+/* One of the others; NULL. */
 static State__Member *
-next_left(const struct state *state, uint64_t id)
+any_other(const struct state *state, uint64_t id)
 {
     const struct record *record;
     size_t at = records_begin(&state->records, "member/");
     while ((record = records_next(&state->records, "member/", &at))) {
         State__Member *member = record_unpack(record, &state__member__descriptor);
-        if (member->id != id && member->phase != STATE__PHASE__LEAVING)
+        if (member->id != id)
             return member;
         record_free_unpacked(member);
     }
     return NULL;
+}
+
+static void
+member_delete(struct applying *applying, uint64_t id)
+{
+    char key[STATE_KEY_MAX];
+    key_of_member(id, key);
+    applying_delete(applying, key);
+    applying->members = true;
+}
+
+/* The list is borrowed, the rest of the record is its own. */
+static void
+list_put(struct applying *applying, State__Cluster *cluster, ProtobufCBinaryData crl,
+         uint64_t crl_number)
+{
+    const ProtobufCBinaryData old = cluster->crl;
+    cluster->crl = crl;
+    cluster->crl_number = crl_number;
+    applying_put(applying, "cluster", NULL, &cluster->base);
+    cluster->crl = old;
+    applying->members = true;
+}
+
+static enum st_code
+list_judge(const State__Cluster *cluster, ProtobufCBinaryData crl, struct st_err *err)
+{
+    if (!cluster || crl.len == 0 || crl.len > CRL_MAX_LEN)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "a list of revoked certificates of %zu bytes", crl.len);
+    return ST_OK;
+}
+
+static enum st_code
+recover_judge(const State__Member *member, const State__Cluster *cluster,
+              const State__Recover *recover, struct st_err *err)
+{
+    enum st_code code = list_judge(cluster, recover->crl, err);
+    if (code)
+        return code;
+    if (member->phase != STATE__PHASE__VOTER)
+        return st_fail(err, ST_FAILED_PRECONDITION, "master %" PRIu64 " has no vote",
+                       member->id);
+    if (REFUSES(0x5382, recover->crl_number <= cluster->crl_number))
+        return st_fail(err, ST_ABORTED,
+                       "the list of revoked certificates has the number %" PRIu64,
+                       cluster->crl_number);
+    if (REFUSES(0x5285, recover->next_member <= state_next_member(cluster)))
+        return st_fail(err, ST_ABORTED, "the next master has the id %" PRIu64,
+                       state_next_member(cluster));
+    return ST_OK;
 }
 
 enum st_code
@@ -238,19 +289,22 @@ apply_recover(struct applying *applying, const State__Recover *recover,
     enum st_code code = member_find(applying, recover->id, &member, err);
     if (code)
         return code;
-    if (member->phase != STATE__PHASE__VOTER)
-        code = st_fail(err, ST_FAILED_PRECONDITION, "master %" PRIu64 " has no vote",
-                       member->id);
+    State__Cluster *cluster = cluster_unpack(applying->state);
+    code = recover_judge(member, cluster, recover, err);
     record_free_unpacked(member);
-    /* Always: nodes may have heard of a list that this log has lost. */
-    applying->voters = !code;
-    while (!code && (member = next_left(applying->state, recover->id))) {
-        member->phase = STATE__PHASE__LEAVING;
-        key_forget(member);
-        member_put(applying, member);
+    while (!code && (member = any_other(applying->state, recover->id))) {
+        member_delete(applying, member->id);
         demote(applying, member->node_id);
         record_free_unpacked(member);
     }
+    if (!code) {
+        cluster->next_member = recover->next_member;
+        list_put(applying, cluster, recover->crl, recover->crl_number);
+        /* Always: nodes may have heard of a list that this log has lost. */
+        applying->voters = true;
+    }
+    if (cluster)
+        record_free_unpacked(cluster);
     return code;
 }
 
@@ -258,12 +312,12 @@ static enum st_code
 gone_judge(const State__Member *member, const State__Cluster *cluster,
            const State__MemberGone *gone, struct st_err *err)
 {
+    enum st_code code = list_judge(cluster, gone->crl, err);
+    if (code)
+        return code;
     if (REFUSES(0x40e, member->phase != STATE__PHASE__LEAVING))
         return st_fail(err, ST_FAILED_PRECONDITION, "master %" PRIu64 " is not leaving",
                        member->id);
-    if (!cluster || gone->crl.len == 0 || gone->crl.len > CRL_MAX_LEN)
-        return st_fail(err, ST_INVALID_ARGUMENT,
-                       "a list of revoked certificates of %zu bytes", gone->crl.len);
     if (REFUSES(0x5381, gone->crl_number != cluster->crl_number + 1))
         return st_fail(err, ST_ABORTED,
                        "the list of revoked certificates has the number %" PRIu64,
@@ -275,21 +329,14 @@ enum st_code
 apply_member_gone(struct applying *applying, const State__MemberGone *member_gone,
                   struct st_err *err)
 {
-    char key[STATE_KEY_MAX];
     State__Member *member;
     enum st_code code = member_find(applying, member_gone->id, &member, err);
     if (code)
         return code;
     State__Cluster *cluster = cluster_unpack(applying->state);
     if (!(code = gone_judge(member, cluster, member_gone, err))) {
-        const ProtobufCBinaryData old = cluster->crl;
-        cluster->crl = member_gone->crl;
-        cluster->crl_number = member_gone->crl_number;
-        applying_put(applying, "cluster", NULL, &cluster->base);
-        cluster->crl = old;
-        key_of_member(member->id, key);
-        applying_delete(applying, key);
-        applying->members = true;
+        list_put(applying, cluster, member_gone->crl, member_gone->crl_number);
+        member_delete(applying, member->id);
     }
     if (cluster)
         record_free_unpacked(cluster);

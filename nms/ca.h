@@ -43,9 +43,10 @@ enum st_code ca_certify_member(const struct ca *ca, uint64_t member_id, uint64_t
                                const uint8_t public_key[ED25519_PUBLIC_LEN],
                                struct cert *out, struct st_err *err);
 
-/* The list that follows `crl` (DER): the same certificates, the one with this serial
- * number, revoked at `now`, and the next number.  ST_DATA_LOSS where crl is not this
- * authority's list; ST_RESOURCE_EXHAUSTED where it would exceed CRL_MAX_LEN. */
+/* The list that follows `crl` (DER, which may be that of *out): the same certificates,
+ * the one with this serial number, revoked at `now`, and the next number.  ST_DATA_LOSS
+ * where crl is not this authority's list; ST_RESOURCE_EXHAUSTED where it would exceed
+ * CRL_MAX_LEN. */
 enum st_code ca_revoke(const struct ca *ca, const void *crl, size_t crl_len,
                        uint64_t serial, int64_t now, struct crl *out,
                        uint64_t *out_number, struct st_err *err);

@@ -19,10 +19,10 @@ struct recover_view {
  * master runs in it; ST_DATA_LOSS. */
 enum st_code recover_look(const char *dir, struct recover_view *out, struct st_err *err);
 
-/* This member is the only voter, all others are leaving, and their certificates are
- * revoked once it runs; nodes among them are workers.  Where it was cut off nms_start()
- * refuses the folder until it is repeated.  ST_FAILED_PRECONDITION where another one
- * answers on its port 7834, or where this one never had a vote. */
+/* This member is the only voter.  All others are gone and their certificates revoked,
+ * also of those of whom the folder does not know; nodes among them are workers.  Where it
+ * was cut off nms_start() refuses the folder until it is repeated. ST_FAILED_PRECONDITION
+ * where another one answers on its port 7834, or where this one never had a vote. */
 enum st_code recover_alone(const char *dir, const struct recover_view *view,
                            struct st_err *err);
 

@@ -6,6 +6,7 @@
  * from before until after that the folder is not to be run; the same command again
  * finishes it.
  */
+#include "nms/issue.h"
 #include "nms/nms.h"
 #include "nms/offline.h"
 #include "nms/recover.h"
@@ -23,6 +24,14 @@
 enum {
     COMMIT_MS = 30000,
     KNOCK_MS = 2000,
+    /* So many masters may have come to the group after the folder's last entry. */
+    STRANGERS_MAX = 64,
+};
+
+/* What becomes of the others. */
+struct farewell {
+    struct crl crl;
+    uint64_t crl_number, next_member;
 };
 
 AUTO_DEFINE(struct replica *, replica_closep, replica_close)
@@ -76,16 +85,59 @@ nobody_else(const struct recover_view *view, struct st_err *err)
 }
 
 static enum st_code
-say_so(struct replica *replica, uint64_t id, struct st_err *err)
+give_up(const struct ca *ca, uint64_t id, struct farewell *farewell, struct st_err *err)
+{
+    struct crl *crl = &farewell->crl;
+    return ca_revoke(ca, crl->der, crl->len, issue_serial(id), nms_now(), crl,
+                     &farewell->crl_number, err);
+}
+
+/* Also those who came after this log's end: their ids are the next ones.  The clock did
+ * not go back with the log, so that ids from it were given out by no group that went on
+ * from an older folder, however often. */
+static enum st_code
+part(struct state *state, uint64_t me, struct farewell *out, struct st_err *err)
+{
+    AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
+    AUTO(ca_wipe) struct ca ca = {0};
+    struct members members;
+    const int64_t now = nms_now();
+    enum st_code code;
+    if ((code = state_cluster(state, &cluster, err)) ||
+        (code = issue_ca(cluster, &ca, err)))
+        return code;
+    if (cluster->crl.len > sizeof(out->crl.der))
+        return st_fail(err, ST_DATA_LOSS, "a list of %zu bytes", cluster->crl.len);
+    memcpy(out->crl.der, cluster->crl.data, cluster->crl.len);
+    out->crl.len = cluster->crl.len;
+    members_read(state, &members);
+    for (size_t i = 0; i < members.count; i++)
+        if (members.at[i].id != me && (code = give_up(&ca, members.at[i].id, out, err)))
+            return code;
+    out->next_member = state_next_member(cluster);
+    for (unsigned i = 0; i < STRANGERS_MAX; i++)
+        if ((code = give_up(&ca, out->next_member++, out, err)))
+            return code;
+    if (now > 0 && (uint64_t)now > out->next_member)
+        out->next_member = (uint64_t)now;
+    return ST_OK;
+}
+
+static enum st_code
+say_so(struct replica *replica, uint64_t id, const struct farewell *farewell,
+       struct st_err *err)
 {
     struct secret request_id;
     struct replica_result result;
-    uint8_t packed[128];
+    uint8_t packed[sizeof(farewell->crl.der) + 128];
     enum st_code code = secret_random(&request_id, REQUEST_ID_LEN, err);
     if (code)
         return code;
     State__Recover recover = STATE__RECOVER__INIT;
     recover.id = id;
+    recover.crl = (ProtobufCBinaryData){farewell->crl.len, (uint8_t *)farewell->crl.der};
+    recover.crl_number = farewell->crl_number;
+    recover.next_member = farewell->next_member;
     State__Command command = STATE__COMMAND__INIT;
     command.request_id = (ProtobufCBinaryData){request_id.len, request_id.bytes};
     command.time = nms_now();
@@ -141,6 +193,7 @@ recover_alone(const char *dir, const struct recover_view *view, struct st_err *e
 {
     AUTO(state_freep) struct state *state = NULL;
     AUTO(replica_closep) struct replica *replica = NULL;
+    struct farewell farewell;
     const struct member *me = members_find(&view->members, view->id);
     char address[ADDRESS_TEXT_MAX];
     enum st_code code;
@@ -160,7 +213,9 @@ recover_alone(const char *dir, const struct recover_view *view, struct st_err *e
         .machine = state_machine(state),
     };
     if ((code = replica_open(&config, &replica, err)) ||
-        (code = say_so(replica, view->id, err)) || (code = finish(dir, err)))
+        (code = replica_barrier_wait(replica, COMMIT_MS, err)) ||
+        (code = part(state, view->id, &farewell, err)) ||
+        (code = say_so(replica, view->id, &farewell, err)) || (code = finish(dir, err)))
         return code;
     say_audit(dir, state, view->id);
     return ST_OK;

@@ -255,7 +255,30 @@ class Recovery(Members):
         # And the cluster grows again.
         anew = masters_test.Joined(self.folder, self.admin, "anew").start()
         self.addCleanup(anew.terminate)
-        masters_test.until_voters(self.admin, 1, 4)
+        new_id, = set(masters_test.masters(self.admin)) - {1}
+        masters_test.until_voters(self.admin, 1, new_id)
+
+    def test_N53_who_came_after_the_end_of_the_folder_is_none_and_nobody_is_taken_for_it(self):
+        self.assertEqual(self.first.terminate(), 0)
+        self.know(self.second, self.third)
+        fourth = masters_test.Joined(self.folder, self.admin, "fourth").start()
+        self.addCleanup(fourth.terminate)
+        masters_test.until_voters(self.admin, 1, 2, 3, 4)
+        for master in (self.second, self.third, fourth):
+            master.kill()
+        status, text = self.recover(self.first, "--yes")
+        self.assertEqual(status, 0, text)
+        self.assertNotIn("master 4", text)
+        self.first.start()
+        self.know(self.first)
+        fourth.spawn([cluster.NMS, "run", "--data", fourth.data])
+        self.assertEqual(fourth.wait(), cluster.WRONG_STATE)
+        self.assertIn("it was removed from the group", fourth.log())
+        anew = masters_test.Joined(self.folder, self.admin, "anew").start()
+        self.addCleanup(anew.terminate)
+        new_id, = set(masters_test.masters(self.admin)) - {1}
+        self.assertGreater(new_id, 4)
+        masters_test.until_voters(self.admin, 1, new_id)
 
     @unittest.skipUnless(has_failpoints(), "needs a build with ST_FAILPOINTS")
     def test_N43_where_a_recovery_died_nobody_runs_before_it_is_finished(self):

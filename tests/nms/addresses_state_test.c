@@ -151,13 +151,7 @@ who_goes_on_alone_has_a_newer_list_than_anybody_before(void **state)
 {
     struct log_member *member = *state;
     struct st_err err = {0};
-    State__Recover recover = STATE__RECOVER__INIT;
-    State__Command command = STATE__COMMAND__INIT;
-    recover.id = 1;
-    command.time = LOG_START + 1000000;
-    command.change_case = STATE__COMMAND__CHANGE_RECOVER;
-    command.recover = &recover;
-    assert_ok(log_apply(member, &command, &err));
+    assert_ok(log_recover(member, 1, LOG_START + 1000000, &err));
     assert_int_equal(state_masters_number(member->state), LOG_START + 1000000);
 }
 
@@ -179,7 +173,7 @@ who_was_told_is_not_outdated_until_the_next_list(void **state)
     assert_false(outdated(member, 1));
     assert_true(outdated(member, 2));
     assert_int_equal(count_outdated(member), 1);
-    assert_ok(log_recover(member, 1, &err));
+    assert_ok(log_recover(member, 1, 0, &err));
     assert_int_equal(count_outdated(member), NODES);
     /* Told late of the list before: still behind. */
     assert_ok(tell(member, number, 2, ids, &err));
@@ -194,7 +188,7 @@ an_older_list_does_not_take_the_place_of_a_newer_one(void **state)
     const uint64_t old = state_masters_number(member->state);
     const char *const ids[] = {nodes[0].id};
     assert_ok(log_adopt(member, nodes[0].id, &err));
-    assert_ok(log_recover(member, 1, &err));
+    assert_ok(log_recover(member, 1, 0, &err));
     assert_ok(tell(member, state_masters_number(member->state), 1, ids, &err));
     assert_ok(tell(member, old, 1, ids, &err));
     assert_false(outdated(member, 0));

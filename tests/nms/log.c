@@ -451,14 +451,33 @@ log_phase(struct log_member *member, uint64_t id, State__Phase from, State__Phas
 }
 
 enum st_code
-log_recover(struct log_member *member, uint64_t id, struct st_err *err)
+log_recover_with(struct log_member *member, uint64_t id, uint64_t crl_number,
+                 uint64_t next_member, int64_t time, struct st_err *err)
 {
+    static uint8_t crl[] = "a list of all others";
     State__Recover recover = STATE__RECOVER__INIT;
     recover.id = id;
+    recover.crl_number = crl_number;
+    recover.next_member = next_member;
+    bytes_of(&recover.crl, crl, sizeof(crl));
     State__Command command = STATE__COMMAND__INIT;
+    command.time = time;
     command.change_case = STATE__COMMAND__CHANGE_RECOVER;
     command.recover = &recover;
     return log_apply(member, &command, err);
+}
+
+enum st_code
+log_recover(struct log_member *member, uint64_t id, int64_t time, struct st_err *err)
+{
+    State__Cluster *cluster;
+    enum st_code code = state_cluster(member->state, &cluster, err);
+    if (code)
+        return code;
+    const uint64_t number = cluster->crl_number + 1;
+    const uint64_t next = state_next_member(cluster) + 100;
+    state_cluster_free(cluster);
+    return log_recover_with(member, id, number, next, time, err);
 }
 
 enum st_code

@@ -94,7 +94,12 @@ enum st_code log_join(struct log_member *member, const uint8_t secret_hash[32],
                       struct st_err *err);
 enum st_code log_phase(struct log_member *member, uint64_t id, State__Phase from,
                        State__Phase to, struct st_err *err);
-enum st_code log_recover(struct log_member *member, uint64_t id, struct st_err *err);
+/* With a list that has this number, and the next master has this id.  At `time`. */
+enum st_code log_recover_with(struct log_member *member, uint64_t id, uint64_t crl_number,
+                              uint64_t next_member, int64_t time, struct st_err *err);
+/* As it should be: the next number, and 100 ids are left out. */
+enum st_code log_recover(struct log_member *member, uint64_t id, int64_t time,
+                         struct st_err *err);
 enum st_code log_remove_master(struct log_member *member, uint64_t id,
                                struct st_err *err);
 enum st_code log_gone(struct log_member *member, uint64_t id, uint64_t crl_number,

@@ -107,21 +107,51 @@ who_is_left_is_the_only_master_and_nodes_keep_their_disks(void **state)
     assert_ok(log_adopt_master(member, nodes[0].id, 2, &err));
     make_voter(member, 2);
     assert_ok(log_adopt_master(member, nodes[1].id, 3, &err));
-    assert_code(log_recover(member, 7, &err), ST_NOT_FOUND);
-    assert_code(log_recover(member, 3, &err), ST_FAILED_PRECONDITION);
+    assert_ok(log_adopt_master(member, nodes[2].id, 4, &err));
+    assert_ok(log_remove_node(member, nodes[2].id, &err));
+    assert_code(log_recover(member, 7, LOG_START, &err), ST_NOT_FOUND);
+    assert_code(log_recover(member, 3, LOG_START, &err), ST_FAILED_PRECONDITION);
     assert_phase(member, 2, STATE__PHASE__VOTER);
     for (int times = 0; times < 2; times++)
-        assert_ok(log_recover(member, 1, &err));
+        assert_ok(log_recover(member, 1, LOG_START, &err));
     assert_phase(member, 1, STATE__PHASE__VOTER);
-    assert_phase(member, 2, STATE__PHASE__LEAVING);
-    assert_phase(member, 3, STATE__PHASE__LEAVING);
-    const struct log_record *record = log_find(member, "member/3");
-    assert_null(memmem(record->value, record->len, "a key", 5));
+    assert_null(log_find(member, "member/2"));
+    assert_null(log_find(member, "member/3"));
+    assert_null(log_find(member, "member/4"));
     for (int i = 0; i < 2; i++) {
         AUTO(state_node_freep) State__Node *node = NULL;
         assert_ok(state_node(member->state, nodes[i].id, &node, &err));
         assert_int_equal(node->role, STATE__ROLE__WORKER);
     }
+}
+
+/* Its log may lack the last that the others were told. */
+static void
+N52_who_goes_on_alone_leaves_out_ids_that_may_have_been_given_out(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    assert_ok(log_adopt_master(member, nodes[0].id, 2, &err));
+    assert_code(log_recover_with(member, 1, 9, 3, LOG_START, &err), ST_ABORTED);
+    assert_non_null(strstr(err.text, "3"));
+    assert_non_null(log_find(member, "member/2"));
+    assert_ok(log_recover_with(member, 1, 9, 70, LOG_START, &err));
+    assert_code(log_adopt_master(member, nodes[1].id, 3, NULL), ST_ABORTED);
+    assert_ok(log_adopt_master(member, nodes[1].id, 70, &err));
+    assert_ok(log_adopt_master(member, nodes[2].id, 71, &err));
+}
+
+static void
+N53_who_goes_on_alone_has_a_newer_list(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    assert_code(log_recover_with(member, 1, 1, 70, LOG_START, NULL), ST_ABORTED);
+    assert_ok(log_recover_with(member, 1, 9, 70, LOG_START, &err));
+    AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
+    assert_ok(state_cluster(member->state, &cluster, &err));
+    assert_int_equal(cluster->crl_number, 9);
+    assert_string_equal(cluster->crl.data, "a list of all others");
 }
 
 static void
@@ -445,6 +475,8 @@ main(void)
         MEMBER_TEST(
             a_node_becomes_a_master_step_by_step_and_its_key_is_kept_no_longer_than_needed),
         MEMBER_TEST(who_is_left_is_the_only_master_and_nodes_keep_their_disks),
+        MEMBER_TEST(N52_who_goes_on_alone_leaves_out_ids_that_may_have_been_given_out),
+        MEMBER_TEST(N53_who_goes_on_alone_has_a_newer_list),
         MEMBER_TEST(who_asks_again_for_the_same_master_changes_nothing),
         MEMBER_TEST(N52_an_id_is_given_once_and_in_turn),
         MEMBER_TEST(N52_an_address_is_one_masters_only),

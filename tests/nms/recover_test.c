@@ -1,8 +1,10 @@
 /* recover: a folder goes on alone, but not where another master is there. */
+#include "nms/ca_check.h"
 #include "nms/init.h"
+#include "nms/issue.h"
 #include "nms/nms.h"
+#include "nms/offline.h"
 #include "nms/recover.h"
-#include "nms/self.h"
 #include "proto/rpc_server.h"
 #include "tests/cmocka.h"
 #include "tests/folder.h"
@@ -105,6 +107,53 @@ N43_nobody_goes_on_alone_while_another_master_answers(void **state)
     assert_true(after.last > view.last && after.term > view.term);
 }
 
+/* Whether the certificate that the authority of the records issues for this member is on
+ * their list. */
+static bool
+is_revoked(const State__Cluster *cluster, uint64_t id)
+{
+    AUTO(ca_wipe) struct ca ca = {0};
+    AUTO(issued_wipe) struct issued issued = {0};
+    struct st_err err = {0};
+    assert_ok(issue_ca(cluster, &ca, &err));
+    assert_ok(
+        ca_issue_member(&ca, id, issue_serial(id), &issued.cert, &issued.key, &err));
+    const struct ca_given given = {
+        .ca = cluster->ca_cert.data,
+        .ca_len = cluster->ca_cert.len,
+        .crl = cluster->crl.data,
+        .crl_len = cluster->crl.len,
+        .cert = issued.cert.der,
+        .cert_len = issued.cert.len,
+    };
+    return ca_is_revoked(&given);
+}
+
+/* The folder may be an old one: others may have come to the group that lost it. */
+static void
+N53_who_came_after_the_end_of_the_folder_is_revoked_and_nobody_has_its_id(void **state)
+{
+    (void)state;
+    struct recover_view view;
+    struct st_err err = {0};
+    uint64_t next = 2;
+    for (int times = 0; times < 2; times++) {
+        OFFLINE records = {0};
+        AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
+        const uint64_t before = next;
+        assert_ok(recover_look(folder, &view, &err));
+        assert_ok(recover_alone(folder, &view, &err));
+        assert_ok(offline_open(folder, &records, &err));
+        assert_ok(state_cluster(records.state, &cluster, &err));
+        next = state_next_member(cluster);
+        assert_true(next >= (uint64_t)nms_now() - 60);
+        assert_true(is_revoked(cluster, before));
+        assert_true(is_revoked(cluster, before + 63));
+        assert_false(is_revoked(cluster, 1));
+        assert_false(is_revoked(cluster, next));
+    }
+}
+
 /* Whether a master starts in the folder. */
 static enum st_code
 run(struct st_err *err)
@@ -174,6 +223,7 @@ main(void)
         TEST(what_a_folder_holds_is_seen_and_stays),
         TEST(N43_nobody_goes_on_alone_while_another_master_answers),
         TEST(N43_a_folder_in_which_it_was_cut_off_is_not_run_until_it_is_finished),
+        TEST(N53_who_came_after_the_end_of_the_folder_is_revoked_and_nobody_has_its_id),
         TEST(a_folder_without_a_vote_is_not_gone_on_with),
         TEST(a_folder_that_is_none_is_said_to_be_none),
     };
