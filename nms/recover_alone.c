@@ -160,15 +160,32 @@ begin(const char *dir, struct st_err *err)
     return self_write(dir, &folder.self, err);
 }
 
+/* The first run hears the others before it has read its records: its list names them. */
 static enum st_code
-finish(const char *dir, struct st_err *err)
+finish(const char *dir, const struct crl *crl, struct st_err *err)
 {
     AUTO(self_wipep) struct self self = {0};
     enum st_code code = self_read(dir, &self, err);
     if (code)
         return code;
     self.recovering = false;
+    if (self.ca.len > 0) /* else it is of 0.1, and has both from its records */
+        self.crl = *crl;
     return self_write(dir, &self, err);
+}
+
+/* The group is of one; now its records say so, and member.pb. */
+static enum st_code
+settle(const char *dir, struct replica *replica, struct state *state, uint64_t me,
+       struct st_err *err)
+{
+    struct farewell farewell;
+    enum st_code code;
+    if ((code = replica_barrier_wait(replica, COMMIT_MS, err)) ||
+        (code = part(state, me, &farewell, err)) ||
+        (code = say_so(replica, me, &farewell, err)))
+        return code;
+    return finish(dir, &farewell.crl, err);
 }
 
 /* Whoever reads the audit later learns of it; nothing depends on that. */
@@ -193,7 +210,6 @@ recover_alone(const char *dir, const struct recover_view *view, struct st_err *e
 {
     AUTO(state_freep) struct state *state = NULL;
     AUTO(replica_closep) struct replica *replica = NULL;
-    struct farewell farewell;
     const struct member *me = members_find(&view->members, view->id);
     char address[ADDRESS_TEXT_MAX];
     enum st_code code;
@@ -213,9 +229,7 @@ recover_alone(const char *dir, const struct recover_view *view, struct st_err *e
         .machine = state_machine(state),
     };
     if ((code = replica_open(&config, &replica, err)) ||
-        (code = replica_barrier_wait(replica, COMMIT_MS, err)) ||
-        (code = part(state, view->id, &farewell, err)) ||
-        (code = say_so(replica, view->id, &farewell, err)) || (code = finish(dir, err)))
+        (code = settle(dir, replica, state, view->id, err)))
         return code;
     say_audit(dir, state, view->id);
     return ST_OK;

@@ -154,6 +154,24 @@ N53_who_came_after_the_end_of_the_folder_is_revoked_and_nobody_has_its_id(void *
     }
 }
 
+/* The others are heard as soon as it runs, before its records are. */
+static void
+N53_the_list_with_all_others_is_there_before_anybody_is_heard(void **state)
+{
+    (void)state;
+    struct recover_view view;
+    struct st_err err = {0};
+    OFFLINE records = {0};
+    AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
+    assert_ok(recover_look(folder, &view, &err));
+    assert_ok(recover_alone(folder, &view, &err));
+    assert_ok(offline_open(folder, &records, &err));
+    assert_ok(state_cluster(records.state, &cluster, &err));
+    assert_true(is_revoked(cluster, 2));
+    assert_int_equal(records.self.crl.len, cluster->crl.len);
+    assert_memory_equal(records.self.crl.der, cluster->crl.data, cluster->crl.len);
+}
+
 /* Whether a master starts in the folder. */
 static enum st_code
 run(struct st_err *err)
@@ -224,6 +242,7 @@ main(void)
         TEST(N43_nobody_goes_on_alone_while_another_master_answers),
         TEST(N43_a_folder_in_which_it_was_cut_off_is_not_run_until_it_is_finished),
         TEST(N53_who_came_after_the_end_of_the_folder_is_revoked_and_nobody_has_its_id),
+        TEST(N53_the_list_with_all_others_is_there_before_anybody_is_heard),
         TEST(a_folder_without_a_vote_is_not_gone_on_with),
         TEST(a_folder_that_is_none_is_said_to_be_none),
     };
