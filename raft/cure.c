@@ -56,6 +56,11 @@ static void
 on_recv(struct raft_io *inner, struct raft_message *message)
 {
     struct cure *cure = inner->data;
+    if (cure_meets_rival(cure, message)) {
+        cure_drop(message);
+        moved(cure);
+        return;
+    }
     switch (message->type) {
     case RAFT_IO_APPEND_ENTRIES:
         compare(cure, message);

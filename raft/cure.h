@@ -28,11 +28,16 @@
  *  M  A member whose promotion is in the candidate's log only refuses to vote, so that
  *     nobody can be elected: it votes.
  *  N  A refusal of a pre-vote for the sake of the term does not tell the term, so that
- * the candidate never learns it: it tells. O  A leader that has written that it leaves
- * does not stand after a restart, and nobody else may have its log: it stands, and its
- * own vote does not count. P  Entries from before what a follower has compacted are
- * refused for ever, or appended a second time: what is committed is skipped. Also: any
- * failure of send() but RAFT_NOCONNECTION stops libraft for ever, so there is none.
+ *     the candidate never learns it: it tells.
+ *  O  A leader that has written that it leaves does not stand after a restart, and nobody
+ *     else may have its log: it stands, and its own vote does not count.
+ *  P  Entries from before what a follower has compacted are refused for ever, or appended
+ *     a second time: what is committed is skipped.
+ *  Q  A leader that hears from another one of its term takes it for its own, and writes
+ *     that over what it knows as a leader: it does not hear it, and the process ends.
+ *
+ * Also: any failure of send() but RAFT_NOCONNECTION stops libraft for ever, so there is
+ * none.
  *
  * (E, the starving of commits under a steady stream, is cured by the proposer, which has
  * one entry under way at a time.)  What each does, and its tests: docs/consensus.md.
@@ -81,6 +86,10 @@ struct cure {
     raft_io_snapshot_put_cb put_cb;
     struct raft_buffer *put_bufs;
 
+    /* Q: 0, or who says that it leads in the term in which we do: this process must end.
+     */
+    raft_id rival;
+
     raft_index next_index; /* G */
     struct cure_configuration {
         raft_index index; /* 0: free */
@@ -102,7 +111,9 @@ bool cure_serving(const struct cure *cure);
 
 /* ---- between cure.c and cure_*.c ---- */
 
-/* cure_lead.c: true where the message is kept for later. */
+/* cure_lead.c: true where it is of another one that leads in our term. */
+bool cure_meets_rival(struct cure *cure, const struct raft_message *message);
+/* True where the message is kept for later. */
 bool cure_hold(struct cure *cure, const struct raft_message *message);
 /* What was kept, as soon as the barrier is stored. */
 void cure_release(struct cure *cure);
@@ -137,5 +148,6 @@ raft_index cure_conflict(const struct cure *cure, const struct raft_append_entri
 void cure_skip_committed(const struct cure *cure, struct raft_append_entries *args);
 /* As a network may lose it. */
 void cure_drop_entries(const struct raft_append_entries *args);
+void cure_drop(struct raft_message *message);
 
 #endif

@@ -1,4 +1,5 @@
-/* C: nothing is counted before a barrier of this term is stored. */
+/* C: nothing is counted before a barrier of this term is stored.  Q: nobody else leads in
+ * it. */
 #include "raft/cure.h"
 
 #include <stdlib.h>
@@ -111,4 +112,24 @@ cure_forget_held(struct cure *cure)
         free(cure->held);
         cure->held = next;
     }
+}
+
+/* ---- Q ---- */
+
+static raft_term
+term_of_leader(const struct raft_message *message)
+{
+    if (message->type == RAFT_IO_APPEND_ENTRIES)
+        return message->append_entries.term;
+    return message->type == RAFT_IO_INSTALL_SNAPSHOT ? message->install_snapshot.term : 0;
+}
+
+bool
+cure_meets_rival(struct cure *cure, const struct raft_message *message)
+{
+    struct raft *raft = cure->face.data;
+    if (raft_state(raft) != RAFT_LEADER || term_of_leader(message) != raft->current_term)
+        return false;
+    cure->rival = message->server_id;
+    return true;
 }

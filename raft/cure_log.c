@@ -41,6 +41,17 @@ cure_drop_entries(const struct raft_append_entries *args)
     raft_free(args->entries);
 }
 
+void
+cure_drop(struct raft_message *message)
+{
+    if (message->type == RAFT_IO_APPEND_ENTRIES)
+        cure_drop_entries(&message->append_entries);
+    if (message->type == RAFT_IO_INSTALL_SNAPSHOT) {
+        raft_configuration_close(&message->install_snapshot.conf);
+        raft_free(message->install_snapshot.data.base);
+    }
+}
+
 /* ---- P: what is committed needs no comparing ---- */
 
 static void

@@ -16,10 +16,26 @@ replica_die(void *arg, const struct st_err *err)
     abort();
 }
 
+/* libraft takes it that nobody does. */
+static void
+end_of_rivals(struct replica *replica)
+{
+    struct st_err err = {0};
+    if (st_fail(
+            &err, ST_INTERNAL,
+            "member %llu leads in term %llu, and so does this one: they are two groups, "
+            "as after `recover` while others ran; end one of them for good",
+            (unsigned long long)replica->cure.rival,
+            (unsigned long long)replica->raft.current_term))
+        replica_die(replica, &err);
+}
+
 static void
 moved(void *arg)
 {
     struct replica *replica = arg;
+    if (replica->cure.rival && !replica->ending)
+        end_of_rivals(replica);
     if (replica->mesh && !replica->ending)
         mesh_follow(replica->mesh, &replica->raft.configuration);
     replica_publish(replica);

@@ -3,6 +3,7 @@
 #include "tests/raft/cluster.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static struct raft_message
 request_vote(raft_term term, raft_id candidate, raft_index last, raft_term last_term)
@@ -343,6 +344,44 @@ O_the_vote_of_who_leaves_does_not_count(void **state)
     cluster_end(c);
 }
 
+/* ---- Q ---- */
+
+/* What member 0 knows as a leader after another one led in its term. */
+static bool
+is_spoiled_by_a_rival(bool cured, bool by_snapshot)
+{
+    struct cluster *c = cluster_begin(3, 3, cured);
+    assert_int_equal(raft_fixture_start(&c->fixture), 0);
+    struct raft *raft = cluster_member(c, 0);
+    for (int i = 0; i < 5000 && raft->state != RAFT_LEADER; i++)
+        raft_fixture_step(&c->fixture);
+    assert_int_equal(raft->state, RAFT_LEADER);
+    const raft_term term = raft->current_term;
+    const struct raft before = *raft;
+    cluster_deliver(c, 1, 0,
+                    by_snapshot ? snapshot_of(c, term, 1, 1)
+                                : cluster_append(term, 1000, term, NULL, 0));
+    const bool spoiled = memcmp(&raft->leader_state, &before.leader_state,
+                                sizeof(raft->leader_state)) != 0;
+    if (spoiled) { /* so that it can be ended */
+        raft_free(raft->follower_state.current_leader.address);
+        memcpy(&raft->leader_state, &before.leader_state, sizeof(raft->leader_state));
+    }
+    assert_int_equal(c->cures[0].rival, cured ? 2 : 0);
+    cluster_end(c);
+    return spoiled;
+}
+
+static void
+Q_who_leads_does_not_hear_another_one_in_its_term(void **state)
+{
+    (void)state;
+    for (int by_snapshot = 0; by_snapshot < 2; by_snapshot++) {
+        assert_true(is_spoiled_by_a_rival(false, by_snapshot));
+        assert_false(is_spoiled_by_a_rival(true, by_snapshot));
+    }
+}
+
 int
 main(void)
 {
@@ -359,6 +398,7 @@ main(void)
         cmocka_unit_test(N_who_refuses_for_its_term_tells_it),
         cmocka_unit_test(O_who_leaves_stands_until_the_others_have_it),
         cmocka_unit_test(O_the_vote_of_who_leaves_does_not_count),
+        cmocka_unit_test(Q_who_leads_does_not_hear_another_one_in_its_term),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

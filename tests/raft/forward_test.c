@@ -44,11 +44,12 @@ struct scene {
 };
 
 static sem_t ended; /* a member has said that it must end, and stands still for ever */
+static char said_last[512];
 
 static void
 on_fatal(const char *sentence)
 {
-    (void)sentence;
+    snprintf(said_last, sizeof(said_last), "%s", sentence);
     sem_post(&ended);
     for (;;)
         pause();
@@ -606,13 +607,22 @@ ignore(void *arg, const struct st_err *err, const struct replica_result *result)
     (void)result;
 }
 
+static void
+await_end(struct scene *scene)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_MS / 1000;
+    assert_int_equal(sem_timedwait(&ended, &until), 0);
+    scene->replica = NULL; /* stands still */
+}
+
 /* libraft would keep a change that it says it did not begin. */
 static void
 a_promotion_without_memory_is_the_end(void **state)
 {
     struct scene *scene = *state;
     struct replica_status status;
-    struct timespec until;
     struct st_err err = {0};
     lead_alone(scene);
     assert_ok(replica_step_wait(scene->replica, REPLICA_STEP_ADD, LEADER, "127.0.0.1:1",
@@ -625,11 +635,29 @@ a_promotion_without_memory_is_the_end(void **state)
     starving = true;
     replica_step(scene->replica, REPLICA_STEP_PROMOTE, LEADER, NULL, PATIENCE_MS, ignore,
                  NULL);
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += PATIENCE_MS / 1000;
-    assert_int_equal(sem_timedwait(&ended, &until), 0);
+    await_end(scene);
     starving = false;
-    scene->replica = NULL; /* stands still */
+}
+
+/* They are two groups, where one of them went on alone. */
+static void
+another_one_that_leads_in_its_term_is_the_end(void **state)
+{
+    struct scene *scene = *state;
+    struct replica_status status;
+    lead_alone(scene);
+    replica_status(scene->replica, &status);
+    meet(scene);
+    Peer__AppendEntries nothing = PEER__APPEND_ENTRIES__INIT;
+    nothing.term = status.term;
+    nothing.prev_index = status.commit_index + 1000;
+    nothing.prev_term = status.term;
+    Peer__Frame frame = PEER__FRAME__INIT;
+    frame.kind_case = PEER__FRAME__KIND_APPEND_ENTRIES;
+    frame.append_entries = &nothing;
+    send_frame(scene, &frame);
+    await_end(scene);
+    assert_non_null(strstr(said_last, "member 1 leads in term"));
 }
 
 int
@@ -646,6 +674,7 @@ main(void)
         TEST(a_leader_that_connects_anew_is_asked_again),
         TEST(the_last_of_many_members_is_known_to_answer),
         TEST(a_promotion_without_memory_is_the_end),
+        TEST(another_one_that_leads_in_its_term_is_the_end),
     };
     raft_heap_set(&heap);
     sem_init(&ended, 0, 0);
