@@ -56,6 +56,7 @@ struct disk_found {
     enum start_volume state;       /* not NONE, not UNREADABLE */
     char node_id[NODE_ID_LEN + 1]; /* TORN, PENDING, ENROLLED */
     int slot;                      /* of the disk key; PENDING, ENROLLED */
+    bool has_data;                 /* PENDING: by disk_rebind() */
 };
 
 /* Looks, writes nothing.  ST_NOT_FOUND, ST_FAILED_PRECONDITION (too small, no volume). */
@@ -69,6 +70,11 @@ enum st_code disk_format(const char *path, const struct secret *key, const char 
                          enum disk_encryption encryption, struct st_err *err);
 /* What disk_format() does first.  Refuses like it. */
 enum st_code disk_begin_format(const char *path, const char *node_id, struct st_err *err);
+
+/* Of a format that is not gone on with: torn, or pending and not yet given to anybody's
+ * data, and of this node.  It is blank again, and torn until it is.
+ * ST_FAILED_PRECONDITION for any other volume. */
+enum st_code disk_give_up(const char *path, const char *node_id, struct st_err *err);
 
 /* From pending to enrolled, and no other disk key opens it any more; does nothing if it
  * is.  ST_FAILED_PRECONDITION where the volume is of another node, or in another state.

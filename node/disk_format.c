@@ -2,6 +2,7 @@
 #include "node/disk_internal.h"
 #include "node/progress.h"
 #include "node/stop.h"
+#include "proto/mutant.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -114,4 +115,20 @@ disk_format(const char *path, const struct secret *key, const char *node_id,
         (code = make(path, key, node_id, encryption, err)))
         return code;
     return disk_check_key(path, key, err);
+}
+
+enum st_code
+disk_give_up(const char *path, const char *node_id, struct st_err *err)
+{
+    struct disk_found found;
+    unmap_leftover(); /* nothing is written under what is blanked */
+    enum st_code code = disk_observe(path, &found, err);
+    if (code)
+        return code;
+    const bool begun = found.state == START_VOLUME_TORN ||
+                       (found.state == START_VOLUME_PENDING && !found.has_data);
+    if (REFUSES(0x3403, !begun || strcmp(found.node_id, node_id) != 0))
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "the volume %.200s may hold data and is not formatted", path);
+    return disk_page_blank(path, node_id, err);
 }

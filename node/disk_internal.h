@@ -83,5 +83,8 @@ enum st_code disk_page_observe(const char *path, struct disk_found *out,
                                struct st_err *err);
 /* node_id "": clears the page. */
 enum st_code disk_page_write(const char *path, const char *node_id, struct st_err *err);
+/* Zeros wherever BLANK looks and LUKS2 keeps keys; the page, which says who began, stays
+ * to the end. */
+enum st_code disk_page_blank(const char *path, const char *node_id, struct st_err *err);
 
 #endif

@@ -14,8 +14,9 @@
 enum {
     PAGE = 4096,
     CHUNK = 64 * 1024,
-    LOOK = 1024 * 1024,          /* at the start and at the end */
-    SIZE_MIN = 32 * 1024 * 1024, /* half of it is LUKS2's header */
+    LOOK = 1024 * 1024,        /* at the start and at the end */
+    HEADER = 16 * 1024 * 1024, /* of LUKS2, with its keyslots */
+    SIZE_MIN = 2 * HEADER,
 };
 
 static void
@@ -149,18 +150,71 @@ disk_page_observe(const char *path, struct disk_found *out, struct st_err *err)
     return ST_OK;
 }
 
+static enum st_code
+write_at(int fd, off_t at, const void *bytes, size_t len, const char *path,
+         struct st_err *err)
+{
+    for (size_t have = 0; have < len;) {
+        ssize_t n = pwrite(fd, (const char *)bytes + have, len - have, at + (off_t)have);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return st_fail(err, ST_INTERNAL, "cannot write to the volume %.200s: %s",
+                           path, n ? strerror(errno) : "it ends too early");
+        have += (size_t)n;
+    }
+    return ST_OK;
+}
+
+static enum st_code
+flush(int fd, const char *path, struct st_err *err)
+{
+    if (fsync(fd))
+        return st_fail(err, ST_INTERNAL, "cannot write to the volume %.200s: %s", path,
+                       strerror(errno));
+    return ST_OK;
+}
+
+static enum st_code
+zero(int fd, off_t from, off_t to, const char *path, struct st_err *err)
+{
+    static const uint8_t zeros[CHUNK];
+    enum st_code code = ST_OK;
+    for (off_t at = from; !code && at < to; at += CHUNK)
+        code = write_at(fd, at, zeros, (size_t)(to - at < CHUNK ? to - at : CHUNK), path,
+                        err);
+    return code ? code : flush(fd, path, err);
+}
+
+static enum st_code
+put_page(int fd, off_t size, const char *node_id, const char *path, struct st_err *err)
+{
+    uint8_t page[PAGE];
+    page_make(node_id, page);
+    enum st_code code = write_at(fd, page_offset(size), page, PAGE, path, err);
+    return code ? code : flush(fd, path, err);
+}
+
 enum st_code
 disk_page_write(const char *path, const char *node_id, struct st_err *err)
 {
     AUTO(fd_closep) int fd = -1;
     off_t size;
-    uint8_t page[PAGE];
     enum st_code code = open_volume(path, O_WRONLY, &fd, &size, err);
-    if (code)
+    return code ? code : put_page(fd, size, node_id, path, err);
+}
+
+enum st_code
+disk_page_blank(const char *path, const char *node_id, struct st_err *err)
+{
+    AUTO(fd_closep) int fd = -1;
+    off_t size;
+    enum st_code code;
+    if ((code = open_volume(path, O_WRONLY, &fd, &size, err)) ||
+        (code = put_page(fd, size, node_id, path, err)) ||
+        (code = zero(fd, 0, HEADER, path, err)) ||
+        (code = zero(fd, size - LOOK, page_offset(size), path, err)) ||
+        (code = zero(fd, page_offset(size) + PAGE, size, path, err)))
         return code;
-    page_make(node_id, page);
-    if (pwrite(fd, page, PAGE, page_offset(size)) != PAGE || fsync(fd))
-        return st_fail(err, ST_INTERNAL, "cannot write to the volume %.200s: %s", path,
-                       strerror(errno));
-    return ST_OK;
+    return put_page(fd, size, "", path, err);
 }

@@ -47,6 +47,14 @@ is_state(const char *json, enum start_volume state, int slot, struct disk_found 
     return true;
 }
 
+/* disk_rebind() leaves the key of before until the volume is enrolled; a volume that was
+ * just formatted has one, in the first slot. */
+static bool
+has_second_disk_key(struct crypt_device *cd, int slot)
+{
+    return slot != DISK_SLOT_FIRST || disk_slot_is_active(cd, DISK_SLOT_SECOND);
+}
+
 bool
 disk_token_read(struct crypt_device *cd, struct disk_found *out)
 {
@@ -58,8 +66,11 @@ disk_token_read(struct crypt_device *cd, struct disk_found *out)
         return true;
     for (size_t i = 0; i < sizeof(slots) / sizeof(*slots); i++)
         if (is_state(json, START_VOLUME_PENDING, slots[i], out) ||
-            is_state(json, START_VOLUME_ENROLLED, slots[i], out))
+            is_state(json, START_VOLUME_ENROLLED, slots[i], out)) {
+            out->has_data =
+                out->state == START_VOLUME_PENDING && has_second_disk_key(cd, out->slot);
             return true;
+        }
     return false;
 }
 

@@ -10,8 +10,9 @@
  *   5 mark the volume: its last page names this node
  *   6 format it, token "pending", unmark
  *        a start that finds its own mark formats again; nothing else is ever formatted
- *    and give it its recovery key (recover.c): a start that finds a volume that has none,
- *        or another administrator's, makes it then
+ *    and give it its recovery key (recover.c): a start that finds a volume that has none
+ *        makes it then.  One that finds another administrator's in enrolment.pb than when
+ *        the keys were made blanks the volume, which has nobody's data, and is at 2 again
  *   7 ask the masters until one says OK: it is committed
  *        a lost OK is asked for again: the same node with the same keys gets it again
  *   8 write `identity`
@@ -29,6 +30,7 @@
 #include "node/enrol.h"
 
 #include "node/control.h"
+#include "node/enrol_keys.h"
 #include "node/half.h"
 #include "node/measure.h"
 #include "node/recover.h"
@@ -41,21 +43,6 @@
 #include "proto/scope.h"
 
 #include <string.h>
-
-enum {
-    PENDING_LEN = UNLOCK_KEY_LEN + ED25519_SEED_LEN
-};
-
-struct keys {
-    struct secret local_half, global_half, disk_key;
-    struct identity identity;
-};
-static void
-keys_wipe(struct keys *keys)
-{
-    explicit_bzero(keys, sizeof(*keys));
-}
-#define KEYS AUTO(keys_wipe) struct keys
 
 static enum st_code
 measure(const struct node *node, struct tpm *tpm, struct st_err *err)
@@ -72,57 +59,11 @@ measure(const struct node *node, struct tpm *tpm, struct st_err *err)
     return ST_OK;
 }
 
-static enum st_code
-keys_complete(struct keys *keys, const struct secret *seed, struct st_err *err)
-{
-    secret_xor(&keys->local_half, &keys->global_half, &keys->disk_key);
-    return identity_of_seed(seed, &keys->identity, err);
-}
-
-static enum st_code
-keys_make(struct keys *out, struct st_err *err)
-{
-    SECRET seed = {0};
-    uint8_t public_key[ED25519_PUBLIC_LEN];
-    enum st_code code;
-    if ((code = secret_random(&out->local_half, UNLOCK_KEY_LEN, err)) ||
-        (code = secret_random(&out->global_half, UNLOCK_KEY_LEN, err)) ||
-        (code = key_generate(&seed, public_key, err)))
-        return code;
-    return keys_complete(out, &seed, err);
-}
-
-static enum st_code
-keys_seal(const struct node *node, struct tpm *tpm, const struct keys *keys,
-          struct st_err *err)
-{
-    SECRET pending = keys->global_half;
-    enum st_code code;
-    memcpy(pending.bytes + UNLOCK_KEY_LEN, keys->identity.seed.bytes, ED25519_SEED_LEN);
-    pending.len = PENDING_LEN;
-    if ((code = half_seal(node, tpm, ESP_PENDING, &pending, err)))
-        return code;
-    node_passed(node, ENROL_PENDING_SEALED);
-    if ((code = half_seal(node, tpm, ESP_SEALED, &keys->local_half, err)))
-        return code;
-    node_passed(node, ENROL_HALF_SEALED);
-    return ST_OK;
-}
-
-static enum st_code
-keys_unseal(const struct node *node, struct tpm *tpm, struct keys *out,
-            struct st_err *err)
-{
-    SECRET pending = {0}, seed = {0};
-    enum st_code code;
-    if ((code = half_unseal(node, tpm, ESP_PENDING, PENDING_LEN, &pending, err)) ||
-        (code =
-             half_unseal(node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &out->local_half, err)) ||
-        (code = secret_set(&out->global_half, pending.bytes, UNLOCK_KEY_LEN, err)) ||
-        (code = secret_set(&seed, pending.bytes + UNLOCK_KEY_LEN, ED25519_SEED_LEN, err)))
-        return code;
-    return keys_complete(out, &seed, err);
-}
+/* What an enrolment goes on with. */
+struct begun {
+    bool resume, has_identity;
+    struct disk_found disk;
+};
 
 /* Zeros say that no firmware and no boot loader measured anything. */
 static void
@@ -136,16 +77,62 @@ warn_of_nothing_measured(struct tpm *tpm)
                          "not measured, the disk is bound to its TPM only\"");
 }
 
+/* Whoever had an enrolment.pb of his own here could have the recovery key of what these
+ * keys open, and with it the key of the data, whatever becomes of the slot. */
+static bool
+is_to_be_given_up(const struct node *node, const struct begun *begun,
+                  const struct keys *keys)
+{
+    const struct disk_found *disk = &begun->disk;
+    return node->volume && disk->state == START_VOLUME_PENDING &&
+           !strcmp(disk->node_id, keys->identity.node_id) && REFUSES(0x3075, !keys->fit);
+}
+
+static enum st_code
+give_up(const struct node *node, struct begun *begun, struct st_err *err)
+{
+    const struct disk_found *disk = &begun->disk, blank = {.state = START_VOLUME_BLANK};
+    enum st_code code;
+    if (REFUSES(0x3402, disk->has_data))
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "the data on %.200s was recovered for another enrolment.pb, with "
+                       "another recovery key: restore that, or run `smalltown-node "
+                       "recover` again",
+                       node->volume);
+    if (REFUSES(0x3401, begun->has_identity))
+        return st_fail(
+            err, ST_FAILED_PRECONDITION,
+            "a master has enrolled %s by an enrolment.pb with another recovery "
+            "key: restore the enrolment.pb of then, or `stctl node remove` it, "
+            "remove EFI/smalltown/identity, and it is formatted anew",
+            disk->node_id);
+    if ((code = recover_choose(node, &blank, err)) ||
+        (code = disk_give_up(node->volume, disk->node_id, err)))
+        return code;
+    event("format",
+          "volume=%s node=%s decision=anew reason=\"enrolment.pb wants another recovery "
+          "key than when it was formatted\"",
+          node->volume, disk->node_id);
+    begun->disk = blank;
+    node_passed(node, ENROL_GIVEN_UP);
+    return ST_OK;
+}
+
 /* Steps 1 to 4. */
 static enum st_code
-keys_get(const struct node *node, bool resume, struct keys *out, struct st_err *err)
+keys_get(const struct node *node, struct begun *begun, struct keys *out,
+         struct st_err *err)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
     enum st_code code;
     if ((code = tpm_open(node->tcti, &tpm, err)) || (code = measure(node, tpm, err)))
         return code;
-    if (resume)
-        return keys_unseal(node, tpm, out, err);
+    if (begun->resume && ((code = keys_unseal(node, tpm, out, err)) ||
+                          !is_to_be_given_up(node, begun, out)))
+        return code;
+    if (begun->resume && (code = give_up(node, begun, err)))
+        return code;
+    begun->resume = false;
     warn_of_nothing_measured(tpm);
     if ((code = keys_make(out, err)))
         return code;
@@ -261,13 +248,13 @@ finish(struct node *node, const struct keys *keys, const struct approvals *said,
 }
 
 static enum st_code
-keys_get_patiently(const struct node *node, bool resume, struct keys *out,
+keys_get_patiently(const struct node *node, struct begun *begun, struct keys *out,
                    struct st_err *err)
 {
     struct retry retry = {.first_ms = node->retry_first_ms, .max_ms = node->retry_max_ms};
     for (;;) {
         struct st_err failure = {0};
-        enum st_code code = keys_get(node, resume, out, &failure);
+        enum st_code code = keys_get(node, begun, out, &failure);
         if (code != ST_UNAVAILABLE) {
             if (code && err)
                 *err = failure;
@@ -283,15 +270,16 @@ enrol_run(struct node *node, const struct facts *facts, bool resume, struct iden
           struct st_err *err)
 {
     KEYS keys = {0};
+    struct begun begun = {resume, facts->start.identity, facts->disk};
     struct approvals said = {0};
     bool mapped = false;
     enum st_code code;
-    if ((code = recover_choose(node, facts, err)) ||
-        (code = keys_get_patiently(node, resume, &keys, err)) ||
-        (code = volume_prepare(node, &facts->disk, &keys, err)))
+    if ((code = recover_choose(node, &facts->disk, err)) ||
+        (code = keys_get_patiently(node, &begun, &keys, err)) ||
+        (code = volume_prepare(node, &begun.disk, &keys, err)))
         return code;
     event("enrol", "node=%s decision=%s", keys.identity.node_id,
-          resume ? "resume" : "begin");
+          begun.resume ? "resume" : "begin");
     if ((code = ask(node, &keys, &said, err)))
         return code;
     node_passed(node, ENROL_COMMITTED);
@@ -311,7 +299,7 @@ enrol_run(struct node *node, const struct facts *facts, bool resume, struct iden
     return ST_OK;
 }
 
-/* A rebind that was through, and its keys are still here. */
+/* A rebind that was through, for this enrolment.pb, and its keys are still here. */
 static bool
 is_bound(const struct node *node, const struct facts *facts, struct tpm *tpm,
          char out_id[NODE_ID_LEN + 1])
@@ -320,7 +308,7 @@ is_bound(const struct node *node, const struct facts *facts, struct tpm *tpm,
     if (facts->disk.state != START_VOLUME_PENDING ||
         facts->start.pending != START_FILE_PRESENT ||
         facts->start.sealed != START_FILE_PRESENT ||
-        keys_unseal(node, tpm, &keys, NULL) ||
+        keys_unseal(node, tpm, &keys, NULL) || !keys.fit ||
         strcmp(keys.identity.node_id, facts->disk.node_id) != 0)
         return false;
     strcpy(out_id, keys.identity.node_id);

@@ -42,6 +42,7 @@ enum enrol_step {
     HALF_SEALED_ANEW, /* half_follow() */
     HALF_APPROVAL_KEPT,
     ENROL_CAPPED,
+    ENROL_GIVEN_UP,     /* a volume that is not gone on with is blank again */
     CONTROL_KEY_SEALED, /* control_make.c, */
     CONTROL_FORMATTED,
     CONTROL_FILLED,

@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One of before this version, or whose making was cut, gets one at the next chance. */
+/* One of before this version, or whose making was cut, gets one at the next chance.  One
+ * that another enrolment.pb wanted is of other keys (enrol_keys.h). */
 static bool
 is_provided(const struct node *node, const char *node_id,
             const struct disk_recovery *found)
@@ -21,22 +22,22 @@ is_provided(const struct node *node, const char *node_id,
 }
 
 static bool
-will_need_one(const struct node *node, const struct facts *facts)
+will_need_one(const struct node *node, const struct disk_found *disk)
 {
     struct disk_recovery found;
     if (!node->volume)
         return false;
-    if (facts->disk.state == START_VOLUME_BLANK || facts->disk.state == START_VOLUME_TORN)
+    if (disk->state == START_VOLUME_BLANK || disk->state == START_VOLUME_TORN)
         return true;
-    return facts->disk.state == START_VOLUME_PENDING &&
+    return disk->state == START_VOLUME_PENDING &&
            !disk_recovery_look(node->volume, &found, NULL) &&
-           !is_provided(node, facts->disk.node_id, &found);
+           !is_provided(node, disk->node_id, &found);
 }
 
 enum st_code
-recover_choose(const struct node *node, const struct facts *facts, struct st_err *err)
+recover_choose(const struct node *node, const struct disk_found *disk, struct st_err *err)
 {
-    if (!will_need_one(node, facts) || node->config.has_recovery || node->no_recovery)
+    if (!will_need_one(node, disk) || node->config.has_recovery || node->no_recovery)
         return ST_OK;
     if (node->recovery_terminal)
         return terminal_check(node->recovery_terminal, err);

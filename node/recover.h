@@ -10,7 +10,7 @@
 /* Before an enrolment touches anything: where its volume will need a recovery key, it is
  * known to whom that goes (the administrator of enrolment.pb, a terminal, nobody because
  * somebody said so).  ST_FAILED_PRECONDITION. */
-enum st_code recover_choose(const struct node *node, const struct facts *facts,
+enum st_code recover_choose(const struct node *node, const struct disk_found *disk,
                             struct st_err *err);
 
 /* Gives the volume, which is pending, its recovery key, unless it has that of this

@@ -157,8 +157,9 @@ open_all(struct node *node, struct tpm *tpm, const struct unlock_answer *answer,
     if ((code = identity_read(node->esp, &disk_key, node_id, &identity, err)))
         return code;
     if (node->volume &&
-        ((code = disk_map(node->volume, DISK_MAPPING, &disk_key, out_mapped, err)) ||
-         (code = disk_set_enrolled(node->volume, node_id, err))))
+        ((code = disk_check_key(node->volume, &disk_key, err)) ||
+         (code = disk_set_enrolled(node->volume, node_id, err)) ||
+         (code = disk_map(node->volume, DISK_MAPPING, &disk_key, out_mapped, err))))
         return code;
     half_follow(node, tpm, ESP_SEALED, &local_half, &answer->said);
     control_follow(node, tpm, &disk_key, &answer->said);

@@ -60,6 +60,17 @@ class Recovery(cluster.ClusterTest):
                               timeout=60, check=False)
         return done.returncode == 0
 
+    def volume_key(self, node, key):
+        """What the data is encrypted with, whatever becomes of the keys that open it."""
+        path = self.folder / f"{self.name}.volume-key"
+        subprocess.run(["cryptsetup", "luksDump", "-q", "--dump-volume-key", "--key-file", "-",
+                        "--volume-key-file", path, node.volume], input=key, text=True,
+                       capture_output=True, timeout=60, check=True)
+        with open(path, "rb") as file:
+            content = file.read()
+        os.unlink(path)
+        return content
+
     def recover(self, node, *lines):
         """smalltown-node recover, with a person before a terminal; status and what he saw."""
         argv = [cluster.NODE, "recover", "--esp", node.esp, "--tpm", node.tpm.tcti,
@@ -178,6 +189,19 @@ class Recovery(cluster.ClusterTest):
         spoil(node.config, lambda content: content.replace(*raw.values()))
         node.start()
         self.refused(node)
+        # He takes the disk out, brings it back, and leaves nothing behind.
+        node.kill()
+        token = self.folder / "his.json"
+        subprocess.run(["cryptsetup", "token", "export", "--token-id", "1", "--json-file", token,
+                        node.volume], check=True, timeout=60)
+        key = self.admin.ask("recovery", "open", token, "--key",
+                             os.path.join(his, "recovery-key.pem"))["recovery_key"]
+        known = self.volume_key(node, key)
+        spoil(node.config, lambda content: content.replace(*reversed(raw.values())))
+        node.reboot()
+        node_id = self.let_in(node)
+        self.assertFalse(self.opens(node, key))
+        self.assertNotEqual(self.volume_key(node, self.key_of(node_id)), known)
 
     def test_N30_nor_does_one_who_takes_the_key_out(self):
         node = self.node("--recovery-key", self.public)

@@ -245,6 +245,26 @@ a_volume_becomes_that_of_another_enrolment_with_its_data(void **state)
     assert_true(look().there);
 }
 
+/* In whichever of the two slots its key is. */
+static void
+N34_a_volume_that_was_bound_anew_has_data_and_is_not_given_up(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    enrol_with(recipient);
+    for (int times = 0; times < 3; times++) {
+        struct disk_found found;
+        assert_ok(disk_rebind(image, &recovery, &next_key, NEXT, recipient, &err));
+        assert_ok(disk_observe(image, &found, &err));
+        assert_true(found.has_data);
+        assert_code(disk_give_up(image, NEXT, &err), ST_FAILED_PRECONDITION);
+        assert_opens(&next_key, true);
+        if (times == 1)
+            assert_ok(disk_set_enrolled(image, NEXT, &err));
+        assert_ok(secret_random(&next_key, UNLOCK_KEY_LEN, &err));
+    }
+}
+
 /* What is there after a cut is the old volume or the new one, whole. */
 static void
 assert_old_or_new(void)
@@ -362,6 +382,7 @@ main(void)
         TEST(another_one_takes_its_place_while_the_volume_is_pending),
         TEST(N48_only_who_has_a_key_gives_another),
         TEST(a_volume_becomes_that_of_another_enrolment_with_its_data),
+        TEST(N34_a_volume_that_was_bound_anew_has_data_and_is_not_given_up),
         TEST(there_is_a_key_at_every_moment_of_a_rebind),
         TEST(a_recovery_key_whose_making_was_cut_is_made_again),
         TEST(N48_a_sealed_key_of_another_volume_is_not_this_ones),

@@ -178,6 +178,87 @@ N34_a_volume_of_ours_is_never_formatted_again(void **state)
 }
 
 static void
+assert_not_given_up(void)
+{
+    AUTO(st_freep) uint8_t *before = malloc(SIZE), *after = malloc(SIZE);
+    get(0, before, SIZE);
+    assert_code(disk_give_up(image, ME, NULL), ST_FAILED_PRECONDITION);
+    get(0, after, SIZE);
+    assert_memory_equal(before, after, SIZE);
+}
+
+static void
+N34_only_a_format_of_ours_that_is_not_done_is_given_up(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    const uint8_t data = 1;
+    assert_not_given_up(); /* blank */
+    put(SIZE / 2, &data, 1);
+    put(0, &data, 1);
+    assert_not_given_up(); /* somebody's */
+    resize(0), resize(SIZE);
+    assert_ok(disk_begin_format(image, OTHER, &err));
+    assert_not_given_up();
+    resize(0), resize(SIZE);
+    assert_ok(disk_format(image, &key, OTHER, DISK_XTS, &err));
+    assert_not_given_up();
+    resize(0), resize(SIZE);
+    format();
+    assert_ok(disk_set_enrolled(image, ME, &err));
+    assert_not_given_up();
+}
+
+static void
+what_is_given_up_is_blank_and_has_no_key(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    static const uint8_t zeros[16 << 20];
+    AUTO(st_freep) uint8_t *head = malloc(sizeof(zeros));
+    for (int odd = 0; odd < 2; odd++) {
+        resize(0), resize(SIZE + odd * 700);
+        for (int torn = 0; torn < 2; torn++) {
+            if (torn)
+                assert_ok(disk_begin_format(image, ME, &err));
+            else
+                format();
+            put(SIZE - BYTES - 1, "x", 1); /* of the cipher, once it is wiped */
+            assert_ok(disk_give_up(image, ME, &err));
+            assert_state(START_VOLUME_BLANK, "");
+            get(0, head, sizeof(zeros));
+            assert_memory_equal(head, zeros, sizeof(zeros));
+        }
+        format();
+        assert_ok(disk_check_key(image, &key, &err));
+    }
+}
+
+/* Its first write is the mark, its last takes that away. */
+static void
+what_was_cut_while_it_was_given_up_is_ours_to_give_up(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    static const uint8_t zeros[1 << 20];
+    for (size_t zeroed = 0; zeroed <= sizeof(zeros); zeroed += 4096) {
+        struct disk_found found;
+        resize(0), resize(SIZE);
+        format();
+        assert_ok(disk_page_write(image, ME, &err));
+        put(0, zeros, zeroed);
+        assert_ok(disk_observe(image, &found, &err));
+        assert_true(found.state == START_VOLUME_PENDING ||
+                    found.state == START_VOLUME_TORN);
+        assert_string_equal(found.node_id, ME);
+        assert_ok(disk_give_up(image, ME, &err));
+        assert_state(START_VOLUME_BLANK, "");
+        if (zeroed >= 64 << 10)
+            zeroed += 60 << 10;
+    }
+}
+
+static void
 N34_a_LUKS_volume_of_somebody_else_is_data(void **state)
 {
     (void)state;
@@ -342,6 +423,9 @@ main(void)
         TEST(N48_another_key_does_not_open_it),
         TEST(N34_a_byte_of_data_anywhere_at_either_end_is_data),
         TEST(N34_a_volume_of_ours_is_never_formatted_again),
+        TEST(N34_only_a_format_of_ours_that_is_not_done_is_given_up),
+        TEST(what_is_given_up_is_blank_and_has_no_key),
+        TEST(what_was_cut_while_it_was_given_up_is_ours_to_give_up),
         TEST(N34_a_LUKS_volume_of_somebody_else_is_data),
         TEST(a_torn_format_is_known_by_its_node),
         TEST(a_volume_that_is_being_wiped_is_torn_by_its_node),

@@ -381,24 +381,204 @@ what_cannot_be_recovered_is_said(void **state)
     assert_true(machine_said(&machine, "has no recovery key"));
 }
 
-/* The file of before expired, and the next one is sealed to somebody. */
+/* LUKS2 writes another one with each header. */
 static void
-an_enrolment_that_goes_on_with_another_file_gets_its_key(void **state)
+get_uuid(char out[64])
+{
+    struct crypt_device *cd = NULL;
+    assert_int_equal(crypt_init(&cd, machine.volume), 0);
+    assert_int_equal(crypt_load(cd, CRYPT_LUKS2, NULL), 0);
+    snprintf(out, 64, "%s", crypt_get_uuid(cd));
+    crypt_free(cd);
+}
+
+/* The masters refuse what this enrolment.pb wants, and its key is taken from the disk. */
+static void
+be_refused(const struct secret *administrator)
+{
+    machine.recovery = *administrator;
+    machine_config_put(&machine);
+    MASTER_SCRIPT(&master, ACT_REFUSE);
+    machine_start(&machine, 0);
+    flow_wait_for_calls(1);
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_state(START_VOLUME_PENDING);
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_reboot(&machine);
+}
+
+/* With the administrator of the test. */
+static void
+enrol_after(const struct secret *administrator)
+{
+    machine.recovery = *administrator;
+    machine_config_put(&machine);
+    machine_run_until_served(&machine);
+    assert_enrolled();
+}
+
+static void
+N30_a_volume_whose_key_was_an_attackers_is_formatted_anew(void **state)
 {
     (void)state;
     const struct secret administrator = machine.recovery;
-    machine.recovery.len = 0;
+    struct secret attacker, his;
+    uint8_t public_key[HPKE_KEY_LEN];
+    char before[64], after[64];
+    struct disk_recovery found;
+    struct st_err err = {0};
+    assert_ok(hpke_generate(&attacker, public_key, &err));
+    be_refused(&attacker);
+    assert_ok(disk_recovery_look(machine.volume, &found, &err));
+    assert_ok(recovery_open(found.bytes, sizeof(found.bytes), &attacker, &his, &err));
+    get_volume_key(&his, before);
+    enrol_after(&administrator);
+    const struct secret key = administrators_key();
+    get_volume_key(&key, after);
+    assert_memory_not_equal(before, after, 64);
+    assert_code(disk_recovery_check(machine.volume, &his, &err), ST_PERMISSION_DENIED);
+    assert_unlocks_after_a_reboot();
+}
+
+/* The disk is written, too: he puts a slot of his own into the header, in the name of the
+ * administrator, whose public key is no secret. */
+static void
+N30_a_header_that_says_the_right_name_does_not_save_its_key(void **state)
+{
+    (void)state;
+    const struct secret administrator = machine.recovery;
+    struct secret attacker, his;
+    struct recovery_place place = {0};
+    uint8_t public_key[HPKE_KEY_LEN], sealed[RECOVERY_SEALED_LEN];
+    char before[64], after[64], json[2048];
+    struct disk_recovery found;
+    struct crypt_device *cd = NULL;
+    struct st_err err = {0};
+    assert_ok(hpke_generate(&attacker, public_key, &err));
+    be_refused(&attacker);
+    assert_ok(disk_recovery_look(machine.volume, &found, &err));
+    assert_ok(recovery_open(found.bytes, sizeof(found.bytes), &attacker, &his, &err));
+    get_volume_key(&his, before);
+    place = found.place;
+    assert_ok(hpke_public(&administrator, place.recipient, &err));
+    assert_ok(recovery_seal(&his, &place, sealed, &err));
+    int at = snprintf(json, sizeof(json),
+                      "{\"type\":\"smalltown-recovery\","
+                      "\"keyslots\":[\"1\"],\"sealed\":\"");
+    for (size_t i = 0; i < sizeof(sealed); i++)
+        at += snprintf(json + at, sizeof(json) - (size_t)at, "%02x", sealed[i]);
+    strcpy(json + at, "\"}");
+    assert_int_equal(crypt_init(&cd, machine.volume), 0);
+    assert_int_equal(crypt_load(cd, CRYPT_LUKS2, NULL), 0);
+    assert_int_equal(crypt_token_json_set(cd, 1, json), 1);
+    crypt_free(cd);
+    enrol_after(&administrator);
+    const struct secret key = administrators_key();
+    get_volume_key(&key, after);
+    assert_memory_not_equal(before, after, 64);
+}
+
+/* The file of before expired, and the next one is sealed to somebody, or no longer. */
+static void
+an_enrolment_that_goes_on_with_another_file_is_formatted_for_it(void **state)
+{
+    (void)state;
+    const struct secret administrator = machine.recovery, nobody = {0};
+    char before[64], after[64];
+    struct disk_recovery found;
+    struct st_err err = {0};
+    machine.recovery_key = "none";
+    be_refused(&nobody);
+    get_uuid(before);
+    be_refused(&nobody); /* another secret is the same enrolment */
+    get_uuid(after);
+    assert_string_equal(before, after);
+    be_refused(&administrator);
+    get_uuid(after);
+    assert_string_not_equal(before, after);
+    enrol_after(&nobody);
+    assert_ok(disk_recovery_look(machine.volume, &found, &err));
+    assert_false(found.there);
+    assert_unlocks_after_a_reboot();
+}
+
+static void
+a_format_anew_that_was_cut_is_done_again(void **state)
+{
+    const enum enrol_step steps[] = {ENROL_GIVEN_UP, ENROL_KEYS_MADE,
+                                     ENROL_PENDING_SEALED, ENROL_HALF_SEALED,
+                                     ENROL_FORMAT_BEGUN};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        print_message("killed at step %d\n", (int)steps[i]);
+        const struct secret administrator = machine.recovery, nobody = {0};
+        machine.recovery_key = "none";
+        be_refused(&nobody);
+        machine.recovery = administrator;
+        machine_config_put(&machine);
+        machine_start(&machine, steps[i]);
+        assert_int_equal(machine_wait(&machine), 128 + 9);
+        machine_reboot(&machine);
+        machine_run_until_served(&machine);
+        assert_enrolled();
+        const struct secret key = administrators_key();
+        struct st_err err = {0};
+        assert_ok(disk_recovery_check(machine.volume, &key, &err));
+        assert_unlocks_after_a_reboot();
+        tear_down(state);
+        set_up(state);
+    }
+}
+
+/* `smalltown-node recover` was for the file of before. */
+static void
+N34_a_volume_with_data_is_not_formatted_for_another_file(void **state)
+{
+    (void)state;
+    struct secret other;
+    uint8_t public_key[HPKE_KEY_LEN];
+    char before[64], after[64];
+    struct st_err err = {0};
+    flow_enrol_and_adopt();
+    const struct secret key = administrators_key();
+    get_volume_key(&key, before);
+    replace_the_chip();
+    begin_anew();
+    assert_int_equal(machine_recover(&machine, (const char *)key.bytes, 0), 0);
+    assert_ok(hpke_generate(&other, public_key, &err));
+    machine.recovery = other;
+    machine_config_put(&machine);
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "run `smalltown-node recover` again"));
+    assert_int_equal(atomic_load(&master.calls), 0);
+    assert_state(START_VOLUME_PENDING);
+    get_volume_key(&key, after);
+    assert_memory_equal(before, after, 64);
+    recover_and_enrol(&key);
+}
+
+/* Between the OK and its last word on the disk: the masters know it by these keys. */
+static void
+N34_a_volume_that_the_masters_said_OK_to_is_not_formatted_for_another_file(void **state)
+{
+    (void)state;
+    const struct secret administrator = machine.recovery, nobody = {0};
+    char before[64], after[64];
+    machine_start(&machine, ENROL_IDENTITY_WRITTEN);
+    assert_int_equal(machine_wait(&machine), 128 + 9);
+    get_uuid(before);
+    machine.recovery = nobody;
     machine_config_put(&machine);
     machine.recovery_key = "none";
-    machine_start(&machine, ENROL_RECOVERABLE);
-    assert_int_equal(machine_wait(&machine), 128 + 9);
-    machine.recovery = administrator;
-    machine_config_put(&machine);
-    machine_run_until_served(&machine);
-    const struct secret key = administrators_key();
-    struct st_err err = {0};
-    assert_ok(disk_recovery_check(machine.volume, &key, &err));
-    assert_enrolled();
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "restore the enrolment.pb"));
+    get_uuid(after);
+    assert_string_equal(before, after);
+    enrol_after(&administrator);
+    get_uuid(after);
+    assert_string_equal(before, after);
 }
 
 int
@@ -419,7 +599,12 @@ main(int argc, char **argv)
         TEST(N48_another_key_recovers_nothing),
         TEST(a_machine_that_works_is_not_recovered),
         TEST(what_cannot_be_recovered_is_said),
-        TEST(an_enrolment_that_goes_on_with_another_file_gets_its_key),
+        TEST(N30_a_volume_whose_key_was_an_attackers_is_formatted_anew),
+        TEST(N30_a_header_that_says_the_right_name_does_not_save_its_key),
+        TEST(an_enrolment_that_goes_on_with_another_file_is_formatted_for_it),
+        TEST(a_format_anew_that_was_cut_is_done_again),
+        TEST(N34_a_volume_with_data_is_not_formatted_for_another_file),
+        TEST(N34_a_volume_that_the_masters_said_OK_to_is_not_formatted_for_another_file),
     };
     return FLOW_MAIN(tests);
 }

@@ -1,0 +1,40 @@
+/* enrol_keys.h - what an enrolment makes, and what is kept of it until it is done.
+ *
+ * `sealed` holds the local half; `pending` is, sealed the same way,
+ *
+ *     global half (32) | id key (32) | SHA-256 of:
+ *         "smalltown pending v1" | 0 or 1 | recipient (32) | local half (32)
+ *
+ * The recipient is that of the recovery key in the enrolment.pb of when they were made,
+ * zeros where it has none.  So no two enrolment.pb that differ there get a recovery key
+ * of one disk: what was sealed to the one says nothing of the other's.
+ */
+#ifndef NODE_ENROL_KEYS_H
+#define NODE_ENROL_KEYS_H
+
+#include "node/identity.h"
+#include "node/node.h"
+
+#include <string.h>
+
+struct keys {
+    struct secret local_half, global_half, disk_key;
+    struct identity identity;
+    bool fit; /* enrolment.pb wants the recovery key that it wanted when they were made */
+};
+static inline void
+keys_wipe(struct keys *keys)
+{
+    explicit_bzero(keys, sizeof(*keys));
+}
+#define KEYS AUTO(keys_wipe) struct keys
+
+enum st_code keys_make(struct keys *out, struct st_err *err);
+/* Writes `pending`, then `sealed`. */
+enum st_code keys_seal(const struct node *node, struct tpm *tpm, const struct keys *keys,
+                       struct st_err *err);
+/* Errors as half_unseal().  A `pending` of before it said for whom does not fit. */
+enum st_code keys_unseal(const struct node *node, struct tpm *tpm, struct keys *out,
+                         struct st_err *err);
+
+#endif
