@@ -2,7 +2,8 @@
  * steps, or within one; the next time it goes on from there.
  *
  *   1 make the key, seal it into `control-pending`
- *        a start that finds neither the volume nor this touched makes another
+ *        a start that finds the volume blank makes another, whatever lies on the ESP: the
+ *        TPM seals for whoever came to it; one that finds its own mark blanks it first
  *   2 format the volume with it, token "pending" (disk_format())
  *   3 map it, make a file system; nothing can be on it before
  *   4 token "enrolled"
@@ -19,25 +20,29 @@
 
 #include <string.h>
 
-/* A sealed key that was lost, or that the TPM keeps, has nothing depend on it while the
- * volume is blank. */
+static enum st_code
+new_key(const struct node *node, struct tpm *tpm, struct secret *out, struct st_err *err)
+{
+    enum st_code code = secret_random(out, UNLOCK_KEY_LEN, err);
+    return code ? code : half_seal(node, tpm, ESP_CONTROL_PENDING, out, err);
+}
+
+/* Nothing depends on a key while its volume is blank, or half formatted. */
 static enum st_code
 pending_key(const struct node *node, const struct control_facts *facts, struct tpm *tpm,
             struct secret *out, struct st_err *err)
 {
-    struct st_err why = {0};
-    enum st_code code = ST_NOT_FOUND;
-    if (facts->pending == START_FILE_PRESENT)
-        code = half_unseal(node, tpm, ESP_CONTROL_PENDING, UNLOCK_KEY_LEN, out, &why);
-    if (!code || code == ST_UNAVAILABLE || facts->volume != START_VOLUME_BLANK) {
-        if (code && err)
-            *err = why;
+    char id[NODE_ID_LEN + 1];
+    enum st_code code;
+    if (facts->pending != START_FILE_PRESENT ||
+        REFUSES(0x4807, facts->volume == START_VOLUME_BLANK))
+        return new_key(node, tpm, out, err);
+    if ((code = half_unseal(node, tpm, ESP_CONTROL_PENDING, UNLOCK_KEY_LEN, out, err)) ||
+        !REFUSES(0x4808, facts->volume == START_VOLUME_TORN))
         return code;
-    }
-    if ((code = secret_random(out, UNLOCK_KEY_LEN, err)) ||
-        (code = half_seal(node, tpm, ESP_CONTROL_PENDING, out, err)))
-        return code;
-    return ST_OK;
+    control_id(out, id);
+    code = disk_give_up(node->control, id, err);
+    return code ? code : new_key(node, tpm, out, err);
 }
 
 /* Step 1. */

@@ -5,13 +5,13 @@
  *   2 make local half, global half and id key
  *   3 seal `pending`: global half, id key
  *   4 seal `sealed`: the local half
- *        before 4 nothing has left the machine and no volume was touched: a start that
- *        finds only `pending` makes new keys
  *   5 mark the volume: its last page names this node
  *   6 format it, token "pending", unmark
- *        a start that finds its own mark formats again; nothing else is ever formatted
+ *        before, nothing has left the machine: a start that finds the volume blank makes
+ *        new keys, whatever lies on the ESP, for the TPM seals for whoever came to it;
+ *        one that finds its own mark blanks the volume first; nothing else is formatted
  *    and give it its recovery key (recover.c): a start that finds a volume that has none
- *        makes it then.  One that finds another administrator's in enrolment.pb than when
+ *        makes it then; one that finds another administrator's in enrolment.pb than when
  *        the keys were made blanks the volume, which has nobody's data, and is at 2 again
  *   7 ask the masters until one says OK: it is committed
  *        a lost OK is asked for again: the same node with the same keys gets it again
@@ -77,15 +77,18 @@ warn_of_nothing_measured(struct tpm *tpm)
                          "not measured, the disk is bound to its TPM only\"");
 }
 
-/* Whoever had an enrolment.pb of his own here could have the recovery key of what these
- * keys open, and with it the key of the data, whatever becomes of the slot. */
+/* No master has heard of keys whose volume is half formatted, and who sealed them, nobody
+ * knows.  Whoever had an enrolment.pb of his own here could have the recovery key of what
+ * they open, and with it the key of the data, whatever becomes of the slot. */
 static bool
 is_to_be_given_up(const struct node *node, const struct begun *begun,
                   const struct keys *keys)
 {
     const struct disk_found *disk = &begun->disk;
-    return node->volume && disk->state == START_VOLUME_PENDING &&
-           !strcmp(disk->node_id, keys->identity.node_id) && REFUSES(0x3075, !keys->fit);
+    if (!node->volume || strcmp(disk->node_id, keys->identity.node_id) != 0)
+        return false;
+    return REFUSES(0x4805, disk->state == START_VOLUME_TORN) ||
+           (disk->state == START_VOLUME_PENDING && REFUSES(0x3075, !keys->fit));
 }
 
 static enum st_code
@@ -109,10 +112,11 @@ give_up(const struct node *node, struct begun *begun, struct st_err *err)
     if ((code = recover_choose(node, &blank, err)) ||
         (code = disk_give_up(node->volume, disk->node_id, err)))
         return code;
-    event("format",
-          "volume=%s node=%s decision=anew reason=\"enrolment.pb wants another recovery "
-          "key than when it was formatted\"",
-          node->volume, disk->node_id);
+    event("format", "volume=%s node=%s decision=anew reason=\"%s\"", node->volume,
+          disk->node_id,
+          disk->state == START_VOLUME_TORN
+              ? "its format was cut"
+              : "enrolment.pb wants another recovery key than when it was formatted");
     begun->disk = blank;
     node_passed(node, ENROL_GIVEN_UP);
     return ST_OK;

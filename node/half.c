@@ -65,6 +65,25 @@ explain(const struct node *node, enum esp_file file, enum st_code code,
     return st_wrap(err, "unseal %s", path);
 }
 
+/* The file says itself to which, and what is made just now is made for this machine. */
+static enum st_code
+check_mask(const struct node *node, enum esp_file file, const struct tpm_sealed *sealed,
+           struct st_err *err)
+{
+    uint32_t mask;
+    enum st_code code = tpm_sealed_mask(sealed, &mask, err);
+    if (code)
+        return st_wrap(err, "unseal %s", esp_path(node->esp, file));
+    if (REFUSES(0x4806, mask != mask_of(node, file)))
+        return st_fail(
+            err, ST_FAILED_PRECONDITION,
+            "%s was sealed to other PCRs than this machine seals to: "
+            "by somebody else, or Secure Boot was switched since: switch it back, "
+            "or remove the file",
+            esp_path(node->esp, file));
+    return ST_OK;
+}
+
 enum st_code
 half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t len,
             struct secret *out, struct st_err *err)
@@ -73,6 +92,8 @@ half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t
     SECRET secret = {0};
     enum st_code code;
     if ((code = read_sealed(node, file, &sealed, err)))
+        return code;
+    if ((file != ESP_CONTROL && (code = check_mask(node, file, &sealed, err))))
         return code;
     if ((code = tpm_unseal(tpm, &sealed, &secret, err)))
         return explain(node, file, code, err);

@@ -15,8 +15,9 @@
 enum st_code half_seal(const struct node *node, struct tpm *tpm, enum esp_file file,
                        const struct secret *secret, struct st_err *err);
 /* `len` bytes, by the PCRs of when they were sealed.  ST_PERMISSION_DENIED where PCRs
- * differ; ST_FAILED_PRECONDITION where this is another TPM; ST_DATA_LOSS for a damaged
- * file; ST_NOT_FOUND. */
+ * differ; ST_FAILED_PRECONDITION where this is another TPM, or, but for ESP_CONTROL, it
+ * is sealed to other PCRs than half_seal() would; ST_DATA_LOSS for a damaged file;
+ * ST_NOT_FOUND. */
 enum st_code half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file,
                          size_t len, struct secret *out, struct st_err *err);
 

@@ -48,7 +48,7 @@ enum start_row {
     START_REFUSE,
     START_BOOTSTRAP, /* first master of a new cluster */
     START_ENROL,     /* make keys, format, enrol */
-    START_RESUME,    /* the same keys again; never formats what is enrolled */
+    START_RESUME,    /* the keys are there; never formats what is enrolled */
     START_UNLOCK
 };
 

@@ -146,5 +146,8 @@ enum st_code tpm_unseal_approved(struct tpm *tpm, const struct tpm_sealed *seale
 /* Under whom it is sealed.  ST_NOT_FOUND: under nobody; ST_DATA_LOSS. */
 enum st_code tpm_sealed_authority(const struct tpm_sealed *sealed,
                                   struct tpm_authority *out, struct st_err *err);
+/* To which PCRs it says that it is sealed.  ST_DATA_LOSS. */
+enum st_code tpm_sealed_mask(const struct tpm_sealed *sealed, uint32_t *out,
+                             struct st_err *err);
 
 #endif

@@ -130,6 +130,16 @@ tpm_sealed_unpack(const struct tpm_sealed *sealed, struct tpm_sealed_parts *out,
 }
 
 enum st_code
+tpm_sealed_mask(const struct tpm_sealed *sealed, uint32_t *out, struct st_err *err)
+{
+    struct tpm_sealed_parts parts;
+    enum st_code code = tpm_sealed_unpack(sealed, &parts, err);
+    if (!code)
+        *out = parts.pcr_mask;
+    return code;
+}
+
+enum st_code
 tpm_sealed_authority(const struct tpm_sealed *sealed, struct tpm_authority *out,
                      struct st_err *err)
 {

@@ -314,6 +314,56 @@ a_first_master_that_is_killed_goes_on_with_the_same_volume(void **state)
 }
 
 static void
+get_pending(uint8_t out[4096], size_t *len)
+{
+    AUTO(st_freep) uint8_t *bytes = NULL;
+    char path[MACHINE_PATH];
+    struct st_err err = {0};
+    machine_path(&machine, "control-pending", path);
+    assert_ok(file_read(path, 4096, &bytes, len, &err));
+    memcpy(out, bytes, *len);
+}
+
+/* Whoever came to the TPM before could have sealed it. */
+static void
+N48_a_key_beside_a_control_volume_that_is_not_formatted_is_not_used(void **state)
+{
+    (void)state;
+    char path[MACHINE_PATH], left[NODE_ID_LEN + 1];
+    uint8_t his[4096], sealed[4096];
+    size_t his_len, len;
+    struct disk_found found;
+    struct st_err err = {0};
+    machine_path(&machine, "enrolment.pb", path);
+    unlink(path);
+    machine.bootstrap = true;
+    machine_start(&machine, CONTROL_FORMATTED);
+    assert_int_equal(machine_wait(&machine), 128 + 9);
+    assert_ok(disk_observe(machine.control, &found, &err));
+    strcpy(left, found.node_id);
+    get_pending(his, &his_len);
+    for (int torn = 0; torn < 2; torn++) {
+        machine_path(&machine, "control-pending", path);
+        assert_ok(file_write(path, 0600, his, his_len, &err));
+        image_make(machine.control);
+        if (torn)
+            assert_ok(disk_begin_format(machine.control, left, &err));
+        reboot_();
+        machine_start(&machine, CONTROL_FORMATTED);
+        assert_int_equal(machine_wait(&machine), 128 + 9);
+        get_pending(sealed, &len);
+        assert_true(len != his_len || memcmp(sealed, his, len) != 0);
+        assert_ok(disk_observe(machine.control, &found, &err));
+        assert_string_not_equal(found.node_id, left);
+    }
+    reboot_();
+    machine_start(&machine, 0);
+    wait_for_runs(1);
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_made();
+}
+
+static void
 a_worker_has_none(void **state)
 {
     (void)state;
@@ -647,6 +697,7 @@ main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(a_first_master_makes_its_volume_before_it_has_records),
         TEST(a_first_master_that_is_killed_goes_on_with_the_same_volume),
+        TEST(N48_a_key_beside_a_control_volume_that_is_not_formatted_is_not_used),
         TEST(a_worker_has_none),
         TEST(a_node_makes_it_when_it_becomes_a_master),
         TEST(a_node_that_is_killed_while_it_becomes_a_master_becomes_one),

@@ -1,5 +1,7 @@
 /* From an EnrolmentConfig to a node, and through every power cut on the way. */
 #include "node/disk.h"
+#include "node/half.h"
+#include "node/measure.h"
 #include "proto/file.h"
 #include "proto/scope.h"
 #include "tests/node/flow.h"
@@ -186,6 +188,73 @@ N34_a_half_done_enrolment_does_not_take_the_volume_of_another(void **state)
 }
 
 static void
+id_on_volume(char out[NODE_ID_LEN + 1])
+{
+    struct disk_found found;
+    struct st_err err = {0};
+    assert_ok(disk_observe(machine.volume, &found, &err));
+    strcpy(out, found.node_id);
+}
+
+/* Whoever came to the TPM before could have sealed them. */
+static void
+N48_keys_beside_a_volume_that_is_not_formatted_are_not_used(void **state)
+{
+    const enum enrol_step steps[] = {ENROL_FORMATTED, ENROL_FORMAT_BEGUN};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        char left[NODE_ID_LEN + 1];
+        machine_start(&machine, steps[i]);
+        assert_int_equal(machine_wait(&machine), 128 + 9);
+        id_on_volume(left);
+        if (steps[i] == ENROL_FORMATTED)
+            machine_volume_blank(&machine);
+        machine_run_until_served(&machine);
+        assert_enrolled();
+        assert_string_not_equal(left, master.node_id);
+        assert_unlocks_after_a_reboot();
+        flow_tear_down(state);
+        flow_set_up(state);
+    }
+}
+
+/* As this machine would seal it with Secure Boot on, where it is off. */
+static void
+seal_to_other_pcrs(enum esp_file file, size_t len)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    AUTO(esp_closep) struct esp *esp = NULL;
+    SECRET secret = {0};
+    struct tpm_sealed sealed;
+    struct st_err err = {0};
+    struct node node = {.efivars = "/nowhere"};
+    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
+    assert_ok(esp_open(machine.esp, &esp, &err));
+    node.esp = esp;
+    assert_ok(half_unseal(&node, tpm, file, len, &secret, &err));
+    assert_ok(tpm_seal(tpm, &secret, measure_mask(true), &sealed, &err));
+    assert_ok(esp_write(esp, file, sealed.bytes, sealed.len, &err));
+}
+
+static void
+N48_what_was_sealed_to_other_pcrs_is_not_gone_on_with(void **state)
+{
+    (void)state;
+    const enum esp_file files[] = {ESP_SEALED, ESP_PENDING};
+    const size_t lens[] = {32, 96};
+    for (size_t i = 0; i < 2; i++) {
+        machine_start(&machine, ENROL_FORMATTED);
+        assert_int_equal(machine_wait(&machine), 128 + 9);
+        seal_to_other_pcrs(files[i], lens[i]);
+        machine_start(&machine, 0);
+        assert_int_equal(machine_wait(&machine), 1);
+        assert_true(machine_said(&machine, "sealed to other PCRs"));
+        assert_int_equal(atomic_load(&master.calls), 0);
+        flow_tear_down(state);
+        flow_set_up(state);
+    }
+}
+
+static void
 a_torn_format_is_done_again(void **state)
 {
     (void)state;
@@ -263,6 +332,8 @@ main(int argc, char **argv)
         FLOW_TEST(a_volume_that_holds_data_is_not_formatted),
         FLOW_TEST(an_enrolled_volume_is_not_formatted_by_a_new_enrolment),
         FLOW_TEST(N34_a_half_done_enrolment_does_not_take_the_volume_of_another),
+        FLOW_TEST(N48_keys_beside_a_volume_that_is_not_formatted_are_not_used),
+        FLOW_TEST(N48_what_was_sealed_to_other_pcrs_is_not_gone_on_with),
         FLOW_TEST(a_torn_format_is_done_again),
         FLOW_TEST(N48_a_machine_does_not_enrol_anew_in_a_boot_that_unlocked),
         FLOW_TEST(a_damaged_seal_is_known_before_anybody_is_asked),
