@@ -117,6 +117,44 @@ check_volume(const struct node *node, const struct facts *facts, struct st_err *
     return ST_OK;
 }
 
+/* What stands between the first line of a PEM and its last: as in recovery.pem. */
+static enum st_code
+show_recipient(const uint8_t recipient[HPKE_KEY_LEN], struct st_err *err)
+{
+    char pem[RECOVERY_PEM_MAX];
+    enum st_code code = recovery_public_to_pem(recipient, pem, err);
+    if (code)
+        return code;
+    const char *line = strchr(pem, '\n') + 1;
+    fprintf(stderr,
+            "the recovery key is sealed anew, to whoever has this recovery.pem:\n"
+            "    %.*s\n",
+            (int)strcspn(line, "\n"), line);
+    return ST_OK;
+}
+
+/* The next start asks the masters of enrolment.pb, whoever put it there; the recovery key
+ * is sealed before any master judged to whom. */
+static enum st_code
+show_enrolment(const struct node *node, struct st_err *err)
+{
+    uint8_t digest[SHA256_LEN];
+    enum st_code code = ST_OK;
+    cert_fingerprint(node->config.masters.der, node->config.masters.len, digest);
+    fputs("enrolment.pb is for the masters with this certificate (SHA-256):\n    ",
+          stderr);
+    for (size_t i = 0; i < SHA256_LEN; i++)
+        fprintf(stderr, "%02x", digest[i]);
+    fputc('\n', stderr);
+    if (node->config.has_recovery)
+        code = show_recipient(node->config.recovery, err);
+    else
+        fputs("the recovery key is sealed to nobody: it stays with those who have it\n",
+              stderr);
+    fputs("Type the recovery key only where both are yours.\n", stderr);
+    return code;
+}
+
 /* The records of a master open again, and stay its; no enrolment is needed for that,
  * which there could not be where this is the only master. */
 static enum st_code
@@ -158,7 +196,8 @@ recover(struct node *node, struct st_err *err)
     if (!lost && (code = check_config(&facts, err)))
         return code;
     if ((code = check_volume(node, &facts, err)) ||
-        (fresh && (code = enrol_may_rebind(node, err))) ||
+        (fresh &&
+         ((code = enrol_may_rebind(node, err)) || (code = show_enrolment(node, err)))) ||
         (code = terminal_ask_key(&recovery, err)) ||
         (code = disk_recovery_check(node->volume, &recovery, err)))
         return code;

@@ -130,6 +130,10 @@ class Recovery(cluster.ClusterTest):
         self.assertIn(f"is the data volume of {node_id}", seen)
         self.assertIn(f"`stctl node recovery-key {node_id} --key FILE`", seen)
         self.assertIn("group 3 is mistyped", seen)
+        with open(self.public, encoding="ascii") as file:
+            self.assertIn(file.read().split("\n")[1], seen.partition("Recovery key")[0])
+        masters = next(c for c in self.admin.ask("context", "list") if c["current"])
+        self.assertIn(masters["fingerprint"], seen.partition("Recovery key")[0])
         self.assertNotIn(key[:13], seen, "it is not echoed")
         self.assertNotIn(key[:6].lower(), seen)
         status, seen = self.recover(node, key)  # once more does no harm

@@ -328,6 +328,33 @@ a_recovery_that_was_cut_is_done_again(void **state)
     }
 }
 
+/* Whoever wrote enrolment.pb gets the key sealed before any master has judged him. */
+static void
+a_person_is_shown_whom_the_key_goes_to_before_he_types_it(void **state)
+{
+    (void)state;
+    uint8_t digest[SHA256_LEN], public_key[HPKE_KEY_LEN];
+    char pem[RECOVERY_PEM_MAX], hex[2 * SHA256_LEN + 1];
+    struct st_err err = {0};
+    flow_enrol_and_adopt();
+    replace_the_chip();
+    begin_anew();
+    cert_fingerprint(master.cert.der, master.cert.len, digest);
+    for (size_t i = 0; i < SHA256_LEN; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    assert_ok(hpke_public(&machine.recovery, public_key, &err));
+    assert_ok(recovery_public_to_pem(public_key, pem, &err));
+    *strchr(strchr(pem, '\n') + 1, '\n') = 0;
+    assert_int_equal(machine_recover(&machine, "", 0), 1);
+    assert_true(machine_said(&machine, hex));
+    assert_true(machine_said(&machine, strchr(pem, '\n') + 1));
+    assert_true(machine_said(&machine, "no recovery key was typed"));
+    machine.recovery.len = 0;
+    machine_config_put(&machine);
+    assert_int_equal(machine_recover(&machine, "", 0), 1);
+    assert_true(machine_said(&machine, "sealed to nobody"));
+}
+
 static void
 N48_another_key_recovers_nothing(void **state)
 {
@@ -596,6 +623,7 @@ main(int argc, char **argv)
         TEST(a_machine_with_a_new_TPM_keeps_its_data),
         TEST(a_machine_whose_firmware_changed_keeps_its_data),
         TEST(a_recovery_that_was_cut_is_done_again),
+        TEST(a_person_is_shown_whom_the_key_goes_to_before_he_types_it),
         TEST(N48_another_key_recovers_nothing),
         TEST(a_machine_that_works_is_not_recovered),
         TEST(what_cannot_be_recovered_is_said),
