@@ -2,8 +2,8 @@
  * open under it too (tpm/approval.h).
  *
  * It is said for ever.  So that no policy refuses a boot is not enough: one has to vouch
- * for it.  And it is only said in the moment between measurement and cap, so that what
- * runs after an unlock has nothing to ask for.
+ * for it.  (That it is said between measurement and cap alone, so that what runs after an
+ * unlock has nothing to ask for, is a part of the proof: unlock.c.)
  */
 #ifndef NMS_APPROVE_H
 #define NMS_APPROVE_H

@@ -2,8 +2,8 @@
  *
  *   OPEN --nonce--> AWAIT_REQUEST --unlock_request--> AWAIT_BARRIER --key or refused
  *                                 quote by the AK in the   the record again, as of now,
- *                                 record, over this nonce  also for a refusal; the policy
- *                                                          (and the window: boot.h)
+ *                                 record, over this nonce, also for a refusal; the policy
+ *                                 with our PCR 12          (and the window: boot.h)
  *
  * Before the key leaves, the records have how far this TPM has counted: a Release, whose
  * commit is the barrier.  What this master would refuse costs no entry in the log: it
@@ -20,7 +20,7 @@
 #include "proto/mutant.h"
 #include "proto/scope.h"
 #include "proto/secret.h"
-#include "tpm/judge.h"
+#include "tpm/measure.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,7 +124,9 @@ ak_find(struct nms *nms, const char *node_id, struct boot_proof *out)
     return true;
 }
 
-/* The proof: which node, by the AK in its record, over this stream's nonce. */
+/* The proof: which node, by the AK in its record, over this stream's nonce, in a boot
+ * that asks for a key of this cluster.  What is relayed, or asked after the cap, is a
+ * stranger's: no window is for it, and nobody is shown it to approve. */
 static enum st_code
 proof_check(struct nms *nms, const struct unlocking *unlocking,
             const Api__TPM2UnlockRequest *request, struct releasing *out,
@@ -157,7 +159,8 @@ proof_check(struct nms *nms, const struct unlocking *unlocking,
                            "no node has this id");
     if (REFUSES(0x41a, code))
         return code;
-    return ST_OK;
+    code = measure_check(&proof->pcrs, &nms->masters_cert, err);
+    return REFUSES(0x4803, code) ? code : ST_OK;
 }
 
 static void

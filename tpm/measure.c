@@ -57,3 +57,32 @@ measure_judge(const uint8_t pcr12[SHA256_LEN], const uint8_t config[SHA256_LEN])
         return MEASURE_CAPPED;
     return MEASURE_OTHER;
 }
+
+static const char *
+what_it_lacks(enum measure_state state)
+{
+    switch (state) {
+    case MEASURE_DONE:
+        break;
+    case MEASURE_FRESH:
+        return "is empty: no enrolment.pb was measured in this boot";
+    case MEASURE_CAPPED:
+        return "is capped: this boot was given its key already";
+    case MEASURE_OTHER:
+        return "is of another enrolment.pb: the quote was made for another cluster, or "
+               "somebody relays it";
+    }
+    return NULL;
+}
+
+enum st_code
+measure_check(const struct tpm_pcrs *pcrs, const struct cert *masters, struct st_err *err)
+{
+    uint8_t config[SHA256_LEN];
+    measure_config_digest(masters, config);
+    const char *lacks = what_it_lacks(measure_judge(pcrs->digest[MEASURE_PCR], config));
+    if (!lacks)
+        return ST_OK;
+    return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED, "PCR %d %s",
+                       MEASURE_PCR, lacks);
+}

@@ -12,6 +12,7 @@
 #define TPM_MEASURE_H
 
 #include "proto/cert.h"
+#include "tpm/judge.h"
 
 enum {
     MEASURE_PCR = 12
@@ -28,5 +29,13 @@ void measure_config_digest(const struct cert *masters, uint8_t out[SHA256_LEN]);
 void measure_cap_digest(uint8_t out[SHA256_LEN]);
 enum measure_state measure_judge(const uint8_t pcr12[SHA256_LEN],
                                  const uint8_t config[SHA256_LEN]);
+
+/* What was quoted is of a boot that is about these masters, and is owed something by
+ * them: MEASURE_DONE.  ST_PERMISSION_DENIED with a sentence for the operator alone.
+ *
+ * A machine quotes for whoever its enrolment.pb names, and he can hand it on; only this
+ * value says whom it meant. */
+enum st_code measure_check(const struct tpm_pcrs *pcrs, const struct cert *masters,
+                           struct st_err *err);
 
 #endif

@@ -121,6 +121,7 @@ class Kill(cluster.ClusterTest):
 
     def enrol_up_to(self, machine, stage):
         """A stream of the peer's, killed at its stage; whether it was told OK."""
+        machine.masters_cert = self.config.masters_cert
         channel = peer.channel_to(self.master.address, cluster.PORT_NODE_MANAGEMENT,
                                   self.masters_pem)
         try:

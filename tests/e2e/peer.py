@@ -18,6 +18,7 @@ from cluster import PORT_NODE_MANAGEMENT
 EK, AK = "0x81010021", "0x81010022"  # 0x81010001 and so on are the vendor's
 EK_CERT_NV = "0x01c00002"
 ALL_PCRS = "sha256:" + ",".join(str(pcr) for pcr in range(16))
+CONFIG_PCR, CONFIG_LABEL = 12, b"smalltown enrolment config v1"
 FOR_EVER = datetime.datetime(9999, 12, 31, 23, 59, 59)
 
 
@@ -52,8 +53,15 @@ def channel_to(address, port, root_pem, key_pem=None, cert_pem=None, options=())
          *options))
 
 
+def config_digest(masters_cert):
+    """What PCR 12 is extended by."""
+    return hashlib.sha256(CONFIG_LABEL + masters_cert).digest()
+
+
 class Machine:
     """A TPM as tpm2-tools drive it, and an id key."""
+
+    masters_cert = b""  # of its enrolment.pb: who asks measures it, once in each boot
 
     def __init__(self, tpm, ak="rsa"):
         self.tpm, self.ak, self.folder = tpm, ak, tpm.state
@@ -110,8 +118,16 @@ class Machine:
         self._tool("tpm2_flushcontext", "session")
         return self._read("solution")
 
+    def measure(self):
+        """The enrolment, unless this boot did; nothing where it has none."""
+        self._tool("tpm2_pcrread", f"sha256:{CONFIG_PCR}", "-o", "pcr")
+        if self.masters_cert and not any(self._read("pcr")):
+            digest = config_digest(self.masters_cert).hex()
+            self._tool("tpm2_pcrextend", f"{CONFIG_PCR}:sha256={digest}")
+
     def quote(self, nonce, pcrs=ALL_PCRS):
         """(TPMS_ATTEST, signature as the contract wants it, 16 PCRs)."""
+        self.measure()
         shape = "plain" if self.ak == "rsa" else "tss"
         self._tool("tpm2_quote", "-c", AK, "-l", pcrs, "-q", nonce.hex(), "-g", "sha256", "-m",
                    "quote", "-s", "signature", "-f", shape)
@@ -195,6 +211,7 @@ class Stream:
 
 def enrol(api, stub, machine, config, **info):
     """The whole flow; the status."""
+    machine.masters_cert = config.masters_cert
     stream = Stream(stub.NewTPM2NodeRegister).send(machine.register(api))
     request = stream.receive().attest_request
     stream.send(machine.attest(api, request), machine.info(api, config, **info))

@@ -42,6 +42,7 @@ class Refusals(cluster.ClusterTest):
         # Somebody who is nobody, and asks as if he were.
         cls.other_tpm = cluster.Swtpm(cls.folder, cls.vendor, "tpm-other").power_on()
         cls.stranger = peer.Machine(cls.other_tpm)
+        cls.stranger.masters_cert = cls.config.masters_cert
 
     @classmethod
     def tearDownClass(cls):
@@ -233,6 +234,24 @@ class Refusals(cluster.ClusterTest):
         self.assertEqual(unknown, bad_quote)
         self.assertEqual(unknown, others_id)
         self.assertEqual(unknown, bad_signature)
+
+    def test_N48_a_quote_for_a_thief_is_relayed_to_the_masters(self):
+        """He puts an enrolment.pb with his own certificate onto the machine's ESP, boots its good
+        image, and hands it the masters' nonce: all in the quote fits but PCR 12."""
+        thief = type(self.machine.key).generate()
+        self.tpm.power_cycle()
+        self.machine.masters_cert = peer.self_signed(thief, "smalltown-master")
+        since = len(self.master.log())
+        half, status = peer.unlock(self.api, self.stub, self.machine)
+        self.assertEqual((half, status), (None, (Code.PERMISSION_DENIED, "refused")))
+        self.master.expect(rf'^unlock node={self.machine.node_id} .*decision=PERMISSION_DENIED '
+                           r'reason="PCR 12 is of another enrolment.pb', since)
+        self.assertEqual(self.admin.ask("node", "pcrs", self.machine.node_id, "--diff")["boot"],
+                         "accepted")
+        # Nothing in this boot makes it good again; in the next one it is as ever.
+        self.machine.masters_cert = self.config.masters_cert
+        self.assertIsNone(peer.unlock(self.api, self.stub, self.machine)[0])
+        self.tpm.power_cycle()
 
     def test_N04_a_quote_cannot_be_used_twice(self):
         first = peer.Stream(self.stub.TPM2Unlock)

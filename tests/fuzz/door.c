@@ -296,7 +296,7 @@ door_open(struct door *door)
     seed->len = ED25519_SEED_LEN;
     memset(seed->bytes, FUZZ_SEED, seed->len);
     if (masters.len == 0)
-        FUZZ_HOLDS(!cert_self_sign(seed, "smalltown-master", &masters, &err));
+        FUZZ_HOLDS(!cert_self_sign(seed, DOOR_MASTERS, &masters, &err));
     door->nms.masters_cert = masters;
     FUZZ_HOLDS(!state_new(&door->nms.state, &err));
     door->machine = state_machine(door->nms.state);

@@ -24,6 +24,9 @@ enum {
     DOOR_TICKET = 0x71
 };
 
+/* In their certificate. */
+#define DOOR_MASTERS "smalltown-master"
+
 struct door {
     struct nms nms;
     struct replica_machine machine;

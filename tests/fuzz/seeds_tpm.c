@@ -1,4 +1,6 @@
 /* Keys and quotes of TPMs in software, bare and in the flows of 7833. */
+#include <wolfssl/options.h>
+
 #include "tests/fuzz/seeds.h"
 
 #include "proto/api.pb-c.h"
@@ -8,8 +10,10 @@
 #include "tests/nms/forge.h"
 #include "tests/tpm/chain_forge.h"
 #include "tests/tpm/judge_forge.h"
+#include "tpm/measure.h"
 
 #include <string.h>
+#include <wolfssl/wolfcrypt/hash.h>
 
 struct machine_seed {
     const char *name;
@@ -19,6 +23,20 @@ struct machine_seed {
     struct tpm_pcrs pcrs;
     ProtobufCBinaryData pcr_items[TPM_PCR_COUNT];
 };
+
+/* The certificate of the masters behind the door, in PCR 12 (tpm/measure.h). */
+static void
+measure(uint8_t pcr[SHA256_LEN])
+{
+    struct secret seed = {.len = ED25519_SEED_LEN};
+    struct cert masters;
+    struct st_err err = {0};
+    uint8_t both[2 * SHA256_LEN] = {0};
+    memset(seed.bytes, FUZZ_SEED, seed.len);
+    assert_ok(cert_self_sign(&seed, DOOR_MASTERS, &masters, &err));
+    measure_config_digest(&masters, both + SHA256_LEN);
+    assert_int_equal(wc_Sha256Hash(both, sizeof(both), pcr), 0);
+}
 
 static void
 machine_begin(struct machine_seed *machine, enum forge_kind kind)
@@ -31,6 +49,8 @@ machine_begin(struct machine_seed *machine, enum forge_kind kind)
     machine->ek_spki = forge_spki(&public);
     for (int i = 0; i < TPM_PCR_COUNT; i++) {
         memset(machine->pcrs.digest[i], i, SHA256_LEN);
+        if (i == MEASURE_PCR)
+            measure(machine->pcrs.digest[i]);
         machine->pcr_items[i] = seed_lend(machine->pcrs.digest[i], SHA256_LEN);
     }
 }

@@ -3,6 +3,7 @@
 #include "tests/nms/machine.h"
 
 #include "proto/scope.h"
+#include "tpm/measure.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -79,7 +80,7 @@ machine_make(struct machine *machine, enum forge_kind kind)
     assert_ok(tpm_ak_check(machine->ak_public.bytes, machine->ak_public.len, &ak, &err));
     memcpy(machine->ak_name, ak.name, TPM_NAME_LEN);
     for (int i = 0; i < TPM_PCR_COUNT; i++)
-        memset(machine->pcrs.digest[i], 0x40 + i, SHA256_LEN);
+        memset(machine->pcrs.digest[i], i == MEASURE_PCR ? 0 : 0x40 + i, SHA256_LEN);
     /* As of an AK of the owner hierarchy: two resets before it wraps around. */
     machine->clock = (struct tpm_clock){123456, UINT32_MAX - 1, 0x80000000};
     memcpy(machine->ip, "\x7f\x47\x00\x63", 4);
@@ -97,6 +98,46 @@ machine_free(struct machine *machine)
     forge_bytes_free(&machine->ak_public);
     forge_bytes_free(&machine->quote);
     forge_bytes_free(&machine->signature);
+}
+
+static void
+extend(uint8_t pcr[SHA256_LEN], const uint8_t digest[SHA256_LEN])
+{
+    uint8_t both[2 * SHA256_LEN];
+    memcpy(both, pcr, SHA256_LEN);
+    memcpy(both + SHA256_LEN, digest, SHA256_LEN);
+    must(wc_Sha256Hash(both, sizeof(both), pcr));
+}
+
+void
+machine_measure(struct machine *machine, const struct cert *masters)
+{
+    uint8_t config[SHA256_LEN], *pcr = machine->pcrs.digest[MEASURE_PCR];
+    measure_config_digest(masters, config);
+    memset(pcr, 0, SHA256_LEN);
+    extend(pcr, config);
+}
+
+void
+machine_cap(struct machine *machine)
+{
+    uint8_t cap[SHA256_LEN];
+    measure_cap_digest(cap);
+    extend(machine->pcrs.digest[MEASURE_PCR], cap);
+}
+
+/* Once in a boot. */
+static void
+measure_config(struct machine *machine, const ProtobufCBinaryData *masters_cert)
+{
+    static const uint8_t nothing[SHA256_LEN];
+    struct cert masters = {.len = masters_cert->len};
+    if (masters.len == 0 ||
+        memcmp(machine->pcrs.digest[MEASURE_PCR], nothing, SHA256_LEN) != 0)
+        return;
+    assert_in_range(masters.len, 1, sizeof(masters.der));
+    memcpy(masters.der, masters_cert->data, masters.len);
+    machine_measure(machine, &masters);
 }
 
 void
@@ -292,6 +333,7 @@ machine_enrol(struct machine *machine, struct rpc_channel *channel,
 {
     AUTO(rpc_stream_closep) struct rpc_stream *stream = NULL;
     enum st_code code;
+    measure_config(machine, &config->masters_cert);
     if ((code = rpc_stream_open(channel, ENROL_PATH, MACHINE_TIMEOUT_MS, &stream, err)) ||
         (code = machine_send_register(machine, stream, tamper, err)) ||
         (code = machine_take_challenge(machine, stream, err)) ||

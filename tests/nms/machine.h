@@ -48,6 +48,11 @@ void machine_make(struct machine *machine, enum forge_kind ak);
 void machine_rename(struct machine *machine);
 void machine_free(struct machine *machine);
 
+/* PCR 12, as a node leaves it before it asks: another boot, and this certificate. */
+void machine_measure(struct machine *machine, const struct cert *masters);
+/* The same boot, after its key was released. */
+void machine_cap(struct machine *machine);
+
 /* Quote and signature over `nonce`, as they are sent. */
 void machine_quote(struct machine *machine, const uint8_t nonce[NONCE_LEN]);
 
@@ -55,7 +60,8 @@ void machine_quote(struct machine *machine, const uint8_t nonce[NONCE_LEN]);
 void machine_solve(struct machine *machine, const Api__TPM2AttestRequest *request);
 
 typedef void (*machine_tamper)(struct machine *machine, Api__TPM2FlowRequest *request);
-/* A whole NewTPM2NodeRegister; its final status. */
+/* A whole NewTPM2NodeRegister; its final status.  Measures the certificate in `config`
+ * where nothing was measured yet. */
 enum st_code machine_enrol(struct machine *machine, struct rpc_channel *channel,
                            const Api__EnrolmentConfig *config, machine_tamper tamper,
                            struct st_err *err);

@@ -8,6 +8,7 @@
 #include "tests/patience.h"
 
 #include "proto/scope.h"
+#include "tpm/measure.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -454,6 +455,18 @@ N41_a_node_cannot_speak_for_another(void **state)
     unlocks(town, &other);
 }
 
+static Api__GetNodePcrsResponse *
+node_pcrs(struct town *town, struct machine *machine)
+{
+    Api__GetNodePcrsRequest request = API__GET_NODE_PCRS_REQUEST__INIT;
+    Api__GetNodePcrsResponse *answer;
+    struct st_err err = {0};
+    request.node_id = machine->id;
+    assert_ok(town_call(town->admins, "GetNodePcrs", &request.base,
+                        &api__get_node_pcrs_response__descriptor, &answer, &err));
+    return answer;
+}
+
 /* What the operator reads while `tamper` is refused. */
 static void
 logged_refusal(struct town *town, struct machine *machine, machine_unlock_tamper tamper,
@@ -491,6 +504,31 @@ N42_only_the_operator_learns_that_no_node_has_an_id(void **state)
     assert_non_null(strstr(unknown, "reason=\"no node has this id\""));
     assert_null(strstr(forged, "no node has this id"));
     assert_non_null(strstr(forged, node.id));
+}
+
+/* Its own TPM says that it is not for us, or not any more. */
+static void
+N48_N42_only_the_operator_learns_what_PCR_12_lacks(void **state)
+{
+    struct town *town = *state;
+    MACHINE machine;
+    char said[4096];
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, false);
+    machine_cap(&machine);
+    logged_refusal(town, &machine, NULL, said);
+    assert_non_null(strstr(said, machine.id));
+    assert_non_null(strstr(said, "reason=\"PCR 12 is capped: "));
+    memset(machine.pcrs.digest[MEASURE_PCR], 0, SHA256_LEN);
+    logged_refusal(town, &machine, NULL, said);
+    assert_non_null(strstr(said, "reason=\"PCR 12 is empty: "));
+    machine_measure(&machine, &town->admin.cert);
+    logged_refusal(town, &machine, NULL, said);
+    assert_non_null(strstr(said, "reason=\"PCR 12 is of another enrolment.pb"));
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, &machine);
+    assert_int_equal(shown->n_refused, 0);
+    machine_measure(&machine, &town->nms->masters_cert);
+    unlocks(town, &machine);
 }
 
 /* --- the record, as of now ------------------------------------------------------------
@@ -607,18 +645,6 @@ N43_without_a_majority_there_is_no_key(void **state)
 
 /* --- the TPM that went back -----------------------------------------------------------
  */
-
-static Api__GetNodePcrsResponse *
-node_pcrs(struct town *town, struct machine *machine)
-{
-    Api__GetNodePcrsRequest request = API__GET_NODE_PCRS_REQUEST__INIT;
-    Api__GetNodePcrsResponse *answer;
-    struct st_err err = {0};
-    request.node_id = machine->id;
-    assert_ok(town_call(town->admins, "GetNodePcrs", &request.base,
-                        &api__get_node_pcrs_response__descriptor, &answer, &err));
-    return answer;
-}
 
 static enum st_code
 approve(struct town *town, struct machine *machine, Api__GetNodePcrsResponse *shown,
@@ -785,6 +811,7 @@ main(void)
         TOWN_TEST(N35_an_id_that_is_none_is_malformed),
         TOWN_TEST(N41_a_node_cannot_speak_for_another),
         TOWN_TEST(N42_only_the_operator_learns_that_no_node_has_an_id),
+        TOWN_TEST(N48_N42_only_the_operator_learns_what_PCR_12_lacks),
         TOWN_TEST(N40_who_is_only_registered_is_refused_until_adopted),
         TOWN_TEST(N40_a_removed_node_is_refused_also_after_a_restart),
         TOWN_TEST(N40_a_node_removed_after_its_proof_is_refused),

@@ -254,8 +254,35 @@ N11_a_boot_that_nobody_measured_gets_no_key_through_a_window(void **state)
     settle_two(town, &first, &second);
     assert_ok(open_window(town->admins, 3600, NULL, 0, &err));
     memset(first.pcrs.digest, 0, sizeof(first.pcrs.digest));
+    machine_measure(&first, &town->nms->masters_cert);
     assert_false(unlocks(town, &first));
     assert_int_equal(window_shown(town), 0);
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, first.id);
+    assert_int_equal(shown->n_refused, TPM_PCR_COUNT);
+}
+
+/* Not even for an administrator's eyes: who approves it says yes to somebody else. */
+static void
+N48_a_quote_that_was_relayed_is_neither_kept_nor_let_in(void **state)
+{
+    struct town *town = *state;
+    struct st_err err = {0};
+    MACHINE first;
+    MACHINE second;
+    settle_two(town, &first, &second);
+    boot(&first, 0x62);
+    machine_measure(&first, &town->admin.cert); /* the thief's */
+    assert_false(unlocks(town, &first));
+    assert_ok(open_window(town->admins, 3600, NULL, 0, &err));
+    assert_false(unlocks(town, &first));
+    assert_int_equal(window_shown(town), 0);
+    {
+        AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, first.id);
+        assert_int_equal(shown->n_refused, 0);
+    }
+    machine_measure(&first, &town->nms->masters_cert);
+    assert_true(unlocks(town, &first));
+    assert_int_equal(window_shown(town), 1);
 }
 
 static void
@@ -373,6 +400,7 @@ main(void)
         TOWN_TEST(N12_another_image_gets_its_key_through_a_window_alone),
         TOWN_TEST(N12_a_window_closes_by_itself),
         TOWN_TEST(N11_a_boot_that_nobody_measured_gets_no_key_through_a_window),
+        TOWN_TEST(N48_a_quote_that_was_relayed_is_neither_kept_nor_let_in),
         TOWN_TEST(N12_what_an_administrator_approves_is_what_he_was_shown),
         TOWN_TEST(N12_a_stranger_leaves_no_refusal_and_a_node_not_two_at_once),
         TOWN_TEST(N12_a_master_keeps_so_many_refusals_a_minute),

@@ -198,7 +198,7 @@ class Client:
 
     def enrol(self, address, machine, config, half):
         """The whole flow; returns where it is committed.  Unasked where it did not get to that."""
-        asked = False
+        asked, machine.masters_cert = False, config.masters_cert
         stream = peer.Stream(self._stranger(address).NewTPM2NodeRegister, self.call_s)
         try:
             stream.send(machine.register(self.api))

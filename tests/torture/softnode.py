@@ -76,7 +76,8 @@ class SoftMachine(peer.Machine):
         plain = Cipher(algorithms.AES(key), modes.CFB(bytes(16))).decryptor().update(sealed)
         return split_tpm2b(plain)[0]
 
-    def quote(self, nonce, pcrs=PCRS):
+    def quote(self, nonce, pcrs=None):
+        pcrs = pcrs or self.measured()
         attest = struct.pack(">IH", 0xFF544347, 0x8018) + tpm2b(self.ak_name) + tpm2b(nonce) \
             + struct.pack(">QIIBQ", 123456, 7, 2, 1, 0x2019102300163636) \
             + struct.pack(">IHB", 1, SHA256, 3) + b"\xff\xff\0" \
@@ -84,6 +85,13 @@ class SoftMachine(peer.Machine):
         r, s = utils.decode_dss_signature(self.ak_key.sign(attest, ec.ECDSA(hashes.SHA256())))
         signature = struct.pack(">HH", ECDSA, SHA256) + tpm2b(coordinate(r)) + tpm2b(coordinate(s))
         return attest, signature, pcrs
+
+    def measured(self):
+        """PCRS, and 12 as a node leaves it before it asks."""
+        pcrs = list(PCRS)
+        pcrs[peer.CONFIG_PCR] = hashlib.sha256(
+            bytes(32) + peer.config_digest(self.masters_cert)).digest()
+        return pcrs
 
     def proof(self, nonce):
         """That it holds the key of its id_cert."""
