@@ -356,6 +356,13 @@ release(struct releasing *releasing)
         releasing_end(releasing, &err);
         return;
     }
+    /* First: a copy of its TPM comes through no window, and leaves no boot that is good
+     * from then on. */
+    if (!releasing->recorded &&
+        REFUSES(0x15d, state_clock_check(state, proof->node, &proof->clock, &err))) {
+        boot_went_back(releasing->nms, proof, peer, &err, refused_for_good, releasing);
+        return;
+    }
     const bool is_bad =
         REFUSES(0x12e, state_judge_boot(state, proof->node, &proof->pcrs, &err));
     if (is_bad && releasing->settled)
@@ -364,8 +371,6 @@ release(struct releasing *releasing)
         boot_refused(releasing->nms, proof, peer, &err, boot_settled, releasing);
     else if (releasing->recorded)
         hand_over(releasing, node);
-    else if (state_clock_check(state, proof->node, &proof->clock, &err))
-        boot_went_back(releasing->nms, proof, peer, &err, refused_for_good, releasing);
     else
         record_clock(releasing);
 }

@@ -261,6 +261,35 @@ N11_a_boot_that_nobody_measured_gets_no_key_through_a_window(void **state)
     assert_int_equal(shown->n_refused, TPM_PCR_COUNT);
 }
 
+/* A copy of its TPM, in a machine that boots something else. */
+static void
+N15_a_TPM_that_went_back_comes_through_no_window(void **state)
+{
+    struct town *town = *state;
+    struct st_err err = {0};
+    MACHINE first;
+    MACHINE second;
+    settle_two(town, &first, &second);
+    first.clock.reset_count++;
+    assert_true(unlocks(town, &first));
+    assert_ok(open_window(town->admins, 3600, NULL, 0, &err));
+    boot(&first, 0x66);
+    first.clock.reset_count--;
+    assert_false(unlocks(town, &first));
+    assert_int_equal(window_shown(town), 0);
+    {
+        AUTO(captured_freep) Api__ListCapturedSetsResponse *list = captured(town);
+        assert_int_equal(list->n_sets, 0);
+        AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, first.id);
+        assert_non_null(strstr(shown->refused_why, "its TPM went back"));
+    }
+    /* The machine itself comes through, once. */
+    boot(&first, 0x62);
+    first.clock.reset_count += 2;
+    assert_true(unlocks(town, &first));
+    assert_int_equal(window_shown(town), 1);
+}
+
 /* Not even for an administrator's eyes: who approves it says yes to somebody else. */
 static void
 N48_a_quote_that_was_relayed_is_neither_kept_nor_let_in(void **state)
@@ -400,6 +429,7 @@ main(void)
         TOWN_TEST(N12_another_image_gets_its_key_through_a_window_alone),
         TOWN_TEST(N12_a_window_closes_by_itself),
         TOWN_TEST(N11_a_boot_that_nobody_measured_gets_no_key_through_a_window),
+        TOWN_TEST(N15_a_TPM_that_went_back_comes_through_no_window),
         TOWN_TEST(N48_a_quote_that_was_relayed_is_neither_kept_nor_let_in),
         TOWN_TEST(N12_what_an_administrator_approves_is_what_he_was_shown),
         TOWN_TEST(N12_a_stranger_leaves_no_refusal_and_a_node_not_two_at_once),
