@@ -416,9 +416,10 @@ step_request(struct rpc_call *call, const Api__TPM2UnlockRequest *request,
     if (!code)
         approve_ahead(releasing);
     unlocking->stage = AWAIT_BARRIER;
-    if (REFUSES(0x46e, !code))
+    const bool good = seems_good(releasing);
+    if (REFUSES(0x46e, good))
         rpc_call_vouch(call);
-    if (seems_good(releasing))
+    if (good)
         record_clock(releasing);
     else
         nms_barrier(nms, barrier_passed, releasing);

@@ -145,7 +145,7 @@ ask_beside(void *arg)
 /* The first one is held after his proof for longer than a stranger may stay; the second
  * comes meanwhile. */
 static void
-the_first_stays(struct visitor *first, struct visitor *second)
+meet(struct visitor *first, struct visitor *second)
 {
     struct timespec until;
     first->channel = town_node_channel(first->town);
@@ -162,6 +162,12 @@ the_first_stays(struct visitor *first, struct visitor *second)
     pthread_join(first->thread, NULL);
     rpc_channel_close(first->channel);
     rpc_channel_close(second->channel);
+}
+
+static void
+the_first_stays(struct visitor *first, struct visitor *second)
+{
+    meet(first, second);
     assert_code(second->err.code, ST_RESOURCE_EXHAUSTED);
     assert_int_equal(second->err.reason, ST_REASON_BUSY);
     assert_true(second->err.retry_ms > 0);
@@ -187,6 +193,20 @@ N46_a_node_that_has_quoted_makes_room_for_nobody(void **state)
     open_small(town);
     struct visitor first = {.town = town, .machine = &machine}, second = first;
     the_first_stays(&first, &second);
+}
+
+static void
+N46_a_node_that_has_quoted_and_gets_no_key_makes_room(void **state)
+{
+    struct town *town = *state;
+    MACHINE machine;
+    machine_make(&machine, FORGE_ECC);
+    town_settle(town, &machine, true);
+    open_small(town);
+    struct visitor first = {.town = town, .machine = &machine}, second = first;
+    meet(&first, &second);
+    assert_code(first.err.code, ST_RESOURCE_EXHAUSTED);
+    assert_int_equal(second.err.reason, ST_REASON_NOT_ADOPTED);
 }
 
 static void
@@ -235,6 +255,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TOWN_TEST(N46_a_node_that_has_quoted_makes_room_for_nobody),
+        TOWN_TEST(N46_a_node_that_has_quoted_and_gets_no_key_makes_room),
         TOWN_TEST(N46_a_machine_with_a_good_secret_makes_room_for_nobody),
         TOWN_TEST(N46_a_host_with_a_good_ticket_makes_room_for_nobody),
     };
