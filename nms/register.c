@@ -2,7 +2,8 @@
  *
  *   AWAIT_REGISTER --register--> AWAIT_PROOF --attest_response--> AWAIT_INFO
  *                 AK and EK good;             solution good,        | new_node_info
- *                 challenge and nonce sent    quote by that AK      v
+ *                 challenge and nonce sent    quote by that AK,     v
+ *                                             with our PCR 12
  *   ENDED <--committed or refused-- AWAIT_COMMIT <--secret, id key, proposed--
  *
  * A message that is not the expected one ends the stream; so does its end before
@@ -15,7 +16,7 @@
 #include "proto/mutant.h"
 #include "proto/scope.h"
 #include "proto/secret.h"
-#include "tpm/judge.h"
+#include "tpm/measure.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,12 +195,14 @@ step_proof(struct rpc_call *call, const Api__TPM2AttestResponse *response,
         .signature_len = response->quote_signature.len,
     };
     enum st_code code;
+    const struct nms *nms = rpc_call_context(call);
     if ((code = pcrs_unpack(response->n_pcrs, response->pcrs, &pcrs, err)) ||
         REFUSES(0x26f, (code = solution_check(enrolling, &response->ak_challenge_solution,
                                               err))) ||
         REFUSES(0x28f, (code = tpm_quote_check(enrolling->ak.public,
                                                enrolling->ak.public_len, &evidence,
-                                               enrolling->nonce, &pcrs, &clock, err))))
+                                               enrolling->nonce, &pcrs, &clock, err))) ||
+        REFUSES(0x4809, (code = measure_check(&pcrs, &nms->masters_cert, err))))
         return code;
     enrolling->pcrs = pcrs;
     enrolling->clock = clock;

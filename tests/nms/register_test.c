@@ -297,6 +297,7 @@ N27_a_challenge_for_the_ak_of_another_tpm_does_not_open(void **state)
     struct st_err err = {0};
     machine_make(&machine, FORGE_ECC);
     machine_make(&other, FORGE_ECC);
+    machine_measure(&other, &town->nms->masters_cert);
     accomplice = &other;
     AUTO(rpc_stream_closep) struct rpc_stream *stream = NULL;
     ProtobufCMessage *message;
@@ -369,6 +370,31 @@ N04_N10_a_quote_of_another_stream_or_other_pcrs_is_refused(void **state)
     machine_make(&machine, FORGE_ECC);
     refused(town, &machine, send_old_quote, ST_PERMISSION_DENIED, "refused");
     refused(town, &machine, change_pcr, ST_PERMISSION_DENIED, "refused");
+}
+
+/* A thief with an enrolment's secret, who has a good machine quote for him and gives it
+ * an id key of his own. */
+static void
+N48_a_quote_that_was_relayed_enrols_nobody(void **state)
+{
+    struct town *town = *state;
+    MACHINE machine;
+    struct st_err err = {0};
+    AUTO(enrolment_freep)
+    Api__NewEnrolmentConfigResponse *enrolment = town_enrolment(town, "rack", 1);
+    const Api__EnrolmentConfig *config = enrolment->enrolment_config;
+    machine_make(&machine, FORGE_ECC);
+    machine_measure(&machine, &town->admin.cert); /* the thief's */
+    assert_code(machine_enrol(&machine, town->nodes, config, NULL, &err),
+                ST_PERMISSION_DENIED);
+    assert_told(&err, ST_PERMISSION_DENIED, "refused");
+    machine_measure(&machine, &town->nms->masters_cert);
+    machine_cap(&machine); /* in a boot that has had its key */
+    assert_code(machine_enrol(&machine, town->nodes, config, NULL, &err),
+                ST_PERMISSION_DENIED);
+    assert_int_equal(node_count(town), 0);
+    machine_measure(&machine, &town->nms->masters_cert);
+    assert_ok(machine_enrol(&machine, town->nodes, config, NULL, &err));
 }
 
 static size_t pcr_count, pcr_len;
@@ -663,6 +689,7 @@ turns_refused(struct town *town, const enum turn turns[5],
     AUTO(rpc_stream_closep) struct rpc_stream *stream = NULL;
     struct st_err err = {0};
     machine_make(&machine, FORGE_ECC);
+    machine_measure(&machine, &town->nms->masters_cert);
     assert_ok(rpc_stream_open(town->nodes, ENROL_PATH, 10000, &stream, &err));
     enum st_code code = ST_OK;
     for (size_t i = 0; i < 5 && turns[i] != CLOSE && !code; i++) {
@@ -713,6 +740,7 @@ N33_a_client_that_goes_away_leaves_nothing_behind(void **state)
         MACHINE machine;
         AUTO(rpc_stream_closep) struct rpc_stream *stream = NULL;
         machine_make(&machine, FORGE_ECC);
+        machine_measure(&machine, &town->nms->masters_cert);
         assert_ok(rpc_stream_open(town->nodes, ENROL_PATH, 10000, &stream, &err));
         for (size_t i = 0; i < count; i++) {
             assert_ok(
@@ -824,6 +852,7 @@ main(void)
         TOWN_TEST(N27_a_challenge_for_the_ak_of_another_tpm_does_not_open),
         TOWN_TEST(N28_a_quote_by_another_ak_than_the_challenged_one_is_refused),
         TOWN_TEST(N04_N10_a_quote_of_another_stream_or_other_pcrs_is_refused),
+        TOWN_TEST(N48_a_quote_that_was_relayed_enrols_nobody),
         TOWN_TEST(N09_other_than_16_pcrs_of_32_bytes_are_malformed),
         TOWN_TEST(N29_of_64_at_once_with_one_ek_exactly_one_becomes_a_node),
         TOWN_TEST(N29_the_tpm_of_a_node_cannot_be_another_node),
