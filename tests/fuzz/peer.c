@@ -98,6 +98,14 @@ mesh_peer_says(struct mesh *mesh, uint64_t id, const char *address)
 /* ---- above ---- */
 
 static enum st_code
+announce(void *arg, struct st_err *err)
+{
+    (void)arg;
+    (void)err;
+    return ST_OK;
+}
+
+static enum st_code
 admit(void *arg, uint64_t from, const char *address, uint64_t boot,
       const uint8_t nonce[MESH_NONCE_LEN], struct st_err *why)
 {
@@ -140,6 +148,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     struct mesh mesh = {.config = {.id = 1,
                                    .boot = 1,
+                                   .announce = announce,
                                    .admit = admit,
                                    .refused = refused,
                                    .receive = receive,
