@@ -102,8 +102,8 @@ talk_explain(const struct node *node, bool enrolling, struct st_err *err)
     else if (!enrolling && err->reason == ST_REASON_REFUSED)
         snprintf(err->text, sizeof(err->text),
                  "refused: the policy does not know this boot, or the TPM is another or "
-                 "went back, or the node was removed: `stctl audit tail --node %s` says "
-                 "which",
+                 "an older copy of it, or the node was removed: `stctl audit tail "
+                 "--node %s` says which",
                  node->config.node_id);
     else if (words)
         snprintf(err->text, sizeof(err->text), "%s", words);
