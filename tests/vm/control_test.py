@@ -58,14 +58,10 @@ class Control(unittest.TestCase):
 class MajorityLost(unittest.TestCase):
     """The last one: two of the three are never seen again."""
 
-    def listed(self, context):
-        done = here.stctl("enrolment", "list", "--context", context, check=False)
-        return done.returncode == 0 and done.stdout
-
     def test_one_whose_records_are_encrypted_goes_on_alone(self):
         m1, m2, m3 = here.machines.values()
         here.stctl("enrolment", "create", "kept", "--out", here / "kept.pb")
-        towns.until(lambda: "kept" in (self.listed("m1") or ""), "m1 has it", pause=0.5)
+        towns.until(lambda: "kept" in (towns.enrolments(here, "m1") or ()), "m1 has it", pause=0.5)
         for lost in (m2, m3):
             lost.power_cut()
         # /init waits before it starts one again that was killed.
@@ -75,7 +71,7 @@ class MajorityLost(unittest.TestCase):
         towns.until_connected(here, [m1])
         towns.reboot(here, m1)
         self.assertTrue(towns.opened_first(m1), m1.log())
-        self.assertIn("kept", towns.until(lambda: self.listed("m1"), m1.log, pause=0.5))
+        self.assertIn("kept", towns.until(lambda: towns.enrolments(here, "m1"), m1.log, pause=0.5))
 
 
 if __name__ == "__main__":

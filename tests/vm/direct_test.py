@@ -65,14 +65,8 @@ class Whole(unittest.TestCase):
     def remembers(self, *names):
         """Each master, asked alone, as soon as it answers."""
         for master in here.masters():
-            listed = until(lambda: self.listed(master.name), master.log, pause=0.5)
-            self.assertLessEqual(set(names), {enrolment["name"] for enrolment in listed},
-                                 master.name)
-
-    def listed(self, context):
-        """The enrolments; None where it does not answer now."""
-        done = here.stctl("enrolment", "list", "-o", "json", "--context", context, check=False)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+            listed = until(lambda: towns.enrolments(here, master.name), master.log, pause=0.5)
+            self.assertLessEqual(set(names), listed, master.name)
 
 
 class Machines(Whole):

@@ -123,6 +123,12 @@ def until_connected(here, machines):
           lambda: here.stctl("master", "list", check=False).stdout)
 
 
+def enrolments(here, context="vm"):
+    """Names of those that a context lists; None where nobody answers now."""
+    done = here.stctl("enrolment", "list", "-o", "json", "--context", context, check=False)
+    return None if done.returncode else {each["name"] for each in json.loads(done.stdout)}
+
+
 def opened_first(machine):
     """Its control volume, before it was a node that asks for its own disk."""
     before = machine.said().split("\nstart ")[0]
