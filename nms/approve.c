@@ -19,10 +19,8 @@ approve_authority(struct nms *nms, uint8_t out[TPM_AUTHORITY_LEN], int64_t *out_
 }
 
 bool
-approve_may(struct nms *nms, const char *node_id, const struct tpm_pcrs *pcrs,
-            const char **out_why)
+approve_may(struct nms *nms, const char *node_id, const struct tpm_pcrs *pcrs)
 {
-    *out_why = "no-set";
     return !REFUSES(0x1201, !state_vouches_for_boot(nms->state, node_id, pcrs));
 }
 

@@ -22,8 +22,7 @@ struct approving {
 };
 
 /* May be approved, as far as this master knows. */
-bool approve_may(struct nms *nms, const char *node_id, const struct tpm_pcrs *pcrs,
-                 const char **out_why);
+bool approve_may(struct nms *nms, const char *node_id, const struct tpm_pcrs *pcrs);
 /* A boot that was proved and may be approved; costs a signature or two.  Where that fails
  * it is said in the log and left: the key is not held back for it. */
 void approve_make(struct nms *nms, const char *node_id, const struct tpm_pcrs *pcrs,

@@ -189,7 +189,8 @@ approve_ahead(struct releasing *releasing)
 {
     struct approving *approving = &releasing->approving;
     const struct boot_proof *proof = &releasing->proof;
-    if (approve_may(releasing->nms, proof->node, &proof->pcrs, &approving->why))
+    approving->why = "no-set";
+    if (approve_may(releasing->nms, proof->node, &proof->pcrs))
         approve_make(releasing->nms, proof->node, &proof->pcrs, approving);
 }
 
@@ -202,7 +203,8 @@ approve(struct releasing *releasing)
     const struct boot_proof *proof = &releasing->proof;
     approving->has_authority =
         approve_authority(releasing->nms, approving->authority, NULL);
-    if (!approve_may(releasing->nms, proof->node, &proof->pcrs, &approving->why))
+    approving->why = "no-set";
+    if (!approve_may(releasing->nms, proof->node, &proof->pcrs))
         approving->count = 0;
     else if (!approving->has_authority || !approving->count ||
              memcmp(approving->made[0].point, approving->authority, TPM_AUTHORITY_LEN))

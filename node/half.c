@@ -93,7 +93,7 @@ half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t
     enum st_code code;
     if ((code = read_sealed(node, file, &sealed, err)))
         return code;
-    if ((file != ESP_CONTROL && (code = check_mask(node, file, &sealed, err))))
+    if (file != ESP_CONTROL && (code = check_mask(node, file, &sealed, err)))
         return code;
     if ((code = tpm_unseal(tpm, &sealed, &secret, err)))
         return explain(node, file, code, err);
