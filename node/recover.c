@@ -138,14 +138,12 @@ show_recipient(const uint8_t recipient[HPKE_KEY_LEN], struct st_err *err)
 static enum st_code
 show_enrolment(const struct node *node, struct st_err *err)
 {
-    uint8_t digest[SHA256_LEN];
+    char fingerprint[2 * SHA256_LEN + 1];
     enum st_code code = ST_OK;
-    cert_fingerprint(node->config.masters.der, node->config.masters.len, digest);
-    fputs("enrolment.pb is for the masters with this certificate (SHA-256):\n    ",
-          stderr);
-    for (size_t i = 0; i < SHA256_LEN; i++)
-        fprintf(stderr, "%02x", digest[i]);
-    fputc('\n', stderr);
+    cert_fingerprint_hex(node->config.masters.der, node->config.masters.len, fingerprint);
+    fprintf(stderr,
+            "enrolment.pb is for the masters with this certificate (SHA-256):\n    %s\n",
+            fingerprint);
     if (node->config.has_recovery)
         code = show_recipient(node->config.recovery, err);
     else

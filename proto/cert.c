@@ -249,6 +249,15 @@ cert_fingerprint(const void *der, size_t len, uint8_t out[SHA256_LEN])
         abort(); /* a constant in its place would be everybody's fingerprint */
 }
 
+void
+cert_fingerprint_hex(const void *der, size_t len, char out[2 * SHA256_LEN + 1])
+{
+    uint8_t digest[SHA256_LEN];
+    cert_fingerprint(der, len, digest);
+    for (size_t i = 0; i < SHA256_LEN; i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
 enum st_code
 cert_to_pem(const void *der, size_t len, char **out, struct st_err *err)
 {

@@ -46,6 +46,8 @@ enum st_code cert_public_key(const void *der, size_t len, uint8_t out[ED25519_PU
                              struct st_err *err);
 
 void cert_fingerprint(const void *der, size_t len, uint8_t out[SHA256_LEN]);
+/* For people. */
+void cert_fingerprint_hex(const void *der, size_t len, char out[2 * SHA256_LEN + 1]);
 
 /* PEM, NUL-terminated, malloc'ed (the caller frees). */
 enum st_code cert_to_pem(const void *der, size_t len, char **out, struct st_err *err);

@@ -107,10 +107,7 @@ text_printable(const char *text)
 void
 text_sha256(const void *bytes, size_t len, char out[TEXT_SHA256_MAX])
 {
-    uint8_t digest[SHA256_LEN];
-    cert_fingerprint(bytes, len, digest);
-    for (size_t i = 0; i < SHA256_LEN; i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    cert_fingerprint_hex(bytes, len, out);
 }
 
 bool
