@@ -405,6 +405,17 @@ machine_unlock(struct machine *machine, struct rpc_channel *channel,
 }
 
 void
+machine_is_refused(struct machine *machine, struct rpc_channel *channel)
+{
+    Api__TPM2UnlockFlowResponse *answer = NULL;
+    struct st_err err = {0};
+    assert_code(machine_unlock(machine, channel, NULL, &answer, &err),
+                ST_PERMISSION_DENIED);
+    assert_string_equal(err.text, "refused");
+    assert_null(answer);
+}
+
+void
 machine_answer_free(Api__TPM2UnlockFlowResponse *answer)
 {
     api__tpm2_unlock_flow_response__free_unpacked(answer, &secret_allocator);

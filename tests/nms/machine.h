@@ -83,6 +83,8 @@ typedef void (*machine_unlock_tamper)(struct machine *machine,
 enum st_code machine_unlock(struct machine *machine, struct rpc_channel *channel,
                             machine_unlock_tamper tamper,
                             Api__TPM2UnlockFlowResponse **out, struct st_err *err);
+/* As a stranger is: with one word, and nothing else. */
+void machine_is_refused(struct machine *machine, struct rpc_channel *channel);
 void machine_answer_free(Api__TPM2UnlockFlowResponse *answer);
 
 #endif

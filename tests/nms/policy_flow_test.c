@@ -477,17 +477,6 @@ unlocks(struct town *town, struct machine *machine)
     assert_ok(machine_unlock(machine, town->nodes, NULL, &answer, &err));
 }
 
-static void
-does_not_unlock(struct town *town, struct machine *machine)
-{
-    AUTO(answer_freep) Api__TPM2UnlockFlowResponse *answer = NULL;
-    struct st_err err = {0};
-    assert_code(machine_unlock(machine, town->nodes, NULL, &answer, &err),
-                ST_PERMISSION_DENIED);
-    assert_string_equal(err.text, "refused");
-    assert_null(answer);
-}
-
 static Api__GetNodePcrsResponse *
 node_pcrs(struct town *town, const char *id)
 {
@@ -524,7 +513,7 @@ N12_another_boot_is_refused_and_shown_to_the_operator(void **state)
     assert_ok(set_policy(town, POLICY("none", SETS_MACHINE, ""), 0, &err));
     unlocks(town, &machine);
     machine.pcrs.digest[11][0] ^= 1;
-    does_not_unlock(town, &machine);
+    machine_is_refused(&machine, town->nodes);
     {
         AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = node_pcrs(town, machine.id);
         assert_int_equal(pcrs->n_enrolled, TPM_PCR_COUNT);
@@ -543,7 +532,7 @@ N12_another_boot_is_refused_and_shown_to_the_operator(void **state)
     }
     /* What this master saw is not kept. */
     town_restart(town);
-    does_not_unlock(town, &machine);
+    machine_is_refused(&machine, town->nodes);
     AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = node_pcrs(town, machine.id);
     assert_int_equal(pcrs->n_accepted, 0);
     assert_int_equal(pcrs->n_refused, TPM_PCR_COUNT);
@@ -610,7 +599,7 @@ N11_a_boot_that_nobody_measured_gets_no_key(void **state)
     assert_ok(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err));
     unlocks(town, &machine);
     assert_ok(set_policy(town, POLICY("none", SETS_MACHINE, ""), 2, &err));
-    does_not_unlock(town, &machine);
+    machine_is_refused(&machine, town->nodes);
 }
 
 static void

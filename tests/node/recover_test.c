@@ -434,6 +434,20 @@ be_refused(const struct secret *administrator)
     machine_reboot(&machine);
 }
 
+/* The same of an attacker's: he has the recovery key, and the key of the data. */
+static void
+be_robbed(struct disk_recovery *found, struct secret *his, char volume_key[64])
+{
+    struct secret attacker;
+    uint8_t public_key[HPKE_KEY_LEN];
+    struct st_err err = {0};
+    assert_ok(hpke_generate(&attacker, public_key, &err));
+    be_refused(&attacker);
+    assert_ok(disk_recovery_look(machine.volume, found, &err));
+    assert_ok(recovery_open(found->bytes, sizeof(found->bytes), &attacker, his, &err));
+    get_volume_key(his, volume_key);
+}
+
 /* With the administrator of the test. */
 static void
 enrol_after(const struct secret *administrator)
@@ -449,16 +463,11 @@ N30_a_volume_whose_key_was_an_attackers_is_formatted_anew(void **state)
 {
     (void)state;
     const struct secret administrator = machine.recovery;
-    struct secret attacker, his;
-    uint8_t public_key[HPKE_KEY_LEN];
+    struct secret his;
     char before[64], after[64];
     struct disk_recovery found;
     struct st_err err = {0};
-    assert_ok(hpke_generate(&attacker, public_key, &err));
-    be_refused(&attacker);
-    assert_ok(disk_recovery_look(machine.volume, &found, &err));
-    assert_ok(recovery_open(found.bytes, sizeof(found.bytes), &attacker, &his, &err));
-    get_volume_key(&his, before);
+    be_robbed(&found, &his, before);
     enrol_after(&administrator);
     const struct secret key = administrators_key();
     get_volume_key(&key, after);
@@ -474,18 +483,14 @@ N30_a_header_that_says_the_right_name_does_not_save_its_key(void **state)
 {
     (void)state;
     const struct secret administrator = machine.recovery;
-    struct secret attacker, his;
+    struct secret his;
     struct recovery_place place = {0};
-    uint8_t public_key[HPKE_KEY_LEN], sealed[RECOVERY_SEALED_LEN];
+    uint8_t sealed[RECOVERY_SEALED_LEN];
     char before[64], after[64], json[2048];
     struct disk_recovery found;
     struct crypt_device *cd = NULL;
     struct st_err err = {0};
-    assert_ok(hpke_generate(&attacker, public_key, &err));
-    be_refused(&attacker);
-    assert_ok(disk_recovery_look(machine.volume, &found, &err));
-    assert_ok(recovery_open(found.bytes, sizeof(found.bytes), &attacker, &his, &err));
-    get_volume_key(&his, before);
+    be_robbed(&found, &his, before);
     place = found.place;
     assert_ok(hpke_public(&administrator, place.recipient, &err));
     assert_ok(recovery_seal(&his, &place, sealed, &err));
