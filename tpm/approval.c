@@ -65,12 +65,19 @@ tpm_policy_pcrs(const struct tpm_pcrs *pcrs, uint32_t mask, uint8_t out[SHA256_L
         }
     if (wc_Sha256Hash(values, (word32)len, digest))
         return tpm_crypto_failed(err, "hash PCRs");
+    return tpm_policy_pcr_digest(digest, mask, out, err);
+}
+
+enum st_code
+tpm_policy_pcr_digest(const uint8_t digest[SHA256_LEN], uint32_t mask,
+                      uint8_t out[SHA256_LEN], struct st_err *err)
+{
     /* TPML_PCR_SELECTION of one bank, SHA-256, three bytes of bits */
     const uint8_t selection[] = {
         0, 0, 0, 1, 0, TPM2_ALG_SHA256, 3, (uint8_t)mask, (uint8_t)(mask >> 8), 0};
     struct message message = policy_begin(TPM2_CC_PolicyPCR);
     put(&message, selection, sizeof(selection));
-    put(&message, digest, sizeof(digest));
+    put(&message, digest, SHA256_LEN);
     return hash(&message, out, err);
 }
 

@@ -60,6 +60,9 @@ enum st_code tpm_approve(const struct secret *key, const struct tpm_authority *a
 /* The digests that a TPM comes to, see above.  ST_INTERNAL where SHA-256 fails. */
 enum st_code tpm_policy_pcrs(const struct tpm_pcrs *pcrs, uint32_t mask,
                              uint8_t out[SHA256_LEN], struct st_err *err);
+/* The same of PCRs whose values are not known, but SHA-256 over them. */
+enum st_code tpm_policy_pcr_digest(const uint8_t digest[SHA256_LEN], uint32_t mask,
+                                   uint8_t out[SHA256_LEN], struct st_err *err);
 enum st_code tpm_policy_authorize(const struct tpm_authority *authority,
                                   uint8_t out[SHA256_LEN], struct st_err *err);
 enum st_code tpm_policy_or(const uint8_t first[SHA256_LEN],

@@ -132,8 +132,16 @@ enum st_code tpm_seal(struct tpm *tpm, const struct secret *secret, uint32_t pcr
 enum st_code tpm_unseal(struct tpm *tpm, const struct tpm_sealed *sealed,
                         struct secret *out, struct st_err *err);
 
-/* The same, and it also comes back under the PCRs that this authority approves of later
- * (approval.h).  ST_INVALID_ARGUMENT also where the authority is no point of P-256. */
+/* That what was booted when it was sealed was what it is sealed to: a TPM seals for
+ * whoever comes to it, to PCRs that he need not have, but it says of what it made under
+ * which PCRs that was (TPM2_CertifyCreation).  ST_PERMISSION_DENIED where it says
+ * something else, and of what tpm_seal_under() made; the rest as tpm_unseal(). */
+enum st_code tpm_sealed_check_creation(struct tpm *tpm, const struct tpm_sealed *sealed,
+                                       struct st_err *err);
+
+/* As tpm_seal(), and it also comes back under the PCRs that this authority approves of
+ * later (approval.h).  ST_INVALID_ARGUMENT also where the authority is no point of P-256.
+ */
 enum st_code tpm_seal_under(struct tpm *tpm, const struct secret *secret,
                             uint32_t pcr_mask, const struct tpm_authority *authority,
                             struct tpm_sealed *out, struct st_err *err);

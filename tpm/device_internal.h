@@ -102,6 +102,13 @@ size_t tpm_der_len(const uint8_t *bytes, size_t len);
 /* The SHA-256 PCRs of mask (bit n: PCR n). */
 TPML_PCR_SELECTION tpm_pcr_selection(uint32_t mask);
 
+/* What the TPM says of the making of an object, and how it knows its own word again (Part
+ * 2, 15 "Creation Data" and 10.7.3 "TPMT_TK_CREATION"). */
+struct tpm_creation {
+    TPMS_CREATION_DATA data;
+    TPMT_TK_CREATION ticket;
+};
+
 /* What a sealed secret consists of.  Its public area is a fixed template but for policy
  * and unique. */
 struct tpm_sealed_parts {
@@ -111,6 +118,8 @@ struct tpm_sealed_parts {
     uint8_t unique[SHA256_LEN];
     bool approvable; /* there is an authority */
     struct tpm_authority authority;
+    bool has_creation; /* never with an authority */
+    struct tpm_creation creation;
     TPM2B_PRIVATE private;
 };
 /* ST_INTERNAL where it does not fit. */
@@ -120,9 +129,15 @@ enum st_code tpm_sealed_pack(const struct tpm_sealed_parts *parts, struct tpm_se
 enum st_code tpm_sealed_unpack(const struct tpm_sealed *sealed,
                                struct tpm_sealed_parts *out, struct st_err *err);
 
-/* What seal and unseal share.  The SRK is lent until the second next tpm_key_load(). */
+/* What those share that work on a sealed object.  The SRK is lent until the second next
+ * tpm_key_load(). */
 enum st_code tpm_srk_load(struct tpm *tpm, ESYS_TR *out, uint8_t out_name[TPM_NAME_LEN],
                           struct st_err *err);
+/* Under `srk`, which must be the one of the parts: ST_FAILED_PRECONDITION where it is
+ * another; ST_DATA_LOSS. */
+enum st_code tpm_sealed_load(struct tpm *tpm, const struct tpm_sealed_parts *parts,
+                             struct tpm_handle *out, ESYS_TR *out_srk,
+                             struct st_err *err);
 /* The template of a sealed object with these parts, without its unique. */
 enum st_code tpm_sealed_public(const struct tpm_sealed_parts *parts, TPM2B_PUBLIC *out,
                                struct st_err *err);

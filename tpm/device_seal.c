@@ -156,14 +156,16 @@ create(struct tpm *tpm, ESYS_TR srk, const struct tpm_handle *session,
                                      err)))
         return code;
     const TPM2B_DATA no_data = {0};
-    const TPML_PCR_SELECTION no_pcrs = {0};
+    const TPML_PCR_SELECTION of_making = tpm_pcr_selection(parts->pcr_mask);
     TPM2B_SENSITIVE_CREATE sensitive = {.sensitive.data.size = (UINT16)secret->len};
     memcpy(sensitive.sensitive.data.buffer, secret->bytes, secret->len);
     AUTO(tpm_esys_freep) TPM2B_PRIVATE *private = NULL;
     AUTO(tpm_esys_freep) TPM2B_PUBLIC *public = NULL;
-    TSS2_RC rc = TPM_COMMAND(Esys_Create(tpm->esys, srk, session->esys, ESYS_TR_NONE,
-                                         ESYS_TR_NONE, &sensitive, &template, &no_data,
-                                         &no_pcrs, &private, &public, NULL, NULL, NULL));
+    AUTO(tpm_esys_freep) TPM2B_CREATION_DATA *data = NULL;
+    AUTO(tpm_esys_freep) TPMT_TK_CREATION *ticket = NULL;
+    TSS2_RC rc = TPM_COMMAND(Esys_Create(
+        tpm->esys, srk, session->esys, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &template,
+        &no_data, &of_making, &private, &public, &data, NULL, &ticket));
     explicit_bzero(&sensitive, sizeof(sensitive));
     if (rc)
         return tpm_fail(err, rc, "seal");
@@ -172,6 +174,7 @@ create(struct tpm *tpm, ESYS_TR srk, const struct tpm_handle *session,
         return st_fail(err, ST_INTERNAL, "a sealed object of an unknown form");
     memcpy(parts->unique, unique->buffer, SHA256_LEN);
     parts->private = *private;
+    parts->creation = (struct tpm_creation){data->creationData, *ticket};
     return ST_OK;
 }
 
@@ -202,7 +205,7 @@ enum st_code
 tpm_seal(struct tpm *tpm, const struct secret *secret, uint32_t pcr_mask,
          struct tpm_sealed *out, struct st_err *err)
 {
-    struct tpm_sealed_parts parts = {.pcr_mask = pcr_mask};
+    struct tpm_sealed_parts parts = {.pcr_mask = pcr_mask, .has_creation = true};
     return seal(tpm, secret, &parts, out, err);
 }
 

@@ -8,17 +8,19 @@
  *    110  96  version 2 only: the authority, its point and the ref
  *      .   2  n
  *      .   n  private               (TPM2B_PRIVATE without its size)
+ *      .   .  version 3 only: TPMS_CREATION_DATA, TPMT_TK_CREATION
  *      .  32  SHA-256 of all before
  *
  * The policy of the object is not here: it follows from the rest, so an authority that
- * was exchanged makes another object, which the TPM does not load.  Version 1 has that
- * of the PCRs alone.
+ * was exchanged makes another object, which the TPM does not load.  Versions 1 and 3
+ * have that of the PCRs alone; nothing makes version 1 any more.
  *
  * The TPM alone protects the secret.  The digest at the end tells a rotten file from PCRs
  * that differ, before the TPM is asked. */
 #include "tpm/device_internal.h"
 
 #include <string.h>
+#include <tss2/tss2_mu.h>
 #include <wolfssl/options.h>
 #include <wolfssl/wolfcrypt/hash.h>
 
@@ -27,6 +29,7 @@ static const uint8_t magic[7] = {'S', 'T', 'S', 'E', 'A', 'L', 0};
 enum {
     VERSION_PCRS = 1,
     VERSION_AUTHORITY = 2,
+    VERSION_CREATION = 3,
     AUTHORITY_LEN = TPM_AUTHORITY_LEN + SHA256_LEN,
     FIXED_LEN = sizeof(magic) + 1 + 4 + TPM_NAME_LEN + SHA256_LEN + SHA256_LEN + 2,
 };
@@ -37,17 +40,38 @@ fixed_len(bool approvable)
     return FIXED_LEN + (approvable ? AUTHORITY_LEN : 0);
 }
 
+static uint8_t
+version_of(const struct tpm_sealed_parts *parts)
+{
+    if (parts->approvable)
+        return VERSION_AUTHORITY;
+    return parts->has_creation ? VERSION_CREATION : VERSION_PCRS;
+}
+
+/* *len bytes are there already, and room for the digest is left. */
+static enum st_code
+creation_pack(const struct tpm_creation *creation, struct tpm_sealed *out, size_t *len,
+              struct st_err *err)
+{
+    const size_t room = TPM_SEALED_MAX - SHA256_LEN;
+    if (Tss2_MU_TPMS_CREATION_DATA_Marshal(&creation->data, out->bytes, room, len) ||
+        Tss2_MU_TPMT_TK_CREATION_Marshal(&creation->ticket, out->bytes, room, len))
+        return st_fail(err, ST_INTERNAL, "what this TPM says of a making is too long");
+    return ST_OK;
+}
+
 enum st_code
 tpm_sealed_pack(const struct tpm_sealed_parts *parts, struct tpm_sealed *out,
                 struct st_err *err)
 {
     const TPM2B_PRIVATE *private = &parts->private;
+    enum st_code code;
     if (fixed_len(parts->approvable) + private->size + SHA256_LEN > TPM_SEALED_MAX)
         return st_fail(err, ST_INTERNAL, "this TPM's sealed objects are too long: %u",
                        private->size);
     uint8_t *at = out->bytes;
     at = mempcpy(at, magic, sizeof(magic));
-    *at++ = parts->approvable ? VERSION_AUTHORITY : VERSION_PCRS;
+    *at++ = version_of(parts);
     for (int shift = 24; shift >= 0; shift -= 8)
         *at++ = parts->pcr_mask >> shift & 0xff;
     at = mempcpy(at, parts->srk_name, TPM_NAME_LEN);
@@ -60,9 +84,13 @@ tpm_sealed_pack(const struct tpm_sealed_parts *parts, struct tpm_sealed *out,
     *at++ = private->size >> 8;
     *at++ = private->size & 0xff;
     at = mempcpy(at, private->buffer, private->size);
-    if (wc_Sha256Hash(out->bytes, (word32)(at - out->bytes), at))
+    size_t len = (size_t)(at - out->bytes);
+    if (version_of(parts) == VERSION_CREATION &&
+        (code = creation_pack(&parts->creation, out, &len, err)))
+        return code;
+    if (wc_Sha256Hash(out->bytes, (word32)len, out->bytes + len))
         return st_fail(err, ST_INTERNAL, "SHA-256 failed");
-    out->len = (size_t)(at - out->bytes) + SHA256_LEN;
+    out->len = len + SHA256_LEN;
     return ST_OK;
 }
 
@@ -74,13 +102,13 @@ rotten(struct st_err *err, const char *why)
 
 /* The frame: a version that we know, long enough for what it always has, not rotten. */
 static enum st_code
-frame_check(const struct tpm_sealed *sealed, bool *out_approvable, struct st_err *err)
+frame_check(const struct tpm_sealed *sealed, uint8_t *out_version, struct st_err *err)
 {
     if (sealed->len < FIXED_LEN + SHA256_LEN || sealed->len > TPM_SEALED_MAX)
         return rotten(err, "its length");
     const uint8_t version = sealed->bytes[sizeof(magic)];
-    if (memcmp(sealed->bytes, magic, sizeof(magic)) ||
-        (version != VERSION_PCRS && version != VERSION_AUTHORITY))
+    if (memcmp(sealed->bytes, magic, sizeof(magic)) || version < VERSION_PCRS ||
+        version > VERSION_CREATION)
         return rotten(err, "not a file of this kind or version");
     if (sealed->len < fixed_len(version == VERSION_AUTHORITY) + SHA256_LEN)
         return rotten(err, "its length");
@@ -90,7 +118,7 @@ frame_check(const struct tpm_sealed *sealed, bool *out_approvable, struct st_err
         return st_fail(err, ST_INTERNAL, "SHA-256 failed");
     if (memcmp(sealed->bytes + body, digest, SHA256_LEN))
         return rotten(err, "its digest");
-    *out_approvable = version == VERSION_AUTHORITY;
+    *out_version = version;
     return ST_OK;
 }
 
@@ -101,14 +129,27 @@ take(void *to, const uint8_t *at, size_t len)
     return at + len;
 }
 
+/* Nothing but that is left. */
+static bool
+creation_unpack(const uint8_t *at, size_t len, struct tpm_creation *out)
+{
+    size_t offset = 0;
+    return !Tss2_MU_TPMS_CREATION_DATA_Unmarshal(at, len, &offset, &out->data) &&
+           !Tss2_MU_TPMT_TK_CREATION_Unmarshal(at, len, &offset, &out->ticket) &&
+           offset == len;
+}
+
 enum st_code
 tpm_sealed_unpack(const struct tpm_sealed *sealed, struct tpm_sealed_parts *out,
                   struct st_err *err)
 {
     struct tpm_sealed_parts parts = {0};
-    enum st_code code = frame_check(sealed, &parts.approvable, err);
+    uint8_t version;
+    enum st_code code = frame_check(sealed, &version, err);
     if (code)
         return code;
+    parts.approvable = version == VERSION_AUTHORITY;
+    parts.has_creation = version == VERSION_CREATION;
     const uint8_t *at = sealed->bytes + sizeof(magic) + 1;
     for (int i = 0; i < 4; i++)
         parts.pcr_mask = parts.pcr_mask << 8 | *at++;
@@ -121,10 +162,14 @@ tpm_sealed_unpack(const struct tpm_sealed *sealed, struct tpm_sealed_parts *out,
         at = take(parts.authority.point, at, TPM_AUTHORITY_LEN);
         at = take(parts.authority.ref, at, SHA256_LEN);
     }
+    const size_t left = sealed->len - SHA256_LEN - fixed_len(parts.approvable);
     parts.private.size = (UINT16)(at[0] << 8 | at[1]);
-    if (parts.private.size != sealed->len - SHA256_LEN - fixed_len(parts.approvable))
+    if (parts.has_creation ? parts.private.size > left : parts.private.size != left)
         return rotten(err, "an inner length");
-    memcpy(parts.private.buffer, at + 2, parts.private.size);
+    at = take(parts.private.buffer, at + 2, parts.private.size);
+    if (parts.has_creation &&
+        !creation_unpack(at, left - parts.private.size, &parts.creation))
+        return rotten(err, "what the TPM said of its making");
     *out = parts;
     return ST_OK;
 }

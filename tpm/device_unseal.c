@@ -14,19 +14,26 @@ struct opening {
     TPMT_TK_VERIFIED verified;           /* with an approval: the TPM believes it */
 };
 
-static enum st_code
-load(struct tpm *tpm, ESYS_TR srk, const struct tpm_sealed_parts *parts,
-     struct tpm_handle *out, struct st_err *err)
+/* The SRK is loaded last: it must still be there when the object is. */
+enum st_code
+tpm_sealed_load(struct tpm *tpm, const struct tpm_sealed_parts *parts,
+                struct tpm_handle *out, ESYS_TR *out_srk, struct st_err *err)
 {
     TPM2B_PUBLIC public;
-    enum st_code code = tpm_sealed_public(parts, &public, err);
-    if (code)
+    uint8_t srk_name[TPM_NAME_LEN];
+    enum st_code code;
+    if ((code = tpm_sealed_public(parts, &public, err)) ||
+        (code = tpm_srk_load(tpm, out_srk, srk_name, err)))
         return code;
+    if (REFUSES(0x48f, memcmp(srk_name, parts->srk_name, TPM_NAME_LEN)))
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "sealed by another TPM, or this one was cleared since");
     public.publicArea.unique.keyedHash.size = SHA256_LEN;
     memcpy(public.publicArea.unique.keyedHash.buffer, parts->unique, SHA256_LEN);
     ESYS_TR object;
-    TSS2_RC rc = TPM_COMMAND(Esys_Load(tpm->esys, srk, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-                                       ESYS_TR_NONE, &parts->private, &public, &object));
+    TSS2_RC rc =
+        TPM_COMMAND(Esys_Load(tpm->esys, *out_srk, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                              ESYS_TR_NONE, &parts->private, &public, &object));
     if (tpm_rc_blames_parameter(rc))
         return st_fail(err, ST_DATA_LOSS,
                        "the TPM does not know the sealed secret: "
@@ -115,23 +122,15 @@ unseal_once(struct tpm *tpm, ESYS_TR srk, const struct tpm_handle *object,
     return code;
 }
 
-/* The SRK is loaded last: it must still be there when the object is. */
 static enum st_code
 prepare(struct tpm *tpm, const struct tpm_sealed *sealed, struct opening *opening,
-        ESYS_TR *out_srk, struct st_err *err)
+        struct st_err *err)
 {
-    uint8_t srk_name[TPM_NAME_LEN];
-    enum st_code code;
-    if ((code = tpm_sealed_unpack(sealed, &opening->parts, err)) ||
-        (opening->approval &&
-         (code = tpm_approval_verify(tpm, &opening->parts, opening->approval,
-                                     &opening->verified, err))) ||
-        (code = tpm_srk_load(tpm, out_srk, srk_name, err)))
+    enum st_code code = tpm_sealed_unpack(sealed, &opening->parts, err);
+    if (code || !opening->approval)
         return code;
-    if (REFUSES(0x48f, memcmp(srk_name, opening->parts.srk_name, TPM_NAME_LEN)))
-        return st_fail(err, ST_FAILED_PRECONDITION,
-                       "sealed by another TPM, or this one was cleared since");
-    return ST_OK;
+    return tpm_approval_verify(tpm, &opening->parts, opening->approval,
+                               &opening->verified, err);
 }
 
 static enum st_code
@@ -143,8 +142,8 @@ unseal(struct tpm *tpm, const struct tpm_sealed *sealed, struct opening *opening
     SECRET secret = {0};
     int round = 0;
     enum st_code code;
-    if ((code = prepare(tpm, sealed, opening, &srk, err)) ||
-        (code = load(tpm, srk, &opening->parts, &object, err)))
+    if ((code = prepare(tpm, sealed, opening, err)) ||
+        (code = tpm_sealed_load(tpm, &opening->parts, &object, &srk, err)))
         return code;
     do
         code = unseal_once(tpm, srk, &object, opening, &secret, err);

@@ -108,7 +108,7 @@ approvals(void)
 static void
 esp(void)
 {
-    struct tpm_sealed sealed, approvable;
+    struct tpm_sealed sealed, created, approvable;
     struct tpm_sealed_parts parts = {.pcr_mask = 1 << 4 | 1 << 11 | 1 << 12,
                                      .private = {.size = 5, .buffer = "bytes"}};
     struct st_err err = {0};
@@ -117,6 +117,16 @@ esp(void)
     seed_write("tpm_sealed", "whole");
     seed_bytes(sealed.bytes, sealed.len - SHA256_LEN);
     seed_write("tpm_sealed", "without-digest");
+    parts.has_creation = true;
+    parts.creation.data.pcrSelect = tpm_pcr_selection(parts.pcr_mask);
+    parts.creation.data.pcrDigest.size = SHA256_LEN;
+    parts.creation.ticket.digest.size = SHA256_LEN;
+    assert_ok(tpm_sealed_pack(&parts, &created, &err));
+    seed_bytes(created.bytes, created.len);
+    seed_write("tpm_sealed", "created");
+    seed_bytes(created.bytes, created.len - SHA256_LEN);
+    seed_write("tpm_sealed", "created-without-digest");
+    parts.has_creation = false;
     parts.approvable = true;
     assert_ok(tpm_sealed_pack(&parts, &approvable, &err));
     seed_bytes(approvable.bytes, approvable.len);

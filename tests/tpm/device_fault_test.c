@@ -144,7 +144,9 @@ seals(struct tpm *tpm)
     secret_wipe(&back);
     code = tpm_unseal_approved(tpm, &sealed, &approval, &back, NULL);
     assert_int_equal(code == ST_OK, secret_equal(&back, &half));
-    return code;
+    if (code || (code = tpm_seal(tpm, &half, MASK, &sealed, NULL)))
+        return code;
+    return tpm_sealed_check_creation(tpm, &sealed, NULL);
 }
 
 static unsigned
@@ -372,6 +374,41 @@ no_changed_byte_of_an_answer_changes_what_is_unsealed(void **state)
     assert_true(len > 32 + 32);
 }
 
+static struct tpm_sealed
+with_a_lie(void)
+{
+    struct tpm_sealed_parts parts;
+    struct tpm_sealed sealed;
+    struct st_err err = {0};
+    assert_ok(tpm_sealed_unpack(&right_sealed, &parts, &err));
+    parts.creation.ticket.digest.buffer[0] ^= 1;
+    assert_ok(tpm_sealed_pack(&parts, &sealed, &err));
+    return sealed;
+}
+
+static void
+no_changed_byte_of_an_answer_tells_another_maker(void **state)
+{
+    (void)state;
+    const struct tpm_sealed asked[] = {right_sealed, with_a_lie()};
+    for (size_t i = 0; i < 2; i++) {
+        size_t len = 1;
+        for (size_t at = 0; at < len; at++) {
+            AUTO(tpm_closep) struct tpm *tpm = peer_open(chip);
+            wire = (struct wire){.fault = WIRE_CHANGE,
+                                 .only = TPM2_CC_CertifyCreation,
+                                 .countdown = 1,
+                                 .at = at};
+            enum st_code code = tpm_sealed_check_creation(tpm, &asked[i], NULL);
+            assert_true(wire.struck);
+            len = wire.answer_len;
+            if (i || at >= 10)
+                assert_int_not_equal(code, ST_OK);
+        }
+        assert_true(i ? len == 10 : len > 100);
+    }
+}
+
 static void
 no_changed_byte_of_an_answer_gives_the_sealed_secret_another_policy(void **state)
 {
@@ -485,6 +522,7 @@ main(void)
         cmocka_unit_test_setup(
             a_key_that_the_tpm_cannot_make_is_not_found_and_another_chosen, quiet),
         cmocka_unit_test_setup(pcrs_that_change_meanwhile_are_read_again, quiet),
+        cmocka_unit_test_setup(no_changed_byte_of_an_answer_tells_another_maker, quiet),
         cmocka_unit_test_setup(no_changed_byte_of_an_answer_changes_what_is_unsealed,
                                quiet),
         cmocka_unit_test_setup(

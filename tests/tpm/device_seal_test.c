@@ -238,8 +238,8 @@ tpm2_unseal_opens_it_by_its_pcrs_and_by_nothing_else(void **state)
     at = mempcpy(at, sealed.bytes + AT_UNIQUE, SHA256_LEN);
     assert_int_equal(at - public, sizeof(public));
     swtpm_put(chip, "public", public, sizeof(public));
-    swtpm_put(chip, "private", sealed.bytes + AT_PRIVATE_LEN,
-              sealed.len - SHA256_LEN - AT_PRIVATE_LEN);
+    const uint8_t *private = sealed.bytes + AT_PRIVATE_LEN;
+    swtpm_put(chip, "private", private, 2 + (size_t)(private[0] << 8 | private[1]));
     swtpm_put(chip, "half", half.bytes, half.len);
     assert_int_equal(
         swtpm_shell(chip,
