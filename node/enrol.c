@@ -12,18 +12,14 @@
  *        one that finds its own mark blanks the volume first; nothing else is formatted
  *    and give it its recovery key (recover.c): a start that finds a volume that has none
  *        makes it then; one that finds another administrator's in enrolment.pb than when
- *        the keys were made blanks the volume, which has nobody's data, and is at 2 again
- *   7 ask the masters until one says OK: it is committed
- *        a lost OK is asked for again: the same node with the same keys gets it again
- *   8 write `identity`
- *   9 token "enrolled"
- *  10 write enrolment.pb with the node id and without the secret
- *        before 10 a start comes back to 7; after it, it unlocks like any node
- *  11 erase `pending` (a start that still finds it erases it)
- *  12 open the volume
- *  13 seal the local half anew, under the authority of the cluster (half.h; where it does
- *     not come to that, the next unlock does it)
- *  14 cap PCR 12
+ *        the keys were made, or keys that something else than this machine boots has
+ * made, blanks the volume, which has nobody's data, and is at 2 again 7 ask the masters
+ * until one says OK: it is committed a lost OK is asked for again: the same node with the
+ * same keys gets it again 8 write `identity` 9 token "enrolled" 10 write enrolment.pb
+ * with the node id and without the secret before 10 a start comes back to 7; after it, it
+ * unlocks like any node 11 erase `pending` (a start that still finds it erases it) 12
+ * open the volume 13 seal the local half anew, under the authority of the cluster
+ * (half.h; where it does not come to that, the next unlock does it) 14 cap PCR 12
  *
  * A refusal at 7 leaves everything as it is, the secret too.
  */
@@ -77,47 +73,51 @@ warn_of_nothing_measured(struct tpm *tpm)
                          "not measured, the disk is bound to its TPM only\"");
 }
 
-/* No master has heard of keys whose volume is half formatted, and who sealed them, nobody
- * knows.  Whoever had an enrolment.pb of his own here could have the recovery key of what
- * they open, and with it the key of the data, whatever becomes of the slot. */
-static bool
-is_to_be_given_up(const struct node *node, const struct begun *begun,
-                  const struct keys *keys)
+/* Why others are made; NULL: they are gone on with.  No master has heard of keys whose
+ * volume is half formatted.  Whoever made them by what he booted knows the disk key, and
+ * whoever had an enrolment.pb of his own here could have the recovery key of what they
+ * open, and with it the key of the data, whatever becomes of the slot. */
+static const char *
+why_others(const struct node *node, const struct begun *begun, const struct keys *keys)
 {
     const struct disk_found *disk = &begun->disk;
-    if (!node->volume || strcmp(disk->node_id, keys->identity.node_id) != 0)
-        return false;
-    return REFUSES(0x4805, disk->state == START_VOLUME_TORN) ||
-           (disk->state == START_VOLUME_PENDING && REFUSES(0x3075, !keys->fit));
+    if (node->volume && strcmp(disk->node_id, keys->identity.node_id) != 0)
+        return NULL; /* volume_format() refuses it */
+    if (REFUSES(0x4805, disk->state == START_VOLUME_TORN))
+        return "its format was cut";
+    if (REFUSES(0x480f, !keys->ours))
+        return "its keys were made by something else than this machine boots";
+    if (disk->state == START_VOLUME_PENDING && REFUSES(0x3075, !keys->fit))
+        return "enrolment.pb wants another recovery key than when it was formatted";
+    return NULL;
 }
 
 static enum st_code
-give_up(const struct node *node, struct begun *begun, struct st_err *err)
+give_up(const struct node *node, struct begun *begun, const struct keys *keys,
+        const char *why, struct st_err *err)
 {
     const struct disk_found *disk = &begun->disk, blank = {.state = START_VOLUME_BLANK};
+    const char *node_id = keys->identity.node_id;
+    const char *restore = keys->ours ? "restore the enrolment.pb of then, or " : "";
     enum st_code code;
     if (REFUSES(0x3402, disk->has_data))
-        return st_fail(err, ST_FAILED_PRECONDITION,
-                       "the data on %.200s was recovered for another enrolment.pb, with "
-                       "another recovery key: restore that, or run `smalltown-node "
-                       "recover` again",
-                       node->volume);
-    if (REFUSES(0x3401, begun->has_identity))
         return st_fail(
             err, ST_FAILED_PRECONDITION,
-            "a master has enrolled %s by an enrolment.pb with another recovery "
-            "key: restore the enrolment.pb of then, or `stctl node remove` it, "
-            "remove EFI/smalltown/identity, and it is formatted anew",
-            disk->node_id);
-    if ((code = recover_choose(node, &blank, err)) ||
-        (code = disk_give_up(node->volume, disk->node_id, err)))
+            "%.200s has the data of %s, and %s: %srun `smalltown-node recover` "
+            "again",
+            node->volume, node_id, why, restore);
+    if (REFUSES(0x3401, begun->has_identity))
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "%s has an identity, and %s: %s`stctl node remove` it, wipe its "
+                       "volume, and remove all of EFI/smalltown except enrolment.pb",
+                       node_id, why, restore);
+    if (node->volume && ((code = recover_choose(node, &blank, err)) ||
+                         (code = disk_give_up(node->volume, node_id, err))))
         return code;
-    event("format", "volume=%s node=%s decision=anew reason=\"%s\"", node->volume,
-          disk->node_id,
-          disk->state == START_VOLUME_TORN
-              ? "its format was cut"
-              : "enrolment.pb wants another recovery key than when it was formatted");
-    begun->disk = blank;
+    event("format", "volume=%s node=%s decision=anew reason=\"%s\"",
+          node->volume ? node->volume : "none", node_id, why);
+    if (node->volume)
+        begun->disk = blank;
     node_passed(node, ENROL_GIVEN_UP);
     return ST_OK;
 }
@@ -128,13 +128,14 @@ keys_get(const struct node *node, struct begun *begun, struct keys *out,
          struct st_err *err)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
+    const char *why;
     enum st_code code;
     if ((code = tpm_open(node->tcti, &tpm, err)) || (code = measure(node, tpm, err)))
         return code;
     if (begun->resume && ((code = keys_unseal(node, tpm, out, err)) ||
-                          !is_to_be_given_up(node, begun, out)))
+                          !(why = why_others(node, begun, out))))
         return code;
-    if (begun->resume && (code = give_up(node, begun, err)))
+    if (begun->resume && (code = give_up(node, begun, out, why, err)))
         return code;
     begun->resume = false;
     warn_of_nothing_measured(tpm);
@@ -312,7 +313,7 @@ is_bound(const struct node *node, const struct facts *facts, struct tpm *tpm,
     if (facts->disk.state != START_VOLUME_PENDING ||
         facts->start.pending != START_FILE_PRESENT ||
         facts->start.sealed != START_FILE_PRESENT ||
-        keys_unseal(node, tpm, &keys, NULL) || !keys.fit ||
+        keys_unseal(node, tpm, &keys, NULL) || !keys.fit || REFUSES(0x4810, !keys.ours) ||
         strcmp(keys.identity.node_id, facts->disk.node_id) != 0)
         return false;
     strcpy(out_id, keys.identity.node_id);

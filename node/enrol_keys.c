@@ -45,7 +45,7 @@ keys_make(struct keys *out, struct st_err *err)
         (code = secret_random(&out->global_half, UNLOCK_KEY_LEN, err)) ||
         (code = key_generate(&seed, public_key, err)))
         return code;
-    out->fit = true;
+    out->fit = out->ours = true;
     return complete(out, &seed, err);
 }
 
@@ -78,6 +78,18 @@ unseal_pending(const struct node *node, struct tpm *tpm, struct secret *out,
     return code;
 }
 
+/* Who knows a half that he sealed himself has the disk, and who knows the id key is the
+ * node. */
+static enum st_code
+look_who(const struct node *node, struct tpm *tpm, bool *out_ours, struct st_err *err)
+{
+    enum st_code code = half_check_maker(node, tpm, ESP_PENDING, err);
+    if (!code)
+        code = half_check_maker(node, tpm, ESP_SEALED, err);
+    *out_ours = code == ST_OK;
+    return code == ST_PERMISSION_DENIED ? ST_OK : code;
+}
+
 enum st_code
 keys_unseal(const struct node *node, struct tpm *tpm, struct keys *out,
             struct st_err *err)
@@ -89,7 +101,9 @@ keys_unseal(const struct node *node, struct tpm *tpm, struct keys *out,
         (code =
              half_unseal(node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &out->local_half, err)) ||
         (code = secret_set(&out->global_half, pending.bytes, UNLOCK_KEY_LEN, err)) ||
-        (code = secret_set(&seed, pending.bytes + UNLOCK_KEY_LEN, ED25519_SEED_LEN, err)))
+        (code =
+             secret_set(&seed, pending.bytes + UNLOCK_KEY_LEN, ED25519_SEED_LEN, err)) ||
+        (code = look_who(node, tpm, &out->ours, err)))
         return code;
     fit_of(node, &out->local_half, fit);
     out->fit = pending.len == PENDING_LEN &&

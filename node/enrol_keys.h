@@ -21,6 +21,7 @@ struct keys {
     struct secret local_half, global_half, disk_key;
     struct identity identity;
     bool fit; /* enrolment.pb wants the recovery key that it wanted when they were made */
+    bool ours; /* this machine made them, by what it boots */
 };
 static inline void
 keys_wipe(struct keys *keys)

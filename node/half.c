@@ -62,7 +62,8 @@ explain(const struct node *node, enum esp_file file, enum st_code code,
                        "the TPM keeps %s to itself: firmware, boot loader, kernel or "
                        "masters are not those of the enrolment, nor approved since",
                        path);
-    return st_wrap(err, "unseal %s", path);
+    (void)st_wrap(err, "unseal %s", path);
+    return code;
 }
 
 /* The file says itself to which, and what is made just now is made for this machine. */
@@ -101,6 +102,17 @@ half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t
         return code;
     *out = secret;
     return ST_OK;
+}
+
+enum st_code
+half_check_maker(const struct node *node, struct tpm *tpm, enum esp_file file,
+                 struct st_err *err)
+{
+    struct tpm_sealed sealed;
+    enum st_code code = read_sealed(node, file, &sealed, err);
+    if (!code && (code = tpm_sealed_check_creation(tpm, &sealed, err)))
+        (void)st_wrap(err, "%s", esp_path(node->esp, file));
+    return code;
 }
 
 /* Found out now, and not at the update that needs it. */

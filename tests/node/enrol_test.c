@@ -254,6 +254,57 @@ N48_what_was_sealed_to_other_pcrs_is_not_gone_on_with(void **state)
     }
 }
 
+/* As who booted something else on the machine leaves it. */
+static void
+N48_keys_that_something_else_made_are_not_gone_on_with(void **state)
+{
+    (void)state;
+    const enum esp_file files[] = {ESP_SEALED, ESP_PENDING};
+    for (int i = 0; i < 4; i++) {
+        const bool volume = i / 2;
+        char left[NODE_ID_LEN + 1] = "";
+        if (!volume)
+            strcpy(machine.volume, "none");
+        machine_start(&machine, volume ? ENROL_FORMATTED : ENROL_HALF_SEALED);
+        assert_int_equal(machine_wait(&machine), 128 + 9);
+        if (volume)
+            id_on_volume(left);
+        machine_forget_maker(&machine, files[i % 2]);
+        machine_run_until_served(&machine);
+        assert_true(machine_said(&machine, "its keys were made by something else"));
+        assert_enrolled();
+        assert_string_not_equal(left, master.node_id);
+        assert_unlocks_after_a_reboot();
+        flow_tear_down(state);
+        flow_set_up(state);
+    }
+}
+
+static void
+N48_an_identity_of_such_keys_is_nobody(void **state)
+{
+    (void)state;
+    const enum enrol_step steps[] = {ENROL_IDENTITY_WRITTEN, ENROL_VOLUME_ENROLLED};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        struct disk_found before, after;
+        struct st_err err = {0};
+        machine_start(&machine, steps[i]);
+        assert_int_equal(machine_wait(&machine), 128 + 9);
+        assert_ok(disk_observe(machine.volume, &before, &err));
+        machine_forget_maker(&machine, ESP_PENDING);
+        MASTER_SCRIPT(&master, ACT_HONEST);
+        machine_start(&machine, 0);
+        assert_int_equal(machine_wait(&machine), 1);
+        assert_true(machine_said(&machine, "has an identity, and its keys were made by"));
+        assert_int_equal(atomic_load(&master.calls), 0);
+        assert_ok(disk_observe(machine.volume, &after, &err));
+        assert_int_equal(before.state, after.state);
+        assert_string_equal(before.node_id, after.node_id);
+        flow_tear_down(state);
+        flow_set_up(state);
+    }
+}
+
 static void
 a_torn_format_is_done_again(void **state)
 {
@@ -334,6 +385,8 @@ main(int argc, char **argv)
         FLOW_TEST(N34_a_half_done_enrolment_does_not_take_the_volume_of_another),
         FLOW_TEST(N48_keys_beside_a_volume_that_is_not_formatted_are_not_used),
         FLOW_TEST(N48_what_was_sealed_to_other_pcrs_is_not_gone_on_with),
+        FLOW_TEST(N48_keys_that_something_else_made_are_not_gone_on_with),
+        FLOW_TEST(N48_an_identity_of_such_keys_is_nobody),
         FLOW_TEST(a_torn_format_is_done_again),
         FLOW_TEST(N48_a_machine_does_not_enrol_anew_in_a_boot_that_unlocked),
         FLOW_TEST(a_damaged_seal_is_known_before_anybody_is_asked),

@@ -7,6 +7,7 @@
 #include "proto/file.h"
 #include "proto/scope.h"
 #include "proto/secret.h"
+#include "tpm/device_internal.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -75,6 +76,25 @@ machine_volume_blank(const struct machine *machine)
     assert_true(fd >= 0);
     assert_int_equal(ftruncate(fd, MACHINE_VOLUME_SIZE), 0);
     close(fd);
+}
+
+void
+machine_forget_maker(const struct machine *machine, enum esp_file file)
+{
+    AUTO(esp_closep) struct esp *esp = NULL;
+    uint8_t content[ESP_CONTENT_MAX];
+    struct tpm_sealed sealed;
+    struct tpm_sealed_parts parts;
+    struct st_err err = {0};
+    assert_ok(esp_open(machine->esp, &esp, &err));
+    assert_ok(esp_read(esp, file, content, &sealed.len, &err));
+    assert_true(sealed.len <= sizeof(sealed.bytes));
+    memcpy(sealed.bytes, content, sealed.len);
+    assert_ok(tpm_sealed_unpack(&sealed, &parts, &err));
+    assert_true(parts.has_creation);
+    parts.has_creation = false;
+    assert_ok(tpm_sealed_pack(&parts, &sealed, &err));
+    assert_ok(esp_write(esp, file, sealed.bytes, sealed.len, &err));
 }
 
 void

@@ -53,6 +53,9 @@ void machine_path(const struct machine *machine, const char *name,
 bool machine_has(const struct machine *machine, const char *name);
 /* Overwrites the volume with zeros, or with bytes of `fill` from `at` on. */
 void machine_volume_blank(const struct machine *machine);
+/* A sealed file as it is without the TPM's word for who sealed it.  The daemon is down.
+ */
+void machine_forget_maker(const struct machine *machine, enum esp_file file);
 void machine_volume_fill(const struct machine *machine, off_t at, size_t len, int fill);
 
 /* The daemon runs; step 0: until it is stopped, else it dies by SIGKILL at that step. */

@@ -590,6 +590,35 @@ N34_a_volume_with_data_is_not_formatted_for_another_file(void **state)
     recover_and_enrol(&key);
 }
 
+/* The data of it may be the machine's own, bound to keys that somebody knows. */
+static void
+N48_a_volume_that_something_else_recovered_is_recovered_again(void **state)
+{
+    (void)state;
+    const enum esp_file files[] = {ESP_SEALED, ESP_PENDING};
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        char before[64], after[64];
+        flow_enrol_and_adopt();
+        const struct secret key = administrators_key();
+        get_volume_key(&key, before);
+        replace_the_chip();
+        begin_anew();
+        assert_int_equal(machine_recover(&machine, (const char *)key.bytes, 0), 0);
+        machine_forget_maker(&machine, files[i]);
+        MASTER_SCRIPT(&master, ACT_HONEST);
+        machine_start(&machine, 0);
+        assert_int_equal(machine_wait(&machine), 1);
+        assert_true(machine_said(&machine, "run `smalltown-node recover` again"));
+        assert_int_equal(atomic_load(&master.calls), 0);
+        assert_state(START_VOLUME_PENDING);
+        get_volume_key(&key, after);
+        assert_memory_equal(before, after, 64);
+        recover_and_enrol(&key);
+        tear_down(state);
+        set_up(state);
+    }
+}
+
 /* Between the OK and its last word on the disk: the masters know it by these keys. */
 static void
 N34_a_volume_that_the_masters_said_OK_to_is_not_formatted_for_another_file(void **state)
@@ -637,6 +666,7 @@ main(int argc, char **argv)
         TEST(an_enrolment_that_goes_on_with_another_file_is_formatted_for_it),
         TEST(a_format_anew_that_was_cut_is_done_again),
         TEST(N34_a_volume_with_data_is_not_formatted_for_another_file),
+        TEST(N48_a_volume_that_something_else_recovered_is_recovered_again),
         TEST(N34_a_volume_that_the_masters_said_OK_to_is_not_formatted_for_another_file),
     };
     return FLOW_MAIN(tests);
