@@ -222,7 +222,7 @@ recover_show(const char *dir, const struct recover_view *view)
     struct tm utc;
     if (at && gmtime_r(&at, &utc))
         strftime(when, sizeof(when), "%F %T UTC", &utc);
-    printf("%s is of master %llu of cluster %s, with %zu nodes\n"
+    printf("%s is of master %llu of cluster %s, nodes: %zu\n"
            "its log ends with entry %llu of term %llu; its last change is of %s\n",
            dir, (unsigned long long)view->id, view->cluster, view->nodes,
            (unsigned long long)view->last, (unsigned long long)view->term, when);

@@ -225,7 +225,7 @@ class Recovery(Members):
             self.assertEqual(master.terminate(), 0)
         status, text = self.recover(self.first)
         self.assertEqual(status, 0, text)
-        self.assertIn(f"is of master 1 of cluster {self.first.name}, with 1 nodes", text)
+        self.assertIn(f"is of master 1 of cluster {self.first.name}, nodes: 1", text)
         self.assertRegex(text, rf"(?m)^master 2  {self.second.address}  is none any more$")
         self.assertIn("nothing was changed", text)
         # One that is there is no reason to give it up, though it alone has no majority.
