@@ -61,6 +61,12 @@ const struct rpc_method admin_methods[] = {
            remove_captured_set),
     METHOD("FetchRecoveryKey", fetch_recovery_key_request, fetch_recovery_key_response,
            fetch_recovery_key),
+    METHOD("ListAdministrators", list_administrators_request,
+           list_administrators_response, list_administrators),
+    METHOD("AddAdministrator", add_administrator_request, add_administrator_response,
+           add_administrator),
+    METHOD("RemoveAdministrator", remove_administrator_request,
+           remove_administrator_response, remove_administrator),
     METHOD("GetStatus", get_status_request, get_status_response, status),
     METHOD("ListAudit", list_audit_request, list_audit_response, list_audit),
 };
@@ -96,6 +102,9 @@ static const struct {
     {MANAGEMENT "ListCapturedSets", STATE__ADMIN_ROLE__VIEWER},
     {MANAGEMENT "RemoveCapturedSet", STATE__ADMIN_ROLE__ADMIN},
     {MANAGEMENT "FetchRecoveryKey", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "ListAdministrators", STATE__ADMIN_ROLE__VIEWER},
+    {MANAGEMENT "AddAdministrator", STATE__ADMIN_ROLE__ADMIN},
+    {MANAGEMENT "RemoveAdministrator", STATE__ADMIN_ROLE__ADMIN},
     {MANAGEMENT "GetStatus", STATE__ADMIN_ROLE__VIEWER},
     {MANAGEMENT "ListAudit", STATE__ADMIN_ROLE__VIEWER},
     {"/grpc.health.v1.Health/Check", STATE__ADMIN_ROLE__VIEWER},
@@ -191,11 +200,13 @@ call_check(State__AdminRole role, const char *path, const void *client_cert,
 
 enum st_code
 admin_admit(void *context, const char *path, const char *peer, const void *client_cert,
-            size_t client_cert_len, struct st_err *err)
+            size_t client_cert_len, bool *out_vouch, struct st_err *err)
 {
     const State__AdminRole role = role_of_cert(context, client_cert, client_cert_len);
     enum st_code code = call_check(role, path, client_cert, client_cert_len, err);
     const struct st_err ok = {0};
+    /* Whoever may only look makes room for who may do something. */
+    *out_vouch = !REFUSES(0x4606, role != STATE__ADMIN_ROLE__ADMIN);
     say_call(context, role == STATE__ADMIN_ROLE__NOBODY ? AUDIT_STRANGER : AUDIT_LOGIN,
              path, peer, client_cert, client_cert_len, code ? err : &ok);
     return code;

@@ -15,7 +15,7 @@
 
 /* rpc_server_config.admit; context is struct nms. */
 enum st_code admin_admit(void *context, const char *path, const char *peer,
-                         const void *client_cert, size_t client_cert_len,
+                         const void *client_cert, size_t client_cert_len, bool *out_vouch,
                          struct st_err *err);
 
 /* The least role that may call this method; ..NOBODY for one that nobody may call. */
@@ -23,6 +23,8 @@ State__AdminRole admin_least_role(const char *path);
 
 /* The role of who makes this call. */
 State__AdminRole admin_role_of(const struct rpc_call *call);
+/* "admin", "viewer", "". */
+const char *admin_role_name(State__AdminRole role);
 
 extern const struct rpc_method admin_methods[];
 extern const size_t admin_method_count;
@@ -46,8 +48,8 @@ struct admin_pending {
     uint64_t member_id;         /* of a master that is removed */
     unsigned tries;             /* of a master that is adopted */
     uint64_t version;           /* of a policy */
-    char *text;                 /* a policy to test; malloc'ed, or NULL */
-    uint8_t sha256[SHA256_LEN]; /* of a CA that is added */
+    char *text;                 /* a policy to test, a name; malloc'ed, or NULL */
+    uint8_t sha256[SHA256_LEN]; /* of the certificate of a CA, or another administrator */
 };
 /* NULL after the call was ended for want of memory. */
 struct admin_pending *admin_pending_new(struct rpc_call *call, const char *name);
@@ -136,6 +138,12 @@ void admin_handle_remove_captured_set(struct rpc_call *call, enum rpc_event what
                                       const ProtobufCMessage *message);
 void admin_handle_fetch_recovery_key(struct rpc_call *call, enum rpc_event what,
                                      const ProtobufCMessage *message);
+void admin_handle_list_administrators(struct rpc_call *call, enum rpc_event what,
+                                      const ProtobufCMessage *message);
+void admin_handle_add_administrator(struct rpc_call *call, enum rpc_event what,
+                                    const ProtobufCMessage *message);
+void admin_handle_remove_administrator(struct rpc_call *call, enum rpc_event what,
+                                       const ProtobufCMessage *message);
 void admin_handle_status(struct rpc_call *call, enum rpc_event what,
                          const ProtobufCMessage *message);
 void admin_handle_list_audit(struct rpc_call *call, enum rpc_event what,

@@ -35,8 +35,7 @@ admin_handle_status(struct rpc_call *call, enum rpc_event what,
     status.waiting = counts.waiting;
     status.enrolments = counts.enrolments;
     status.outdated = counts.outdated;
-    status.role =
-        (char *)(admin_role_of(call) == STATE__ADMIN_ROLE__ADMIN ? "admin" : "viewer");
+    status.role = (char *)admin_role_name(admin_role_of(call));
     if (approve_authority(nms, authority, &status.seal_authority_since)) {
         status.seal_authority.data = authority;
         status.seal_authority.len = sizeof(authority);

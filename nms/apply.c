@@ -77,6 +77,10 @@ apply_change(struct applying *applying, const State__Command *command, struct st
         return apply_move_node(applying, command->move_node, err);
     case STATE__COMMAND__CHANGE_MASTERS_TOLD:
         return apply_masters_told(applying, command->masters_told, err);
+    case STATE__COMMAND__CHANGE_ADD_ADMIN:
+        return apply_add_admin(applying, command->add_admin, err);
+    case STATE__COMMAND__CHANGE_REMOVE_ADMIN:
+        return apply_remove_admin(applying, command->remove_admin, err);
     case STATE__COMMAND__CHANGE__NOT_SET:
     case _STATE__COMMAND__CHANGE__CASE_IS_INT_SIZE:
         break;

@@ -1,3 +1,4 @@
+#include "nms/admin_file.h"
 #include "nms/carrier_internal.h"
 #include "nms/later.h"
 #include "nms/places.h"
@@ -11,6 +12,7 @@ enum {
     PAUSE_FIRST_MS = 500, /* after a failed step, doubled each time */
     PAUSE_MAX_MS = 15000,
     MOVES_MS = 10000,     /* between two changes of where masters are */
+    ADMIN_FILE_MS = 5000, /* between two looks for one */
     LEADERLESS_MS = 3000, /* longer than an election of those that can have one */
 };
 
@@ -36,7 +38,8 @@ struct carrier {
     uint64_t crl_number;
     struct pause crl;
     struct pause members[REPLICA_MEMBERS_MAX];
-    struct pause moves;
+    struct pause moves, admin;
+    struct admin_file admin_file;
     struct places places;
     bool said_clash;
 };
@@ -301,6 +304,17 @@ record_moves(struct carrier *carrier, int64_t *soonest)
     (void)is_paused(&carrier->moves, soonest);
 }
 
+static void
+look_for_admin(struct carrier *carrier, int64_t *soonest)
+{
+    if (is_paused(&carrier->admin, soonest))
+        return;
+    admin_file_look(&carrier->admin_file, carrier->nms, CARRIER_STEP_MS);
+    carrier->admin.ms = ADMIN_FILE_MS;
+    carrier->admin.until_ms = later_now_ms() + ADMIN_FILE_MS;
+    (void)is_paused(&carrier->admin, soonest);
+}
+
 /* It may be the last that this master hears of the others. */
 static void
 say_leaving(struct carrier *carrier)
@@ -373,6 +387,7 @@ run(void *arg)
             say_leader(carrier, &soonest);
             pass_list_on(carrier, &soonest);
             record_moves(carrier, &soonest);
+            look_for_admin(carrier, &soonest);
         } while (carry_all_on(carrier, &soonest));
     }
     return NULL;

@@ -29,7 +29,10 @@ AUTO_DEFINE(struct replica *, replica_closep, replica_close)
 
 /* All that a cluster is made of. */
 struct making {
-    uint8_t admins[INIT_ADMINS_MAX][SHA256_LEN];
+    struct {
+        uint8_t fingerprint[SHA256_LEN];
+        char name[STATE_ADMIN_NAME_MAX];
+    } admins[INIT_ADMINS_MAX];
     char *policy; /* as it is kept; NULL: the built-in one */
     struct secret masters_seed;
     struct secret authority_key;
@@ -47,7 +50,8 @@ making_wipe(struct making *making)
 }
 
 static enum st_code
-admin_read(const char *file, uint8_t out[SHA256_LEN], struct st_err *err)
+admin_read(const char *file, uint8_t out[SHA256_LEN], char out_name[STATE_ADMIN_NAME_MAX],
+           struct st_err *err)
 {
     AUTO(st_freep) uint8_t *pem = NULL;
     size_t len;
@@ -59,6 +63,7 @@ admin_read(const char *file, uint8_t out[SHA256_LEN], struct st_err *err)
         (code = ca_client_check(cert.der, cert.len, nms_now(), err)))
         return st_wrap(err, "%s", file);
     cert_fingerprint(cert.der, cert.len, out);
+    tpm_ek_ca_name(cert.der, cert.len, out_name);
     return ST_OK;
 }
 
@@ -80,7 +85,8 @@ config_check(const struct init_config *config, struct making *making, struct st_
 {
     enum st_code code = name_check("a cluster", config->name, err);
     for (size_t i = 0; !code && i < config->admin_count; i++)
-        code = admin_read(config->admins[i].file, making->admins[i], err);
+        code = admin_read(config->admins[i].file, making->admins[i].fingerprint,
+                          making->admins[i].name, err);
     if (!code && config->policy)
         code = policy_read(config->policy, &making->policy, err);
     return code;
@@ -200,7 +206,8 @@ found(const struct init_config *config, const struct making *making,
     bytes_of(&member.cert, making->self.cert.der, making->self.cert.len);
     for (size_t i = 0; i < config->admin_count; i++) {
         state__admin__init(&admins[i]);
-        bytes_of(&admins[i].fingerprint, making->admins[i], SHA256_LEN);
+        bytes_of(&admins[i].fingerprint, making->admins[i].fingerprint, SHA256_LEN);
+        admins[i].name = (char *)making->admins[i].name;
         admins[i].role = config->admins[i].role;
         admins[i].added_at = cluster.founded_at;
         admin_list[i] = &admins[i];

@@ -346,6 +346,7 @@ state_each_node(struct state *state,
 EACH(enrolment, State__Enrolment)
 EACH(ticket, State__Ticket)
 EACH(member, State__Member)
+EACH(admin, State__Admin)
 
 struct counting {
     int64_t now;

@@ -28,7 +28,8 @@ enum {
     STATE_NODES_MAX = 100000,
     STATE_ENROLMENTS_MAX = 10000,
     STATE_ADMINS_MAX = 256,
-    STATE_ID_CERT_MAX = 2048, /* DER of a node's id_cert */
+    STATE_ADMIN_NAME_MAX = TPM_CA_NAME_MAX, /* with its NUL */
+    STATE_ID_CERT_MAX = 2048,               /* DER of a node's id_cert */
     STATE_TICKETS_MAX = 64,
     ENROLMENT_USES_MAX = 10000,
     ENROLMENT_EXPIRES_MAX_S = 366 * 24 * 3600,
@@ -115,6 +116,10 @@ enum st_code state_each_member(struct state *state,
                                                     const State__Member *member,
                                                     struct st_err *err),
                                void *arg, struct st_err *err);
+enum st_code state_each_admin(struct state *state,
+                              enum st_code (*each)(void *arg, const State__Admin *admin,
+                                                   struct st_err *err),
+                              void *arg, struct st_err *err);
 
 struct state_counts {
     uint32_t nodes, waiting, enrolments; /* enrolments that can still be used at `now` */

@@ -208,6 +208,11 @@ enum st_code apply_move_masters(struct applying *applying,
                                 struct st_err *err);
 enum st_code apply_move_node(struct applying *applying, const State__MoveNode *move_node,
                              struct st_err *err);
+enum st_code apply_add_admin(struct applying *applying, const State__AddAdmin *add_admin,
+                             struct st_err *err);
+enum st_code apply_remove_admin(struct applying *applying,
+                                const State__RemoveAdmin *remove_admin,
+                                struct st_err *err);
 enum st_code apply_masters_told(struct applying *applying,
                                 const State__MastersTold *masters_told,
                                 struct st_err *err);

@@ -34,11 +34,12 @@ struct join {
 /* The public half of who may call is no secret: an ordinary comparison does. */
 static enum st_code
 admit(void *context, const char *path, const char *peer, const void *client_cert,
-      size_t client_cert_len, struct st_err *err)
+      size_t client_cert_len, bool *out_vouch, struct st_err *err)
 {
     const struct cert *masters = &((const struct join *)context)->node->config.masters;
     (void)path;
     (void)peer;
+    (void)out_vouch;
     if (REFUSES(0x52a, client_cert_len != masters->len ||
                            memcmp(client_cert, masters->der, masters->len) != 0))
         return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED, "refused");

@@ -236,6 +236,7 @@ static enum st_code
 admit(struct rpc_server *server, struct rpc_call *call, const struct rpc_method *method,
       struct st_err *err)
 {
+    bool vouch = true;
     enum st_code code = enlist(server, call, method, err);
     if (code)
         return code;
@@ -246,8 +247,8 @@ admit(struct rpc_server *server, struct rpc_call *call, const struct rpc_method 
                                    err);
     if (!code && server->admit)
         code = server->admit(server->context, method->path, call->peer, call->client_cert,
-                             call->client_cert_len, err);
-    if (!code && server->admit && server->want_client_cert) {
+                             call->client_cert_len, &vouch, err);
+    if (!code && server->admit && server->want_client_cert && vouch) {
         pthread_mutex_lock(&server->lock);
         rpc_room_vouch(call);
         pthread_mutex_unlock(&server->lock);

@@ -133,7 +133,7 @@ struct rpc_server {
     void *context;
     enum st_code (*admit)(void *context, const char *path, const char *peer,
                           const void *client_cert, size_t client_cert_len,
-                          struct st_err *err);
+                          bool *out_vouch, struct st_err *err);
     uint32_t max_calls, max_calls_per_network;
     uint64_t network_seed; /* odd: which list an address is in is not for strangers */
     bool want_client_cert;

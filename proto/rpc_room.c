@@ -228,6 +228,16 @@ choose(struct rpc_server *server, const struct rpc_room *room, uint64_t address)
     return REFUSES(0x44c, had_its_time(room->eldest)) ? room->eldest : NULL;
 }
 
+/* Where it is the whole door that is full: of any method. */
+static struct rpc_call *
+choose_anywhere(struct rpc_server *server, uint64_t address)
+{
+    struct rpc_call *found = NULL;
+    for (size_t i = 0; !found && i < count_rooms(server); i++)
+        found = choose(server, &server->rooms[i], address);
+    return found;
+}
+
 static void
 send_away(struct rpc_server *server, struct rpc_call *call)
 {
@@ -241,12 +251,16 @@ send_away(struct rpc_server *server, struct rpc_call *call)
 }
 
 static bool
-is_full(const struct rpc_server *server, const struct rpc_room *room,
-        const struct rpc_method *method)
+method_is_full(const struct rpc_room *room, const struct rpc_method *method)
 {
     const uint32_t limit = method ? method->max_calls : 0;
-    return REFUSES(0x46c, limit && room->calls >= limit) ||
-           REFUSES(0x46d, server->call_count >= server->max_calls);
+    return REFUSES(0x46c, limit && room->calls >= limit);
+}
+
+static bool
+door_is_full(const struct rpc_server *server)
+{
+    return REFUSES(0x46d, server->call_count >= server->max_calls);
 }
 
 enum st_code
@@ -261,8 +275,10 @@ rpc_room_take(struct rpc_server *server, struct rpc_call *call,
             return busy("too many calls at once from one network", err);
         send_away(server, own);
     }
-    if (is_full(server, room, method)) {
-        struct rpc_call *other = choose(server, room, address);
+    const bool full = method_is_full(room, method);
+    if (full || door_is_full(server)) {
+        struct rpc_call *other =
+            full ? choose(server, room, address) : choose_anywhere(server, address);
         if (!other)
             return busy("too many calls at once", err);
         send_away(server, other);

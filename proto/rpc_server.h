@@ -11,7 +11,7 @@
  * an IPv6 /64), calls of one method, calls in all.
  *
  * A call is a stranger's until its handler vouches for it or, with mutual TLS, `admit`
- * took its certificate.  Where a method or a network has all the calls that it may have,
+ * does.  Where a method or a network has all the calls that it may have,
  * a newcomer may take the place of a stranger (rpc_room.c says whose); who was vouched
  * for is never sent away.  Whoever finds no room, or has to make room, gets
  * RESOURCE_EXHAUSTED at once, with a hint when to come back that is not the same for
@@ -67,10 +67,12 @@ struct rpc_server_config {
                                 * (self-signed is fine), judged by `admit` */
     /* Called once per call before OPEN, on a server thread, must not block.  peer is
      * rpc_call_peer(), client_cert is DER, empty without mutual TLS.  On failure the call
-     * ends with err and the handler never hears of it.  NULL admits every call. */
+     * ends with err and the handler never hears of it.  *out_vouch says whether the call
+     * is vouched for, and is true at first; without mutual TLS it is of no matter.  NULL
+     * admits every call. */
     enum st_code (*admit)(void *context, const char *path, const char *peer,
                           const void *client_cert, size_t client_cert_len,
-                          struct st_err *err);
+                          bool *out_vouch, struct st_err *err);
     const struct rpc_method *methods; /* borrowed for the life of the server */
     size_t method_count;
     void *context;                       /* rpc_call_context() */

@@ -50,8 +50,7 @@ advice_for_code(enum st_code code)
         return "see `stctl status`, or give it longer with --timeout";
     case ST_PERMISSION_DENIED:
     case ST_UNAUTHENTICATED:
-        return "the cluster must list your certificate: `smalltown-nms init "
-               "--admin-cert`";
+        return "an administrator must list your certificate: `stctl admin add`";
     case ST_UNAVAILABLE:
         return "see `stctl status`";
     case ST_UNIMPLEMENTED:

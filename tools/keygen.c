@@ -114,9 +114,10 @@ stctl_keygen(const struct invocation *in, struct st_err *err)
         return json_print(json_pack("{s:s, s:s}", "key", key_path, "cert", cert_path),
                           err);
     printf("key          %s (yours alone)\ncertificate  %s\n\n"
-           "Give the certificate to the first master:\n"
-           "  smalltown-nms init ... --admin-cert %s\n",
-           key_path, cert_path, cert_path);
+           "Give the certificate to the first master, or to an administrator:\n"
+           "  smalltown-nms init ... --admin-cert %s\n"
+           "  stctl admin add %s\n",
+           key_path, cert_path, cert_path, cert_path);
     return ST_OK;
 }
 

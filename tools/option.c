@@ -44,7 +44,7 @@ static const struct {
     [OPTION_RECOVERY_KEY] = {"recovery-key", "FILE",
                              "recovery.pem of `stctl recovery keygen`", 0},
     [OPTION_REFUSED] = {"refused", NULL, "what was refused last, not accepted", 0},
-    [OPTION_ROLE] = {"role", "worker|master", "what the node becomes (worker)", 0},
+    [OPTION_ROLE] = {"role", "ROLE", "worker or master; of a person, admin or viewer", 0},
     [OPTION_STATE] = {"state", "registered|worker|master", "only these", 0},
     [OPTION_USES] = {"uses", "N", "how many nodes may enrol with it (1)", 0},
     [OPTION_YES] = {"yes", NULL, "do not ask", 0},

@@ -6,7 +6,7 @@ _stctl()
     _init_completion -s || return
     case $prev in
         -o | --output) mapfile -t COMPREPLY < <(compgen -W 'table json' -- "$cur"); return ;;
-        --role) mapfile -t COMPREPLY < <(compgen -W 'worker master' -- "$cur"); return ;;
+        --role) mapfile -t COMPREPLY < <(compgen -W 'worker master admin viewer' -- "$cur"); return ;;
         --state) mapfile -t COMPREPLY < <(compgen -W 'registered worker master' -- "$cur"); return ;;
         --node) _stctl_names 'node list' \$1; return ;;
         --cert | --file | --key | --masters-cert | --out | --recovery-key) _filedir; return ;;
@@ -40,10 +40,11 @@ _stctl()
         _stctl_options "$noun $verb"
     elif [[ -z $noun ]]; then
         mapfile -t COMPREPLY < <(
-            compgen -W 'keygen context enrolment node recovery policy authority master audit status' -- "$cur")
+            compgen -W 'keygen admin context enrolment node recovery policy authority master audit status' -- "$cur")
     elif [[ -z $verb ]]; then
         case $noun in
             context) mapfile -t COMPREPLY < <(compgen -W 'add update use list remove' -- "$cur") ;;
+            admin) mapfile -t COMPREPLY < <(compgen -W 'list add remove' -- "$cur") ;;
             enrolment) mapfile -t COMPREPLY < <(compgen -W 'create list revoke' -- "$cur") ;;
             node) mapfile -t COMPREPLY < <(compgen -W 'list show adopt pcrs approve recovery-key remove' -- "$cur") ;;
             recovery) mapfile -t COMPREPLY < <(compgen -W 'keygen open' -- "$cur") ;;
@@ -65,7 +66,8 @@ _stctl()
             'policy window') mapfile -t COMPREPLY < <(compgen -W 'open close' -- "$cur") ;;
             'policy captured') mapfile -t COMPREPLY < <(compgen -W 'list remove' -- "$cur") ;;
             'policy captured remove') _stctl_names 'policy captured list' \$1 ;;
-            'policy set' | 'policy ca add' | 'recovery open') _filedir ;;
+            'policy set' | 'policy ca add' | 'recovery open' | 'admin add') _filedir ;;
+            'admin remove') _stctl_names 'admin list' \$1 ;;
             'master uninvite') _stctl_names 'master invitations' \$3 ;;
             'master remove') _stctl_names 'master list' \$1 ;;
         esac
@@ -81,11 +83,11 @@ _stctl_options()
         'context add') options+=' --address --masters-cert --fingerprint --cert --key' ;;
         'enrolment create') options+=' --uses --expires --out --recovery-key' ;;
         'node list') options+=' --state' ;;
-        'node adopt') options+=' --role' ;;
+        'node adopt' | 'admin add') options+=' --role' ;;
         'node recovery-key' | 'recovery open') options+=' --key' ;;
         'recovery keygen') options+=' --out' ;;
         'node pcrs') options+=' --diff' ;;
-        'node approve') options+=' --yes' ;;
+        'node approve' | 'admin remove') options+=' --yes' ;;
         'node remove' | 'master remove') options+=' --yes --force' ;;
         'policy show') options+=' --at' ;;
         'policy set') options+=' --expect' ;;

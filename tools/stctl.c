@@ -38,6 +38,20 @@ const struct verb stctl_verbs[] = {
      stctl_context_list},
     {"context", "remove", "NAME", 0, "Forgets a cluster; nothing happens there", NULL,
      stctl_context_remove},
+    {"admin", "list", NULL, 0, "Lists who may administer", NULL, stctl_admin_list},
+    {"admin", "add", "FILE", OPTION_BIT(OPTION_ROLE), "Lets somebody administer",
+     "FILE is the admin.pem that `stctl keygen` made for him; his key stays with him.  "
+     "With\n"
+     "--role viewer he may look and change nothing.  Who is listed gets the role that "
+     "is\n"
+     "said now.\n",
+     stctl_admin_add},
+    {"admin", "remove", "SHA256", OPTION_BIT(OPTION_YES),
+     "Hears an administrator no more",
+     "SHA256 is that of his certificate, or its first digits, as `stctl admin list` "
+     "shows\n"
+     "them.  The last one who may change anything stays.\n",
+     stctl_admin_remove},
     {"enrolment", "create", "NAME",
      OPTION_BIT(OPTION_USES) | OPTION_BIT(OPTION_EXPIRES) | OPTION_BIT(OPTION_OUT) |
          OPTION_BIT(OPTION_RECOVERY_KEY),

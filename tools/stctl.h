@@ -116,6 +116,9 @@ enum st_code stctl_policy_window_close(const struct invocation *in, struct st_er
 enum st_code stctl_policy_captured_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_captured_remove(const struct invocation *in,
                                           struct st_err *err);
+enum st_code stctl_admin_add(const struct invocation *in, struct st_err *err);
+enum st_code stctl_admin_list(const struct invocation *in, struct st_err *err);
+enum st_code stctl_admin_remove(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_ca_add(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_ca_list(const struct invocation *in, struct st_err *err);
 enum st_code stctl_policy_ca_remove(const struct invocation *in, struct st_err *err);

@@ -3,11 +3,15 @@
 
 #include "nms/admin.h"
 #include "nms/ca.h"
+#include "proto/file.h"
+#include "proto/health.pb-c.h"
 #include "proto/scope.h"
 
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 AUTO_DEFINE(Api__NewEnrolmentConfigResponse *, enrolment_freep, town_answer_free)
 AUTO_DEFINE(Api__ListNodesResponse *, nodes_freep, town_answer_free)
@@ -128,12 +132,228 @@ N50_a_node_is_no_administrator(void **state)
     const struct town_admin masters = {.seed = town->stranger.seed,
                                        .cert = town->nms->masters_cert};
     struct st_err err = {0};
+    bool vouch = true;
     assert_code(admin_admit(town->nms, MANAGEMENT "ListNodes", "127.0.0.1:1",
-                            masters.cert.der, masters.cert.len, &err),
+                            masters.cert.der, masters.cert.len, &vouch, &err),
                 ST_UNAUTHENTICATED);
-    assert_code(
-        admin_admit(town->nms, MANAGEMENT "ListNodes", "127.0.0.1:1", "", 0, &err),
-        ST_UNAUTHENTICATED);
+    assert_code(admin_admit(town->nms, MANAGEMENT "ListNodes", "127.0.0.1:1", "", 0,
+                            &vouch, &err),
+                ST_UNAUTHENTICATED);
+}
+
+/* ---- administrators come and go ---- */
+
+static void
+sleep_ms(long ms)
+{
+    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+}
+
+static enum st_code
+add(struct rpc_channel *channel, const struct cert *cert, const char *role,
+    struct st_err *err)
+{
+    Api__AddAdministratorRequest request = API__ADD_ADMINISTRATOR_REQUEST__INIT;
+    ProtobufCMessage *answer;
+    request.cert = (ProtobufCBinaryData){cert->len, (uint8_t *)cert->der};
+    request.role = (char *)role;
+    enum st_code code =
+        town_call(channel, "AddAdministrator", &request.base,
+                  &api__add_administrator_response__descriptor, &answer, err);
+    if (!code)
+        town_answer_free(answer);
+    return code;
+}
+
+static enum st_code
+take_away(struct rpc_channel *channel, const struct cert *cert, struct st_err *err)
+{
+    Api__RemoveAdministratorRequest request = API__REMOVE_ADMINISTRATOR_REQUEST__INIT;
+    uint8_t sha256[SHA256_LEN];
+    ProtobufCMessage *answer;
+    cert_fingerprint(cert->der, cert->len, sha256);
+    request.sha256 = (ProtobufCBinaryData){sizeof(sha256), sha256};
+    enum st_code code =
+        town_call(channel, "RemoveAdministrator", &request.base,
+                  &api__remove_administrator_response__descriptor, &answer, err);
+    if (!code)
+        town_answer_free(answer);
+    return code;
+}
+
+static enum st_code
+look(struct rpc_channel *channel)
+{
+    const Api__ListAdministratorsRequest request = API__LIST_ADMINISTRATORS_REQUEST__INIT;
+    struct st_err err = {0};
+    ProtobufCMessage *answer;
+    enum st_code code =
+        town_call(channel, "ListAdministrators", &request.base,
+                  &api__list_administrators_response__descriptor, &answer, &err);
+    if (!code)
+        town_answer_free(answer);
+    return code;
+}
+
+/* May do everything; what is asked for is not there. */
+static enum st_code
+act(struct rpc_channel *channel)
+{
+    static const struct cert nobody = {.len = 1};
+    struct st_err err = {0};
+    return take_away(channel, &nobody, &err);
+}
+
+static void
+N50_who_is_added_is_heard_and_who_is_removed_is_not(void **state)
+{
+    struct town *town = *state;
+    AUTO(channel_closep)
+    struct rpc_channel *channel = town_admin_channel(town, &town->stranger);
+    const struct cert *cert = &town->stranger.cert;
+    struct st_err err = {0};
+    assert_code(look(channel), ST_UNAUTHENTICATED);
+    for (int i = 0; i < 2; i++) {
+        assert_ok(add(town->admins, cert, "viewer", &err));
+        assert_code(look(channel), ST_OK);
+        assert_code(act(channel), ST_PERMISSION_DENIED);
+        assert_ok(add(town->admins, cert, "admin", &err));
+        assert_code(act(channel), ST_NOT_FOUND);
+    }
+    assert_ok(take_away(town->admins, cert, &err));
+    assert_code(look(channel), ST_UNAUTHENTICATED); /* on the connection of before */
+    assert_code(take_away(town->admins, cert, &err), ST_NOT_FOUND);
+}
+
+static void
+N50_who_may_change_anything_last_stays(void **state)
+{
+    struct town *town = *state;
+    const struct cert *own = &town->admin.cert;
+    struct st_err err = {0};
+    assert_code(take_away(town->admins, own, &err), ST_FAILED_PRECONDITION);
+    assert_code(add(town->admins, own, "viewer", &err), ST_FAILED_PRECONDITION);
+    assert_code(act(town->admins), ST_NOT_FOUND);
+    assert_ok(add(town->admins, &town->stranger.cert, "admin", &err));
+    assert_ok(add(town->admins, own, "viewer", &err));
+    assert_code(act(town->admins), ST_PERMISSION_DENIED);
+    town_restart(town);
+    assert_code(act(town->admins), ST_PERMISSION_DENIED);
+    AUTO(channel_closep)
+    struct rpc_channel *channel = town_admin_channel(town, &town->stranger);
+    assert_code(take_away(channel, &town->stranger.cert, &err), ST_FAILED_PRECONDITION);
+    assert_ok(take_away(channel, own, &err));
+    assert_code(look(town->admins), ST_UNAUTHENTICATED);
+}
+
+static void
+the_list_says_who_was_added_when_and_by_whom(void **state)
+{
+    struct town *town = *state;
+    const Api__ListAdministratorsRequest request = API__LIST_ADMINISTRATORS_REQUEST__INIT;
+    Api__ListAdministratorsResponse *list;
+    uint8_t own[SHA256_LEN], others[SHA256_LEN];
+    struct st_err err = {0};
+    cert_fingerprint(town->admin.cert.der, town->admin.cert.len, own);
+    cert_fingerprint(town->stranger.cert.der, town->stranger.cert.len, others);
+    assert_ok(add(town->admins, &town->stranger.cert, "viewer", &err));
+    assert_ok(town_call(town->admins, "ListAdministrators", &request.base,
+                        &api__list_administrators_response__descriptor, &list, &err));
+    assert_int_equal(list->n_administrators, 3);
+    for (size_t i = 0; i < 3; i++) {
+        const Api__Administrator *admin = list->administrators[i];
+        assert_int_equal(admin->sha256.len, SHA256_LEN);
+        assert_true(admin->added_at > 0);
+        if (memcmp(admin->sha256.data, others, SHA256_LEN) == 0) {
+            assert_string_equal(admin->name, "stranger");
+            assert_string_equal(admin->role, "viewer");
+            assert_int_equal(admin->added_by.len, SHA256_LEN);
+            assert_memory_equal(admin->added_by.data, own, SHA256_LEN);
+        } else {
+            assert_int_equal(admin->added_by.len, 0);
+            assert_string_equal(admin->name, admin->role); /* as the town calls them */
+        }
+    }
+    town_answer_free(list);
+}
+
+static void
+put_admin_pem(const struct town *town, const char *text)
+{
+    char path[96];
+    struct st_err err = {0};
+    snprintf(path, sizeof(path), "%s/data/admin.pem", town->dir);
+    assert_ok(file_write(path, 0644, text, strlen(text), &err));
+}
+
+static bool
+is_taken(const struct town *town)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/data/admin.pem", town->dir);
+    return access(path, F_OK) != 0;
+}
+
+/* The way back in where all keys are lost. */
+static void
+N50_who_owns_the_folder_of_a_master_lets_an_administrator_in(void **state)
+{
+    struct town *town = *state;
+    AUTO(channel_closep)
+    struct rpc_channel *channel = town_admin_channel(town, &town->stranger);
+    const struct cert *cert = &town->stranger.cert;
+    AUTO(st_freep) char *pem = NULL;
+    struct st_err err = {0};
+    put_admin_pem(town, "no certificate");
+    sleep_ms(6000);
+    assert_false(is_taken(town));
+    assert_ok(cert_to_pem(cert->der, cert->len, &pem, &err));
+    put_admin_pem(town, pem);
+    for (int i = 0; !is_taken(town); i++) {
+        assert_true(i < 100);
+        sleep_ms(200);
+    }
+    assert_code(act(channel), ST_NOT_FOUND);
+    assert_ok(take_away(town->admins, cert, &err)); /* and it stays so */
+    sleep_ms(6000);
+    assert_code(act(channel), ST_UNAUTHENTICATED);
+}
+
+/* All places, for ten minutes each. */
+static void
+N46_a_viewer_makes_room_for_who_may_do_something(void **state)
+{
+    enum {
+        EACH = 128
+    };
+    struct town *town = *state;
+    struct rpc_channel *channels[2];
+    struct rpc_stream *streams[2 * EACH];
+    Grpc__Health__V1__HealthCheckRequest request =
+        GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+    struct st_err err = {0};
+    for (size_t i = 0; i < 2 * EACH; i++) {
+        if (i % EACH == 0)
+            channels[i / EACH] = town_admin_channel(town, &town->viewer);
+        assert_ok(rpc_stream_open(channels[i / EACH], "/grpc.health.v1.Health/Watch",
+                                  60000, &streams[i], &err));
+        assert_ok(rpc_stream_send(streams[i], &request.base, &err));
+        ProtobufCMessage *answer;
+        if (!rpc_stream_receive(streams[i],
+                                &grpc__health__v1__health_check_response__descriptor,
+                                &answer, &err))
+            protobuf_c_message_free_unpacked(answer, &secret_allocator);
+    }
+    enum st_code code = act(town->admins);
+    for (int i = 0; code == ST_RESOURCE_EXHAUSTED && i < 100; i++) {
+        sleep_ms(200); /* they have their time, too */
+        code = act(town->admins);
+    }
+    assert_code(code, ST_NOT_FOUND);
+    for (size_t i = 0; i < 2 * EACH; i++)
+        rpc_stream_close(streams[i]);
+    for (size_t i = 0; i < 2; i++)
+        rpc_channel_close(channels[i]);
 }
 
 /* A self-signed Ed25519 certificate as openssl would make it; eku may be NULL. */
@@ -252,6 +472,11 @@ main(void)
         TOWN_TEST(N50_a_certificate_that_is_not_listed_is_not_heard),
         TOWN_TEST(N50_a_role_allows_what_the_table_says),
         TOWN_TEST(N50_a_node_is_no_administrator),
+        TOWN_TEST(N50_who_is_added_is_heard_and_who_is_removed_is_not),
+        TOWN_TEST(N50_who_may_change_anything_last_stays),
+        TOWN_TEST(the_list_says_who_was_added_when_and_by_whom),
+        TOWN_TEST(N50_who_owns_the_folder_of_a_master_lets_an_administrator_in),
+        TOWN_TEST(N46_a_viewer_makes_room_for_who_may_do_something),
         cmocka_unit_test(N50_a_certificate_has_its_time),
         cmocka_unit_test(N50_a_certificate_for_servers_only_is_no_clients),
         TOWN_TEST(N31_a_repeated_request_does_not_hand_out_a_secret_that_opens_nothing),

@@ -187,9 +187,10 @@ static const struct rpc_method methods[] = {
 
 static enum st_code
 admit(void *context, const char *path, const char *peer, const void *client_cert,
-      size_t client_cert_len, struct st_err *err)
+      size_t client_cert_len, bool *out_vouch, struct st_err *err)
 {
     struct door *door = context;
+    (void)out_vouch;
     assert_non_null(strchr(peer, ':'));
     pthread_mutex_lock(&door->lock);
     snprintf(door->admitted_path, sizeof(door->admitted_path), "%s", path);

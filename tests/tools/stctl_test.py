@@ -1,5 +1,6 @@
 """stctl from outside: its words, its exit statuses, and what it makes of a master's answers."""
 import concurrent.futures
+import hashlib
 import json
 import os
 import pty
@@ -64,7 +65,7 @@ class CommandLine(unittest.TestCase):
                 for words in lines]
 
     def test_there_is_help_at_each_level(self):
-        self.assertEqual(len(self.verbs()), 39)
+        self.assertEqual(len(self.verbs()), 42)
         for verb in self.verbs():
             done = self.run_it(*verb, "--help")
             self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -447,6 +448,19 @@ class FakeMaster:
     def RemoveEkCa(self, request, context):
         self._heard(request, context)
         return self.api.RemoveEkCaResponse()
+
+    def ListAdministrators(self, request, context):
+        self._heard(request, context)
+        return self.api.ListAdministratorsResponse(administrators=self.administrators)
+
+    def AddAdministrator(self, request, context):
+        self._heard(request, context)
+        return self.api.AddAdministratorResponse(administrator=self.api.Administrator(
+            sha256=hashlib.sha256(request.cert).digest(), name="a \x1b[2Jlice", role=request.role))
+
+    def RemoveAdministrator(self, request, context):
+        self._heard(request, context)
+        return self.api.RemoveAdministratorResponse()
 
     def GetNodePcrs(self, request, context):
         self._heard(request, context)
@@ -897,6 +911,38 @@ class Answers(CommandLine):
         self.succeeds("policy", "ca", "remove", "CD" * 32)
         self.assertEqual(self.master.asked[-1].sha256, b"\xcd" * 32)
 
+    def test_administrators_come_and_go(self):
+        with open(self.folder / "smalltown/admin.pem", encoding="ascii") as file:
+            own = hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read())).digest()
+        self.master.administrators = [
+            self.master.api.Administrator(sha256=own, name="me", role="admin", added_at=1700000000),
+            self.master.api.Administrator(sha256=b"\xab" * 32, name="b\x1b[2Job", role="viewer",
+                                          added_at=1700000000, added_by=own),
+            self.master.api.Administrator(sha256=b"\xab" * 31 + b"\0", role="admin")]
+        listed = self.succeeds("admin", "list")
+        self.assertRegex(listed, rf"(?m)^{own.hex()[:16]} +admin +[0-9]+d +- +me \(you\)$")
+        self.assertRegex(listed, rf"(?m)^(ab){{8}} +viewer +[0-9]+d +{own.hex()[:16]} +b\?\[2Job$")
+        self.assertEqual([admin["sha256"] for admin in json.loads(self.succeeds(
+            "admin", "list", "-o", "json"))][1:], ["ab" * 32, "ab" * 31 + "00"])
+        self.succeeds("keygen", "--out", "bob", "--name", "bob")
+        with open(self.folder / "bob/admin.pem", encoding="ascii") as file:
+            der = ssl.PEM_cert_to_DER_cert(file.read())
+        said = self.succeeds("admin", "add", "bob/admin.pem", "--role", "viewer")
+        self.assertEqual(said, f"a ?[2Jlice ({hashlib.sha256(der).hexdigest()[:16]}) may look from now on\n")
+        self.assertEqual((self.master.asked[-1].cert, self.master.asked[-1].role), (der, "viewer"))
+        self.assertIn("may do everything", self.succeeds("admin", "add", "bob/admin.pem"))
+        self.fails(2, "admin", "add", "bob/admin.pem", "--role", "worker")
+        self.fails(2, "admin", "add", "bob/admin-key.pem")
+        self.fails(3, "admin", "add", "nowhere")
+        self.assertIn("--yes", self.fails(2, "admin", "remove", own.hex()))
+        self.assertIn("that is you", self.fails(2, "admin", "remove", own.hex()))
+        self.assertIn("more digits", self.fails(2, "admin", "remove", "abab", "--yes"))
+        self.assertIn("admin list", self.fails(3, "admin", "remove", "1234", "--yes"))
+        self.assertIn("admin list", self.fails(2, "admin", "remove", "bob", "--yes"))
+        self.assertEqual(self.succeeds("admin", "remove", "AB" * 32, "--yes"),
+                         "b?[2Job (abababababababab) is heard no more\n")
+        self.assertEqual(self.master.asked[-1].sha256, b"\xab" * 32)
+
     def test_a_master_that_comes_or_goes_is_waited_for(self):
         self.master.pause = 13  # longer than any other call may take
         self.succeeds("master", "remove", "3", "--yes")
@@ -961,7 +1007,7 @@ class Answers(CommandLine):
         for code, reason, status, advice in (
                 (Code.NOT_FOUND, "not-found", 3, ""),
                 (Code.PERMISSION_DENIED, "role", 4, "whose role is admin"),
-                (Code.UNAUTHENTICATED, None, 4, "--admin-cert"),
+                (Code.UNAUTHENTICATED, None, 4, "stctl admin add"),
                 (Code.UNAVAILABLE, "no-quorum", 5, "stctl status"),
                 (Code.UNAVAILABLE, "no-leader", 5, "stctl status"),
                 (Code.RESOURCE_EXHAUSTED, "busy", 5, "try again"),
