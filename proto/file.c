@@ -33,7 +33,8 @@ sync_folder_of(const char *path, struct st_err *err)
     AUTO(fd_closep) int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return fail_errno(err, "open the folder of", path);
-    /* FAT, which an ESP is, answers EINVAL: it has no folder to flush. */
+    /* EINVAL: folders of this file system have no flush, as those that a hypervisor
+     * shares.  The FAT of an ESP has one. */
     if (fsync(fd) && errno != EINVAL)
         return fail_errno(err, "flush the folder of", path);
     return ST_OK;
@@ -54,6 +55,9 @@ write_all(int fd, const uint8_t *bytes, size_t len)
     return 0;
 }
 
+/* On FAT the file's entry, which is under the new name now, says where its bytes are, and
+ * only a flush of the file writes that: one of the folder leaves the entry of before,
+ * whose bytes are free by then, or an empty one. */
 static enum st_code
 write_and_rename(int fd, const char *temporary, const char *path, mode_t mode,
                  const void *bytes, size_t len, struct st_err *err)
@@ -64,6 +68,8 @@ write_and_rename(int fd, const char *temporary, const char *path, mode_t mode,
         return fail_errno(err, "write", temporary);
     if (rename(temporary, path))
         return fail_errno(err, "replace", path);
+    if (fsync(fd))
+        return fail_errno(err, "flush", path);
     return sync_folder_of(path, err);
 }
 

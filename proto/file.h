@@ -16,7 +16,8 @@ enum {
 };
 
 /* Replaces path as one step: temporary file beside it with `mode` from its creation on,
- * write, fsync, rename, fsync of the folder.  On failure path is as it was. */
+ * write, fsync, rename, fsync of file and folder.  On failure path is as it was, or new
+ * where only one of the last two failed. */
 enum st_code file_write(const char *path, mode_t mode, const void *bytes, size_t len,
                         struct st_err *err);
 

@@ -18,6 +18,18 @@ class Short(unittest.TestCase):
         towns.until_mounted(w1)
         self.assertEqual(w1.must("cat /data/mark"), b"mark of w1\n")
         self.assertTrue(towns.hides(w1, b"mark of"))
+        self.keeps_what_it_wrote(w1)
+
+    def keeps_what_it_wrote(self, machine):
+        """Of an ESP as a distribution mounts it, which is not /init's way; the lock of the other
+        is the daemon's."""
+        other = "/esp/other/EFI/smalltown"
+        machine.must("mount -o remount,async /esp && ! grep -q ' /esp .*sync' /proc/mounts && "
+                     f"mkdir -p {other} && cp /esp/EFI/smalltown/enrolment.pb {other} && sync && "
+                     "smalltown-node masters --esp /esp/other --master 192.0.2.77")
+        wanted = machine.must(f"cat {other}/enrolment.pb")
+        machine.power_cut()
+        self.assertEqual(machine.esp().get("other/EFI/smalltown/enrolment.pb"), wanted)
 
 
 if __name__ == "__main__":
