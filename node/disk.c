@@ -98,17 +98,8 @@ disk_load_luks(const char *path, struct crypt_device **out, struct st_err *err)
     return code;
 }
 
-/* After disk_rebind(): of the machine, or the enrolment, that it was bound to before. */
-static enum st_code
-forget_other_key(struct crypt_device *cd, const char *path, int kept, struct st_err *err)
-{
-    const int other = kept == DISK_SLOT_FIRST ? DISK_SLOT_SECOND : DISK_SLOT_FIRST;
-    if (crypt_keyslot_status(cd, other) == CRYPT_SLOT_INACTIVE)
-        return ST_OK;
-    int rc = crypt_keyslot_destroy(cd, other);
-    return rc ? disk_fail(err, rc, "take the old key from", path) : ST_OK;
-}
-
+/* The key of before disk_rebind() says until the token does that the volume has data. Who
+ * was cut between the two finds it still. */
 enum st_code
 disk_set_enrolled(const char *path, const char *node_id, struct st_err *err)
 {
@@ -121,12 +112,12 @@ disk_set_enrolled(const char *path, const char *node_id, struct st_err *err)
         strcmp(found.node_id, node_id) != 0)
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "the volume %.200s is not of this node, or not whole", path);
-    if (found.state == START_VOLUME_ENROLLED)
-        return ST_OK;
-    if ((code = forget_other_key(cd, path, found.slot, err)))
-        return code;
-    found.state = START_VOLUME_ENROLLED;
-    return disk_token_write(cd, path, &found, err);
+    if (found.state != START_VOLUME_ENROLLED) {
+        found.state = START_VOLUME_ENROLLED;
+        if ((code = disk_token_write(cd, path, &found, err)))
+            return code;
+    }
+    return disk_slot_forget(cd, path, disk_slot_other(found.slot), err);
 }
 
 /* name NULL only checks.  The token says which slot: no other is tried. */

@@ -76,9 +76,8 @@ enum st_code disk_begin_format(const char *path, const char *node_id, struct st_
  * ST_FAILED_PRECONDITION for any other volume. */
 enum st_code disk_give_up(const char *path, const char *node_id, struct st_err *err);
 
-/* From pending to enrolled, and no other disk key opens it any more; does nothing if it
- * is.  ST_FAILED_PRECONDITION where the volume is of another node, or in another state.
- */
+/* From pending to enrolled, and no other disk key opens it any more; cut anywhere, it can
+ * be done again.  ST_FAILED_PRECONDITION where the volume is of another node, or torn. */
 enum st_code disk_set_enrolled(const char *path, const char *node_id, struct st_err *err);
 
 /* ST_PERMISSION_DENIED where the key does not open it with the slot that its token names,

@@ -124,6 +124,19 @@ get_volume_key(const struct secret *with, char out[64])
     crypt_free(cd);
 }
 
+static int
+count_slots(void)
+{
+    struct crypt_device *cd = NULL;
+    int count = 0;
+    assert_int_equal(crypt_init(&cd, image), 0);
+    assert_int_equal(crypt_load(cd, CRYPT_LUKS2, NULL), 0);
+    for (int slot = 0; slot < crypt_keyslot_max(CRYPT_LUKS2); slot++)
+        count += crypt_keyslot_status(cd, slot) != CRYPT_SLOT_INACTIVE;
+    crypt_free(cd);
+    return count;
+}
+
 static void
 assert_opens(const struct secret *with, bool expected)
 {
@@ -265,6 +278,33 @@ N34_a_volume_that_was_bound_anew_has_data_and_is_not_given_up(void **state)
     }
 }
 
+/* By its second slot, or enrolled; and the key of before opens nothing in the end. */
+static void
+N34_a_volume_says_at_every_moment_of_its_enrolment_that_it_has_data(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    enrol_with(recipient);
+    for (int n = 1;; n++) {
+        struct disk_found found;
+        assert_ok(disk_rebind(image, &recovery, &next_key, NEXT, recipient, &err));
+        fail_at = n, writes = 0;
+        enum st_code code = disk_set_enrolled(image, NEXT, &err);
+        fail_at = 0;
+        assert_ok(disk_observe(image, &found, &err));
+        assert_true(found.has_data || found.state == START_VOLUME_ENROLLED);
+        assert_code(disk_give_up(image, NEXT, &err), ST_FAILED_PRECONDITION);
+        assert_opens(&next_key, true);
+        assert_ok(disk_set_enrolled(image, NEXT, &err));
+        assert_int_equal(count_slots(), 2);
+        if (!code) {
+            assert_int_equal(n, 3); /* a token and a key: all that there is to write */
+            break;
+        }
+        assert_code(code, ST_INTERNAL);
+    }
+}
+
 /* What is there after a cut is the old volume or the new one, whole. */
 static void
 assert_old_or_new(void)
@@ -383,6 +423,7 @@ main(void)
         TEST(N48_only_who_has_a_key_gives_another),
         TEST(a_volume_becomes_that_of_another_enrolment_with_its_data),
         TEST(N34_a_volume_that_was_bound_anew_has_data_and_is_not_given_up),
+        TEST(N34_a_volume_says_at_every_moment_of_its_enrolment_that_it_has_data),
         TEST(there_is_a_key_at_every_moment_of_a_rebind),
         TEST(a_recovery_key_whose_making_was_cut_is_made_again),
         TEST(N48_a_sealed_key_of_another_volume_is_not_this_ones),
