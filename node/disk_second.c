@@ -37,9 +37,10 @@ disk_second_set(const char *path, const struct secret *key, const struct secret 
         (code = disk_header_check(cd, path, &found, err)) ||
         (code = disk_slot_read(cd, path, found.slot, key, &data, err)))
         return code;
-    if (disk_slot_is_active(cd, DISK_SLOT_RECOVERY) &&
-        !disk_recovery_try(cd, path, second, &found, NULL))
-        return ST_OK;
+    /* None, or another: what could not be tried may be the right one. */
+    code = disk_recovery_try(cd, path, second, &found, err);
+    if (code != ST_NOT_FOUND && code != ST_PERMISSION_DENIED)
+        return code;
     if ((code = disk_slot_forget(cd, path, DISK_SLOT_RECOVERY, err)))
         return code;
     return disk_slot_add(cd, path, found.slot, key, DISK_SLOT_RECOVERY, second, err);

@@ -2,6 +2,7 @@
 #include "node/disk_internal.h"
 #include "tests/cmocka.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +16,25 @@ enum {
 
 static char data[32], control[32];
 static struct secret data_key, key, recovery, wrong;
+
+/* Of whoever only tries a key; 0: does not fail. */
+static const int failures[] = {-EIO, -ENOMEM};
+static int try_fails_with;
+
+int __real_crypt_activate_by_passphrase(struct crypt_device *cd, const char *name,
+                                        int slot, const char *given, size_t len,
+                                        uint32_t flags);
+int __wrap_crypt_activate_by_passphrase(struct crypt_device *cd, const char *name,
+                                        int slot, const char *given, size_t len,
+                                        uint32_t flags);
+int
+__wrap_crypt_activate_by_passphrase(struct crypt_device *cd, const char *name, int slot,
+                                    const char *given, size_t len, uint32_t flags)
+{
+    return try_fails_with
+               ? try_fails_with
+               : __real_crypt_activate_by_passphrase(cd, name, slot, given, len, flags);
+}
 
 static void
 make(char path[32], const struct secret *with)
@@ -120,6 +140,24 @@ it_is_given_once_and_replaced_by_another(void **state)
 }
 
 static void
+it_is_not_taken_away_where_nobody_could_try_it(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    const struct secret second = child();
+    assert_ok(disk_second_set(control, &key, &second, &err));
+    for (size_t i = 0; i < sizeof(failures) / sizeof(*failures); i++) {
+        try_fails_with = failures[i];
+        const enum st_code same = disk_second_set(control, &key, &second, &err);
+        const enum st_code other = disk_second_set(control, &key, &wrong, &err);
+        try_fails_with = 0;
+        assert_code(same, ST_INTERNAL);
+        assert_code(other, ST_INTERNAL);
+        assert_ok(disk_recovery_check(control, &second, &err));
+    }
+}
+
+static void
 the_key_becomes_another_by_the_second_one_alone(void **state)
 {
     (void)state;
@@ -153,6 +191,7 @@ main(void)
         TEST(it_is_the_same_by_the_disk_key_and_by_the_recovery_key),
         TEST(N48_who_does_not_open_the_data_does_not_have_it),
         TEST(it_is_given_once_and_replaced_by_another),
+        TEST(it_is_not_taken_away_where_nobody_could_try_it),
         TEST(the_key_becomes_another_by_the_second_one_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
