@@ -341,11 +341,23 @@ committed(struct committing *committing, const struct st_err *err)
     committing_free(committing);
 }
 
-static void
-find_evidence(struct committing *committing)
+/* What Enrol would be told, as far as this master knows.  A stranger's certificates are
+ * followed to the CAs, up to 256 of them, only where that decides: not before he would be
+ * in with the best evidence that there is, and not again while the CAs are the same.  It
+ * is the replica's thread that comes back from a barrier. */
+static enum st_code
+enrol_check(struct committing *committing, struct st_err *err)
 {
-    state_find_evidence(committing->nms->state, committing->node, &committing->evidence);
-    committing->node->evidence = committing->evidence.found;
+    struct state *state = committing->nms->state;
+    State__Node *node = committing->node;
+    enum st_code code;
+    node->evidence = STATE__EVIDENCE__CHAIN;
+    if ((code = state_enrol_check(state, node, nms_now(), err)))
+        return code;
+    if (!state_evidence_holds(state, &committing->evidence))
+        state_find_evidence(state, node, &committing->evidence);
+    node->evidence = committing->evidence.found;
+    return state_enrol_check(state, node, nms_now(), err);
 }
 
 static void commit(struct committing *committing);
@@ -355,9 +367,7 @@ check_again(void *arg, const struct st_err *barrier)
 {
     struct committing *committing = arg;
     struct st_err err = *barrier;
-    find_evidence(committing);
-    if (err.code ||
-        state_enrol_check(committing->nms->state, committing->node, nms_now(), &err))
+    if (err.code || enrol_check(committing, &err))
         committed(committing, &err);
     else
         commit(committing);
@@ -449,8 +459,7 @@ node_propose(struct rpc_call *call, const State__Node *node, struct st_err *err)
     committing->call = rpc_call_hold(call);
     committing->again = is_adopted(committing);
     enrolling->stage = AWAIT_COMMIT;
-    find_evidence(committing);
-    const bool good = !state_enrol_check(nms->state, committing->node, nms_now(), NULL);
+    const bool good = !enrol_check(committing, NULL);
     if (REFUSES(0x46f, good))
         rpc_call_vouch(call);
     if (good)

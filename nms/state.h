@@ -181,6 +181,8 @@ struct state_evidence {
 };
 void state_find_evidence(struct state *state, const State__Node *node,
                          struct state_evidence *out);
+/* It would be found again: the CAs are those that it was found with. */
+bool state_evidence_holds(struct state *state, const struct state_evidence *evidence);
 enum st_code state_each_ek_ca(struct state *state,
                               enum st_code (*each)(void *arg, const State__EkCa *ca,
                                                    struct st_err *err),

@@ -204,3 +204,11 @@ state_find_evidence(struct state *state, const State__Node *node,
     else
         out->found = STATE__EVIDENCE__CERTIFICATE;
 }
+
+bool
+state_evidence_holds(struct state *state, const struct state_evidence *evidence)
+{
+    READING(state);
+    return evidence->found != STATE__EVIDENCE__UNJUDGED &&
+           memcmp(evidence->ek_cas, state->ek_cas, SHA256_LEN) == 0;
+}

@@ -5,6 +5,7 @@
 
 #include "proto/scope.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -377,6 +378,96 @@ CAs_that_keep_changing_are_not_waited_for(void **state)
     meanwhile.always = false;
 }
 
+/* Where somebody's certificates are followed to the CAs: who waits for a barrier is told
+ * on the replica's thread, which then leads nobody. */
+static struct {
+    atomic_uint all, after_barrier;
+} looked;
+static _Thread_local bool on_replica;
+
+struct waiting {
+    nms_done done;
+    void *arg;
+};
+
+void __real_nms_barrier(struct nms *nms, nms_done done, void *arg);
+void __wrap_nms_barrier(struct nms *nms, nms_done done, void *arg);
+void __real_state_find_evidence(struct state *state, const State__Node *node,
+                                struct state_evidence *out);
+void __wrap_state_find_evidence(struct state *state, const State__Node *node,
+                                struct state_evidence *out);
+
+static void
+barrier_passed(void *arg, const struct st_err *barrier)
+{
+    const struct waiting waiting = *(struct waiting *)arg;
+    free(arg);
+    on_replica = true;
+    waiting.done(waiting.arg, barrier);
+    on_replica = false;
+}
+
+void
+__wrap_nms_barrier(struct nms *nms, nms_done done, void *arg)
+{
+    struct waiting *waiting = malloc(sizeof(*waiting));
+    *waiting = (struct waiting){done, arg};
+    __real_nms_barrier(nms, barrier_passed, waiting);
+}
+
+void
+__wrap_state_find_evidence(struct state *state, const State__Node *node,
+                           struct state_evidence *out)
+{
+    looked.all++;
+    looked.after_barrier += on_replica;
+    __real_state_find_evidence(state, node, out);
+}
+
+static void
+N31_who_has_no_good_secret_has_no_certificate_looked_at(void **state)
+{
+    struct town *town = *state;
+    FORGE_ISSUER ca = {0};
+    uint8_t unknown[32] = {1};
+    struct st_err err = {0};
+    MACHINE machine, late;
+    memset(&meanwhile, 0, sizeof(meanwhile));
+    machine_make(&machine, FORGE_ECC);
+    machine_make(&late, FORGE_ECC);
+    forge_issuer_make(&(struct forge_chain){.name = "a vendor"}, &ca);
+    FORGE_BYTES cert =
+        forge_ek_cert(&ca, &machine.ek_spki, &(struct forge_chain){.name = "an EK"});
+    FORGE_BYTES late_cert =
+        forge_ek_cert(&ca, &late.ek_spki, &(struct forge_chain){.name = "an EK"});
+    AUTO(enrolment_freep)
+    Api__NewEnrolmentConfigResponse *enrolment = town_enrolment(town, "rack", 1);
+    Api__EnrolmentConfig forged = *enrolment->enrolment_config;
+    forged.enrolment_secret = (ProtobufCBinaryData){sizeof(unknown), unknown};
+    certificate = cert;
+    looked.all = looked.after_barrier = 0;
+    assert_code(machine_enrol(&machine, town->nodes, &forged, show_certificate, &err),
+                ST_PERMISSION_DENIED);
+    assert_int_equal(looked.all, 0);
+    assert_ok(machine_enrol(&machine, town->nodes, enrolment->enrolment_config,
+                            show_certificate, &err));
+    assert_int_equal(looked.all, 1);
+    /* Nor where it was used up, nor a second time among the same CAs. */
+    certificate = late_cert;
+    assert_code(machine_enrol(&late, town->nodes, enrolment->enrolment_config,
+                              show_certificate, &err),
+                ST_PERMISSION_DENIED);
+    assert_int_equal(looked.all, 1);
+    assert_ok(set_policy(town, POLICY("chain", PCRS_NONE, ""), 0, &err));
+    assert_code(enrol(town, &late, &late_cert, &err), ST_PERMISSION_DENIED);
+    assert_int_equal(looked.all, 2);
+    assert_int_equal(looked.after_barrier, 0);
+    /* The same node again needs no secret that can still be used. */
+    certificate = cert;
+    assert_ok(machine_enrol(&machine, town->nodes, enrolment->enrolment_config,
+                            show_certificate, &err));
+}
+
 static enum st_code remove_ca(struct town *town, const ProtobufCBinaryData *sha256,
                               struct st_err *err);
 
@@ -671,6 +762,7 @@ main(void)
         TOWN_TEST(N24_a_CA_that_goes_meanwhile_certified_nothing),
         TOWN_TEST(a_CA_that_comes_meanwhile_counts),
         TOWN_TEST(CAs_that_keep_changing_are_not_waited_for),
+        TOWN_TEST(N31_who_has_no_good_secret_has_no_certificate_looked_at),
         TOWN_TEST(N12_another_boot_is_refused_and_shown_to_the_operator),
         TOWN_TEST(a_policy_that_lists_an_EK_says_so_when_it_is_tested),
         TOWN_TEST(N11_a_boot_that_nobody_measured_gets_no_key),
