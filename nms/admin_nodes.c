@@ -37,15 +37,27 @@ add_check(const Api__AddNodeRequest *request, struct st_err *err)
                        (int)request->role);
 }
 
-/* A CA that was added since the node enrolled counts.  UNJUDGED for an unknown node,
- * which the machine refuses. */
-static void
-evidence_now(struct nms *nms, const char *node_id, struct state_evidence *out)
+/* A CA that was added since the node enrolled counts, one that was removed does not. */
+static enum st_code
+evidence_now(struct nms *nms, const char *node_id, struct state_evidence *out,
+             struct st_err *err)
 {
     AUTO(state_node_freep) State__Node *node = NULL;
-    *out = (struct state_evidence){.found = STATE__EVIDENCE__UNJUDGED};
-    if (!state_node(nms->state, node_id, &node, NULL))
+    enum st_code code = state_node(nms->state, node_id, &node, err);
+    if (!code)
         state_find_evidence(nms->state, node, out);
+    return code;
+}
+
+/* This master may not have heard of the node yet.  A command without evidence would adopt
+ * it by what its record says, of CAs that may be gone. */
+static void
+look_again(struct admin_pending *pending, nms_done again, const struct st_err *err)
+{
+    if (err->code == ST_NOT_FOUND && pending->tries++ == 0)
+        nms_barrier(pending->nms, again, pending);
+    else
+        adopted(pending, err);
 }
 
 static void worker_propose(struct admin_pending *pending);
@@ -75,8 +87,12 @@ static void
 worker_propose(struct admin_pending *pending)
 {
     struct state_evidence evidence;
+    struct st_err err = {0};
+    if (evidence_now(pending->nms, pending->name, &evidence, &err)) {
+        look_again(pending, worker_again, &err);
+        return;
+    }
     State__Adopt adopt = STATE__ADOPT__INIT;
-    evidence_now(pending->nms, pending->name, &evidence);
     adopt.node_id = pending->name;
     adopt.role = STATE__ROLE__WORKER;
     adopt.evidence = evidence.found;
@@ -123,6 +139,10 @@ master_propose(struct admin_pending *pending)
     AUTO(issued_wipe) struct issued issued = {0};
     struct state_evidence evidence;
     struct st_err err = {0};
+    if (evidence_now(pending->nms, pending->name, &evidence, &err)) {
+        look_again(pending, master_again, &err);
+        return;
+    }
     if (issue_next(pending->nms->state, NULL, &issued, &err)) {
         adopted(pending, &err);
         return;
@@ -134,7 +154,6 @@ master_propose(struct admin_pending *pending)
     State__AdoptMaster adopt_master = STATE__ADOPT_MASTER__INIT;
     adopt_master.node_id = pending->name;
     adopt_master.member = &member;
-    evidence_now(pending->nms, pending->name, &evidence);
     adopt_master.evidence = evidence.found;
     adopt_master.ek_cas = (ProtobufCBinaryData){SHA256_LEN, evidence.ek_cas};
     State__Command command = STATE__COMMAND__INIT;

@@ -295,7 +295,7 @@ __wrap_nms_propose(struct nms *nms, State__Command *command, nms_done done, void
 {
     const bool enrol = command->change_case == STATE__COMMAND__CHANGE_ENROL,
                adopt = command->change_case == STATE__COMMAND__CHANGE_ADOPT;
-    if (enrol || adopt)
+    if (enrol || adopt || command->change_case == STATE__COMMAND__CHANGE_ADOPT_MASTER)
         meanwhile.proposed++;
     if (enrol)
         meanwhile.chain = command->enrol->node->n_ek_chain;
@@ -384,6 +384,7 @@ static struct {
     atomic_uint all, after_barrier;
 } looked;
 static _Thread_local bool on_replica;
+static atomic_bool behind; /* this master knows no node before it waits for a barrier */
 
 struct waiting {
     nms_done done;
@@ -392,6 +393,10 @@ struct waiting {
 
 void __real_nms_barrier(struct nms *nms, nms_done done, void *arg);
 void __wrap_nms_barrier(struct nms *nms, nms_done done, void *arg);
+enum st_code __real_state_node(struct state *state, const char *id, State__Node **out,
+                               struct st_err *err);
+enum st_code __wrap_state_node(struct state *state, const char *id, State__Node **out,
+                               struct st_err *err);
 void __real_state_find_evidence(struct state *state, const State__Node *node,
                                 struct state_evidence *out);
 void __wrap_state_find_evidence(struct state *state, const State__Node *node,
@@ -402,6 +407,7 @@ barrier_passed(void *arg, const struct st_err *barrier)
 {
     const struct waiting waiting = *(struct waiting *)arg;
     free(arg);
+    behind = false;
     on_replica = true;
     waiting.done(waiting.arg, barrier);
     on_replica = false;
@@ -413,6 +419,15 @@ __wrap_nms_barrier(struct nms *nms, nms_done done, void *arg)
     struct waiting *waiting = malloc(sizeof(*waiting));
     *waiting = (struct waiting){done, arg};
     __real_nms_barrier(nms, barrier_passed, waiting);
+}
+
+enum st_code
+__wrap_state_node(struct state *state, const char *id, State__Node **out,
+                  struct st_err *err)
+{
+    if (behind)
+        return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND, "not yet");
+    return __real_state_node(state, id, out, err);
 }
 
 void
@@ -470,6 +485,45 @@ N31_who_has_no_good_secret_has_no_certificate_looked_at(void **state)
 
 static enum st_code remove_ca(struct town *town, const ProtobufCBinaryData *sha256,
                               struct st_err *err);
+
+/* What it enrolled with counts no more when a master adopts it that is late to hear of
+ * either. */
+static void
+N24_a_master_that_is_behind_adopts_nobody_unseen(void **state)
+{
+    struct town *town = *state;
+    FORGE_ISSUER ca = {0};
+    uint8_t sha256[SHA256_LEN];
+    const ProtobufCBinaryData name = {SHA256_LEN, sha256};
+    struct st_err err = {0};
+    MACHINE machine;
+    memset(&meanwhile, 0, sizeof(meanwhile));
+    machine_make(&machine, FORGE_ECC);
+    forge_issuer_make(&(struct forge_chain){.name = "a vendor"}, &ca);
+    cert_fingerprint(ca.der.bytes, ca.der.len, sha256);
+    FORGE_BYTES cert =
+        forge_ek_cert(&ca, &machine.ek_spki, &(struct forge_chain){.name = "an EK"});
+    assert_ok(add_ca(town, &ca, &err));
+    assert_ok(enrol(town, &machine, &cert, &err));
+    assert_ok(remove_ca(town, &name, &err));
+    assert_ok(set_policy(town, POLICY("chain", PCRS_NONE, ""), 0, &err));
+    const Api__Node__State roles[] = {API__NODE__STATE__WORKER, API__NODE__STATE__MASTER};
+    for (size_t i = 0; i < 2; i++) {
+        behind = true;
+        assert_code(town_adopt(town, machine.id, roles[i], &err), ST_FAILED_PRECONDITION);
+        assert_false(behind);
+        assert_non_null(strstr(err.text, "leads to no CA"));
+    }
+    assert_ok(town_remove(town, machine.id, &err));
+    meanwhile.proposed = 0;
+    for (size_t i = 0; i < 2; i++) {
+        behind = true;
+        assert_code(town_adopt(town, machine.id, roles[i], &err), ST_NOT_FOUND);
+        assert_false(behind);
+        assert_int_equal(err.reason, ST_REASON_NOT_FOUND);
+    }
+    assert_int_equal(meanwhile.proposed, 0);
+}
 
 static void
 N24_what_the_TPM_holds_leads_to_a_CA_that_was_added(void **state)
@@ -762,6 +816,7 @@ main(void)
         TOWN_TEST(N24_a_CA_that_goes_meanwhile_certified_nothing),
         TOWN_TEST(a_CA_that_comes_meanwhile_counts),
         TOWN_TEST(CAs_that_keep_changing_are_not_waited_for),
+        TOWN_TEST(N24_a_master_that_is_behind_adopts_nobody_unseen),
         TOWN_TEST(N31_who_has_no_good_secret_has_no_certificate_looked_at),
         TOWN_TEST(N12_another_boot_is_refused_and_shown_to_the_operator),
         TOWN_TEST(a_policy_that_lists_an_EK_says_so_when_it_is_tested),
