@@ -170,6 +170,9 @@ pause_ms(uint32_t ms)
         NULL);
 }
 
+static const char clock_behind[] =
+    "the clock of the master that was asked is behind; its log says by how much";
+
 /* What the operator does about an answer on 7833, which is a code and a word, or about
  * none. */
 static enum st_code
@@ -198,6 +201,8 @@ explain(const struct st_err *said, struct st_err *err)
     if (said->reason == ST_REASON_OTHER_SERVER)
         return st_fail_for(err, said->code, said->reason,
                            "%s: the ticket is of another cluster", said->text);
+    if (said->reason == ST_REASON_CLOCK)
+        return st_fail_for(err, said->code, said->reason, "%s", clock_behind);
     if (said->reason == ST_REASON_NO_QUORUM)
         return st_fail_for(err, said->code, said->reason,
                            "the masters have no majority: run the same command again");
@@ -215,8 +220,21 @@ say_waiting(const struct st_err *said, uint64_t until, uint64_t *say_at)
     *say_at = now + SAY_MS;
     event("join", "decision=retry seconds_left=%llu reason=\"%s\"",
           (unsigned long long)(until - now) / 1000,
-          said->reason == ST_REASON_NO_QUORUM ? "the masters have no majority"
-                                              : said->text);
+          said->reason == ST_REASON_CLOCK       ? clock_behind
+          : said->reason == ST_REASON_NO_QUORUM ? "the masters have no majority"
+                                                : said->text);
+}
+
+/* Whichever master answers first; the next time maybe another. */
+static enum st_code
+ask_once(const struct rpc_channel_config *where, const Api__JoinMastersRequest *request,
+         ProtobufCMessage **out, struct st_err *err)
+{
+    AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
+    enum st_code code = rpc_channel_open(where, &channel, err);
+    return code ? code
+                : rpc_unary(channel, JOIN_MASTERS, &request->base,
+                            &api__join_masters_response__descriptor, CALL_MS, out, err);
 }
 
 static enum st_code
@@ -231,19 +249,14 @@ ask(const struct join_config *config, const struct asking *asking,
         .server_cert = asking->ticket->masters_cert.data,
         .server_cert_len = asking->ticket->masters_cert.len,
     };
-    AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
     const uint64_t until = now_ms() + config->wait_ms;
     ProtobufCMessage *answer = NULL;
     struct st_err said = {0};
     uint64_t say_at = 0;
     event("join", "cluster=%s decision=ask seconds_left=%u", asking->ticket->cluster,
           config->wait_ms / 1000);
-    enum st_code code = rpc_channel_open(&where, &channel, err);
-    if (code)
-        return code;
     /* An election may be under way. */
-    while (rpc_unary(channel, JOIN_MASTERS, &request->base,
-                     &api__join_masters_response__descriptor, CALL_MS, &answer, &said)) {
+    while (ask_once(&where, request, &answer, &said)) {
         const uint32_t pause = said.retry_ms ? said.retry_ms : PAUSE_MS;
         if ((said.code != ST_UNAVAILABLE && said.code != ST_RESOURCE_EXHAUSTED) ||
             said.reason == ST_REASON_OTHER_SERVER || now_ms() + pause >= until)

@@ -405,32 +405,6 @@ state_changed_at(struct state *state)
     return newest;
 }
 
-enum st_code
-state_enrol_check(struct state *state, const State__Node *node, int64_t now,
-                  struct st_err *err)
-{
-    struct record *enrolment;
-    READING(state);
-    return enrol_judge(state, node, now, &enrolment, err);
-}
-
-bool
-state_knows_secret(struct state *state, const ProtobufCBinaryData *secret_hash)
-{
-    READING(state);
-    return enrolment_of_secret(state, secret_hash) != NULL;
-}
-
-enum st_code
-state_join_check(struct state *state, const ProtobufCBinaryData *secret_hash,
-                 const ProtobufCBinaryData *public_key, int64_t now, uint64_t *out_member,
-                 struct st_err *err)
-{
-    struct record *ticket;
-    READING(state);
-    return join_judge(state, secret_hash, public_key, now, &ticket, out_member, err);
-}
-
 void
 state_node_seen(struct state *state, const char *id, int64_t now)
 {

@@ -34,6 +34,9 @@ enum {
     ENROLMENT_USES_MAX = 10000,
     ENROLMENT_EXPIRES_MAX_S = 366 * 24 * 3600,
     TICKET_EXPIRES_MAX_S = 7 * 24 * 3600,
+    /* Those of masters.  One that is further behind than this knows no window, which the
+     * machine judges, too, and no secret of later. */
+    STATE_CLOCKS_DIFFER_S = 300,
     STATE_POLICIES_KEPT = 32,
     STATE_EK_CAS_MAX = 256,
     STATE_EVIDENCE_TRIES = 10,
@@ -128,8 +131,12 @@ struct state_counts {
 enum st_code state_count(struct state *state, int64_t now, struct state_counts *out,
                          struct st_err *err);
 
+/* ---- whoever comes with a secret, state_admit.c ---- */
+
 /* What Enrol would be told at `now` as far as this master knows, so that a stranger's
- * refusal costs no entry in the log.  The machine checks again. */
+ * refusal costs no entry in the log.  The machine checks again, but for the clock.  That
+ * of who proposes counts, and where it is behind, what expired would be good once more:
+ * ST_UNAVAILABLE with ST_REASON_CLOCK where `now` is before the enrolment was made. */
 enum st_code state_enrol_check(struct state *state, const State__Node *node, int64_t now,
                                struct st_err *err);
 
@@ -137,11 +144,13 @@ enum st_code state_enrol_check(struct state *state, const State__Node *node, int
  * is no mere stranger. */
 bool state_knows_secret(struct state *state, const ProtobufCBinaryData *secret_hash);
 
-/* What JoinMaster would be told.  out_member is 0, or whose id the same request was given
- * before. */
+/* What JoinMaster would be told, and the same about the clock.  out_member is 0, or whose
+ * id the same request was given before. */
 enum st_code state_join_check(struct state *state, const ProtobufCBinaryData *secret_hash,
                               const ProtobufCBinaryData *public_key, int64_t now,
                               uint64_t *out_member, struct st_err *err);
+
+/* ---- what was seen here ---- */
 
 /* When the node was last given its key by this master; forgotten at restart. */
 void state_node_seen(struct state *state, const char *id, int64_t now);

@@ -7,12 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    /* The clocks of masters differ; one that is further behind than this knows no
-     * window. */
-    CLOCKS_DIFFER_S = 300,
-};
-
 void
 state_window_free(State__Window *window)
 {
@@ -193,7 +187,7 @@ window_find(const struct state *state, int64_t now, State__Window **out,
     State__Window *window =
         record ? record_unpack(record, &state__window__descriptor) : NULL;
     if (window && !REFUSES(0x1213, now >= window->closes_at) &&
-        !REFUSES(0x1214, now < window->opened_at - CLOCKS_DIFFER_S)) {
+        !REFUSES(0x1214, now < window->opened_at - STATE_CLOCKS_DIFFER_S)) {
         *out = window;
         return ST_OK;
     }

@@ -14,7 +14,7 @@ reason_of(const struct st_err *err)
     case ST_RESOURCE_EXHAUSTED:
         return ST_REASON_BUSY;
     case ST_UNAVAILABLE:
-        return ST_REASON_NO_QUORUM;
+        return err->reason == ST_REASON_CLOCK ? err->reason : ST_REASON_NO_QUORUM;
     case ST_FAILED_PRECONDITION:
         return err->reason;
     default:

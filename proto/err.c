@@ -40,6 +40,7 @@ static const char *const reason_words[ST_REASON_COUNT] = {
     [ST_REASON_OTHER_SERVER] = "other-server",
     [ST_REASON_RECORDED] = "recorded",
     [ST_REASON_CHANGED] = "changed",
+    [ST_REASON_CLOCK] = "clock",
 };
 
 static enum st_code

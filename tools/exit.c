@@ -93,6 +93,7 @@ exit_advice(const struct st_err *err)
     case ST_REASON_REFUSED:
     case ST_REASON_EXISTS:
     case ST_REASON_NOT_FOUND:
+    case ST_REASON_CLOCK:
     case ST_REASON_COUNT:
         break;
     }

@@ -28,11 +28,15 @@ class Clock(cluster.ClusterTest):
         with open(f"/proc/{process.process.pid}/maps", encoding="utf-8") as maps:
             return os.path.basename(SHIM) in maps.read()
 
-    def enrols_and_unlocks(self, name, clock):
+    def node_with_a_file(self, name):
         node = cluster.Node(self.folder, self.vendor, name)
         self.addCleanup(node.tpm.kill)
         self.addCleanup(node.kill)
         self.admin.enrolment(name, node.config)
+        return node
+
+    def enrols_and_unlocks(self, name, clock):
+        node = self.node_with_a_file(name)
         node.start(env=clock)
         cluster.until(lambda: "identity" in node.boot_files(), 60, node.log)
         self.assertTrue(self.preloaded(node))
@@ -41,6 +45,7 @@ class Clock(cluster.ClusterTest):
         node.reboot(env=clock)
         cluster.until(node.unlocked, 60, node.log)
         self.assertTrue(self.preloaded(node))
+        return node
 
     def test_the_shim_works(self):
         self.assertEqual(self.year(BACK_THEN), "1970")
@@ -84,11 +89,38 @@ class Clock(cluster.ClusterTest):
             self.assertEqual(done.returncode, status, done.stdout + done.stderr)
 
     def test_so_it_does_with_a_master_in_1970(self):
-        self.assertEqual(self.master.terminate(), 0)
-        self.master.start(env=BACK_THEN)
-        cluster.until(lambda: self.admin.run("status").returncode == 0, 30, self.master.log, 0.1)
+        self.restart_the_master(env=BACK_THEN)
         self.assertTrue(self.preloaded(self.master))
         self.enrols_and_unlocks("both", BACK_THEN)
+
+    def restart_the_master(self, **how):
+        self.assertEqual(self.master.terminate(), 0)
+        self.master.start(**how)
+        cluster.until(lambda: self.admin.run("status").returncode == 0, 30, self.master.log, 0.1)
+
+    def test_N31_a_master_in_1970_believes_no_secret_of_today(self):
+        # It cannot know that none of them has expired. Disks are opened all the same.
+        known = self.enrols_and_unlocks("known", BACK_THEN)
+        node, host = self.node_with_a_file("late"), cluster.Program(self.folder / "host.log")
+        self.addCleanup(host.kill)
+        ticket = self.folder / "ticket.pb"
+        self.admin.call("master", "invite", "host", "--out", ticket)
+        self.restart_the_master(env=BACK_THEN)
+        self.assertTrue(self.preloaded(self.master))
+        since = len(self.master.log())
+        node.start()
+        node.expect("enrol .*the clock of this master is behind")
+        host.spawn([cluster.NMS, "join", "--data", self.folder / "host", "--ticket", ticket,
+                    "--address", cluster.fresh_address()])
+        host.expect("join .*the clock of the master that was asked is behind")
+        for what in ("enrolment late", "ticket host"):
+            self.master.expect(f"UNAVAILABLE.*{what} was made [0-9]+ s from now", since)
+        known.reboot()
+        cluster.until(known.unlocked, 60, known.log)
+        self.assertNotIn("identity", node.boot_files())
+        self.restart_the_master()
+        cluster.until(lambda: "identity" in node.boot_files(), 60, node.log)
+        self.assertEqual(host.wait(), 0, host.log())
 
 
 if __name__ == "__main__":

@@ -242,6 +242,32 @@ N31_a_ticket_that_is_wrong_expired_or_used_is_refused(void **state)
     assert_string_equal(found->node_id, "");
 }
 
+/* An hour's ticket of last year, at a master whose clock says last year. */
+static void
+N31_a_clock_that_is_behind_makes_no_ticket_good_again(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    uint8_t key[ED25519_PUBLIC_LEN];
+    uint64_t id = 0;
+    const int64_t oldest = LOG_START - STATE_CLOCKS_DIFFER_S;
+    const ProtobufCBinaryData hash = {32, (uint8_t *)secret_a}, public_key = {32, key};
+    memset(key, 1, sizeof(key));
+    assert_ok(log_invite(member, "host", secret_a, LOG_START, later, &err));
+    assert_ok(state_join_check(member->state, &hash, &public_key, oldest, &id, &err));
+    assert_code(
+        state_join_check(member->state, &hash, &public_key, oldest - 1, &id, &err),
+        ST_UNAVAILABLE);
+    assert_int_equal(err.reason, ST_REASON_CLOCK);
+    assert_non_null(strstr(err.text, "ticket host was made"));
+    assert_code(state_join_check(member->state, &hash, &public_key, 0, &id, &err),
+                ST_UNAVAILABLE);
+    /* Who was let in once is told so whatever the clock says. */
+    assert_ok(log_join(member, secret_a, 2, 9, 1, LOG_START, &err));
+    assert_ok(state_join_check(member->state, &hash, &public_key, 0, &id, &err));
+    assert_int_equal(id, 2);
+}
+
 static void
 the_same_ticket_with_the_same_key_is_answered_again_until_the_master_leaves(void **state)
 {
@@ -482,6 +508,7 @@ main(void)
         MEMBER_TEST(N52_an_address_is_one_masters_only),
         MEMBER_TEST(there_are_nine_masters_at_most),
         MEMBER_TEST(N31_a_ticket_that_is_wrong_expired_or_used_is_refused),
+        MEMBER_TEST(N31_a_clock_that_is_behind_makes_no_ticket_good_again),
         MEMBER_TEST(
             the_same_ticket_with_the_same_key_is_answered_again_until_the_master_leaves),
         MEMBER_TEST(a_ticket_that_was_revoked_makes_no_master),

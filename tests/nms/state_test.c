@@ -625,6 +625,24 @@ a_check_before_the_log_says_what_the_log_would_say(void **state)
 }
 
 static void
+N31_a_clock_that_is_behind_makes_no_enrolment_good_again(void **state)
+{
+    struct log_member *member = *state;
+    struct log_node node;
+    struct st_err err = {0};
+    const int64_t oldest = LOG_START - STATE_CLOCKS_DIFFER_S;
+    log_node_make(1, secret_b, &node);
+    assert_ok(state_enrol_check(member->state, &node.message, oldest, &err));
+    assert_code(state_enrol_check(member->state, &node.message, oldest - 1, &err),
+                ST_UNAVAILABLE);
+    assert_int_equal(err.reason, ST_REASON_CLOCK);
+    assert_non_null(strstr(err.text, "enrolment rack2 was made"));
+    /* The node that did not hear its OK spends no secret. */
+    assert_ok(log_enrol(member, &node, LOG_START, &err));
+    assert_ok(state_enrol_check(member->state, &node.message, 0, &err));
+}
+
+static void
 count(void *arg)
 {
     (*(unsigned *)arg)++;
@@ -725,6 +743,7 @@ main(void)
         MEMBER_TEST(records_that_do_not_fit_their_names_end_the_start),
         MEMBER_TEST(two_records_of_one_tpm_end_the_start),
         MEMBER_TEST(a_check_before_the_log_says_what_the_log_would_say),
+        MEMBER_TEST(N31_a_clock_that_is_behind_makes_no_enrolment_good_again),
         MEMBER_TEST(N53_a_snapshot_may_bring_another_list),
         MEMBER_TEST(a_snapshot_is_seen_as_a_whole),
         MEMBER_TEST(what_was_committed_does_not_wait_behind_whoever_reads_next),
