@@ -107,19 +107,17 @@ admin_handle_invite_master(struct rpc_call *call, enum rpc_event what,
 }
 
 struct invitation_list {
-    int64_t now;
     size_t count;
     Api__Invitation *at[STATE_TICKETS_MAX], room[STATE_TICKETS_MAX];
     char names[STATE_TICKETS_MAX][NAME_MAX_LEN + 1];
 };
 
-/* An expired one is dropped when the next one comes: here it is gone already. */
+/* Expired ones, too: they are dropped when the next one comes.  Until then it would be
+ * one master's clock that says so, and another's may be behind. */
 static enum st_code
 invitation_list_add(void *arg, const State__Ticket *ticket, struct st_err *err)
 {
     struct invitation_list *list = arg;
-    if (list->now >= ticket->expires_at)
-        return ST_OK;
     if (list->count == STATE_TICKETS_MAX || strlen(ticket->name) > NAME_MAX_LEN)
         return st_fail(err, ST_DATA_LOSS, "the invitations are out of their bounds");
     Api__Invitation *invitation = list->at[list->count] = &list->room[list->count];
@@ -134,7 +132,7 @@ static void
 list_barrier_passed(void *arg, const struct st_err *barrier)
 {
     AUTO(admin_pending_freep) struct admin_pending *pending = arg;
-    struct invitation_list list = {.now = nms_now()};
+    struct invitation_list list = {0};
     struct st_err err = *barrier;
     if (err.code ||
         state_each_ticket(pending->nms->state, invitation_list_add, &list, &err)) {

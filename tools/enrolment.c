@@ -139,10 +139,7 @@ add_row(struct table *table, const Api__EnrolmentConfig *enrolment)
     char left[16], expires[TEXT_AGE_MAX];
     time_t now = time(NULL);
     snprintf(left, sizeof(left), "%u", enrolment->uses_left);
-    if (enrolment->expires_at > 0 && enrolment->expires_at <= now)
-        strcpy(expires, "expired");
-    else
-        text_age(now, enrolment->expires_at, expires);
+    text_expires(now, enrolment->expires_at, expires);
     table_row(table, (const char *[]){left, expires, enrolment->name});
 }
 

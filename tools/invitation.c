@@ -92,7 +92,7 @@ add_row(struct table *table, const Api__Invitation *invitation)
     char made[TEXT_AGE_MAX], expires[TEXT_AGE_MAX];
     const int64_t now = time(NULL);
     text_age(invitation->created_at, now, made);
-    text_age(now, invitation->expires_at, expires);
+    text_expires(now, invitation->expires_at, expires);
     table_row(table, (const char *[]){made, expires, invitation->name});
 }
 

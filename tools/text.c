@@ -92,6 +92,15 @@ text_age(int64_t from, int64_t to, char out[TEXT_AGE_MAX])
         snprintf(out, TEXT_AGE_MAX, "%" PRId64 "d", age / 86400);
 }
 
+void
+text_expires(int64_t now, int64_t at, char out[TEXT_AGE_MAX])
+{
+    if (at > 0 && at <= now)
+        snprintf(out, TEXT_AGE_MAX, "expired");
+    else
+        text_age(now, at, out);
+}
+
 char *
 text_printable(const char *text)
 {

@@ -33,6 +33,8 @@ void text_time(int64_t seconds, char out[TEXT_TIME_MAX]);
 /* The distance in its largest unit: "12s", "5m", "3h", "40d"; "-" where either time is
  * unknown (0). */
 void text_age(int64_t from, int64_t to, char out[TEXT_AGE_MAX]);
+/* The age that is left, or "expired". */
+void text_expires(int64_t now, int64_t at, char out[TEXT_AGE_MAX]);
 
 /* SHA-256 in lower-case hex. */
 void text_sha256(const void *bytes, size_t len, char out[TEXT_SHA256_MAX]);

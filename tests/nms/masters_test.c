@@ -499,6 +499,39 @@ invitations_are_listed_without_their_secrets_and_revoked(void **state)
     }
 }
 
+/* Another clock may not agree: as long as there is a record, it is shown, and can be
+ * revoked. */
+static void
+an_invitation_that_expired_is_listed_until_the_next_one_comes(void **state)
+{
+    struct town *town = *state;
+    const Api__ListInvitationsRequest list = API__LIST_INVITATIONS_REQUEST__INIT;
+    Api__InviteMasterRequest request = API__INVITE_MASTER_REQUEST__INIT;
+    Api__ListInvitationsResponse *listed;
+    uint8_t secret[32];
+    ProtobufCMessage *answer;
+    struct st_err err = {0};
+    request.name = (char *)"short";
+    request.expires_in_s = 1;
+    assert_ok(town_call(town->admins, "InviteMaster", &request.base,
+                        &api__invite_master_response__descriptor, &answer, &err));
+    town_answer_free(answer);
+    const int64_t until = nms_now() + 2;
+    while (nms_now() < until)
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    assert_ok(town_call(town->admins, "ListInvitations", &list.base,
+                        &api__list_invitations_response__descriptor, &listed, &err));
+    assert_int_equal(listed->n_invitations, 1);
+    assert_true(listed->invitations[0]->expires_at <= nms_now());
+    town_answer_free(listed);
+    assert_ok(invite(town->admins, "next", secret, &err));
+    assert_ok(town_call(town->admins, "ListInvitations", &list.base,
+                        &api__list_invitations_response__descriptor, &listed, &err));
+    assert_int_equal(listed->n_invitations, 1);
+    assert_string_equal(listed->invitations[0]->name, "next");
+    town_answer_free(listed);
+}
+
 static void *
 adopt(void *arg)
 {
@@ -751,6 +784,7 @@ main(void)
         TOWN_TEST(N50_who_may_only_look_can_list_masters_but_neither_invite_nor_remove),
         TOWN_TEST(an_invitation_that_was_answered_before_has_no_secret_to_tell),
         TOWN_TEST(invitations_are_listed_without_their_secrets_and_revoked),
+        TOWN_TEST(an_invitation_that_expired_is_listed_until_the_next_one_comes),
         TOWN_TEST(a_node_is_handed_its_certificate_and_its_adoption_ends_when_it_votes),
         TOWN_TEST(whoever_waits_for_a_master_is_told_when_it_is_removed_instead),
         TOWN_TEST(N53_a_master_that_was_removed_is_on_the_list_of_those_that_stay),

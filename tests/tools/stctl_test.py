@@ -353,7 +353,8 @@ class FakeMaster:
         self._heard(request, context)
         now = int(time.time())
         return self.api.ListInvitationsResponse(invitations=[
-            self.api.Invitation(name="host", created_at=now - 120, expires_at=now + 7290)])
+            self.api.Invitation(name="host", created_at=now - 120, expires_at=now + 7290),
+            self.api.Invitation(name="late", created_at=now - 7200, expires_at=now - 3600)])
 
     def RevokeInvitation(self, request, context):
         self._heard(request, context)
@@ -692,8 +693,9 @@ class Answers(CommandLine):
 
     def test_invitations_are_listed_and_revoked(self):
         self.assertRegex(self.succeeds("master", "invitations"), r"(?m)^2m +(121m|2h) +host$")
+        self.assertRegex(self.succeeds("master", "invitations"), r"(?m)^2h +expired +late$")
         listed = json.loads(self.succeeds("master", "invitations", "-ojson"))
-        self.assertEqual([one["name"] for one in listed], ["host"])
+        self.assertEqual([one["name"] for one in listed], ["host", "late"])
         self.assertIn("opens nothing", self.succeeds("master", "uninvite", "host"))
         self.assertEqual(self.master.asked[-1].name, "host")
         self.fails(2, "master", "uninvite", "a/b")

@@ -88,6 +88,19 @@ an_age_is_told_in_its_largest_unit(void **state)
 }
 
 static void
+what_has_expired_is_said_to_have(void **state)
+{
+    (void)state;
+    char text[TEXT_AGE_MAX];
+    text_expires(1000, 1001, text);
+    assert_string_equal(text, "1s");
+    text_expires(1000, 1000, text);
+    assert_string_equal(text, "expired");
+    text_expires(1000, 0, text);
+    assert_string_equal(text, "-");
+}
+
+static void
 a_fingerprint_fits_as_people_write_it(void **state)
 {
     (void)state;
@@ -231,6 +244,7 @@ main(void)
         cmocka_unit_test(a_count_is_a_whole_number_in_its_range),
         cmocka_unit_test(a_node_is_named_by_the_beginning_of_its_id),
         cmocka_unit_test(an_age_is_told_in_its_largest_unit),
+        cmocka_unit_test(what_has_expired_is_said_to_have),
         cmocka_unit_test(a_fingerprint_fits_as_people_write_it),
         cmocka_unit_test(a_table_of_nodes_fits_80_columns),
         cmocka_unit_test(only_a_terminal_cuts_the_last_column),
