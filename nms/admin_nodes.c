@@ -208,12 +208,15 @@ remove_recorded(void *arg, const struct st_err *err)
     admin_await_gone(pending, member->id, removed);
 }
 
-/* A second time at the master that is being removed. */
+/* A second time at the master that is being removed; a first time where only the master
+ * is, and the node stays. */
 static bool
 is_own_removal(struct admin_pending *pending, uint64_t *out_id)
 {
     AUTO(state_member_freep) State__Member *member = NULL;
-    if (state_member_of_node(pending->nms->state, pending->name, &member, NULL))
+    AUTO(state_node_freep) State__Node *node = NULL;
+    if (state_member_of_node(pending->nms->state, pending->name, &member, NULL) ||
+        !state_node(pending->nms->state, pending->name, &node, NULL))
         return false;
     *out_id = member->id;
     return admin_leaves_itself(pending->nms, member->id);

@@ -4,6 +4,8 @@
  *                                  |             |            |
  *                      RemoveNode, RemoveMaster: LEAVING --> gone; Recover: gone
  *
+ * Where it is a node, RemoveNode ends that, too, and RemoveMaster leaves it as a worker.
+ *
  * An id is never used twice, nor the serial number of a certificate, which is the id and
  * 1: a list of revoked certificates must never hit somebody new.  Nor is one that the
  * masters may have used of whom this log lacks the end: Recover leaves a gap.
@@ -182,6 +184,21 @@ apply_member_phase(struct applying *applying, const State__MemberPhase *member_p
     return code;
 }
 
+/* The machine keeps its disk, whatever became of its folder.  Under a master's name there
+ * may be another node by now, which waits to be adopted. */
+static void
+demote(struct applying *applying, const char *node_id)
+{
+    State__Node *node = node_of(applying->state, node_id);
+    if (!node)
+        return;
+    if (!REFUSES(0x4002, node->role != STATE__ROLE__MASTER)) {
+        node->role = STATE__ROLE__WORKER;
+        applying_put_node(applying, node);
+    }
+    record_free_unpacked(node);
+}
+
 enum st_code
 apply_remove_master(struct applying *applying, const State__RemoveMaster *remove_master,
                     struct st_err *err)
@@ -190,29 +207,10 @@ apply_remove_master(struct applying *applying, const State__RemoveMaster *remove
     enum st_code code = member_find(applying, remove_master->id, &member, err);
     if (code)
         return code;
-    if (*member->node_id && member->phase != STATE__PHASE__LEAVING)
-        code = st_fail(err, ST_FAILED_PRECONDITION,
-                       "master %" PRIu64 " is a node: say `stctl node remove %s`",
-                       member->id, member->node_id);
-    else
-        code = member_leave(applying, member, err);
+    if (!(code = member_leave(applying, member, err)))
+        demote(applying, member->node_id);
     record_free_unpacked(member);
     return code;
-}
-
-/* The machine keeps its disk, whatever became of its folder. */
-static void
-demote(struct applying *applying, const char *node_id)
-{
-    char key[STATE_KEY_MAX];
-    key_of_node(node_id, key);
-    const struct record *record = records_find(&applying->state->records, key);
-    if (!*node_id || !record)
-        return;
-    State__Node *node = record_unpack(record, &state__node__descriptor);
-    node->role = STATE__ROLE__WORKER;
-    applying_put_node(applying, node);
-    record_free_unpacked(node);
 }
 
 /* One of the others; NULL. */

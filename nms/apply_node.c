@@ -4,6 +4,7 @@
 #include "proto/mutant.h"
 #include "proto/secret.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 static bool
@@ -246,6 +247,21 @@ apply_adopt(struct applying *applying, const State__Adopt *adopt, struct st_err 
     return code;
 }
 
+/* While two had its name, whoever removes the node would end one of them. */
+static enum st_code
+former_judge(const struct applying *applying, const char *node_id, struct st_err *err)
+{
+    State__Member *member = member_of_node(applying->state, node_id);
+    enum st_code code = ST_OK;
+    if (REFUSES(0x4003, member))
+        code = st_fail(err, ST_FAILED_PRECONDITION,
+                       "%s is still master %" PRIu64 ": once `stctl master list` has "
+                       "that no more, say this again",
+                       node_id, member->id);
+    record_free_unpacked(member);
+    return code;
+}
+
 enum st_code
 apply_adopt_master(struct applying *applying, const State__AdoptMaster *adopt_master,
                    struct st_err *err)
@@ -268,7 +284,8 @@ apply_adopt_master(struct applying *applying, const State__AdoptMaster *adopt_ma
         made.node_id = node->node_id;
         made.name = node->node_id;
         if (!(code = adoption_judge(applying, node, adopt_master->evidence,
-                                    &adopt_master->ek_cas, err)))
+                                    &adopt_master->ek_cas, err)) &&
+            !(code = former_judge(applying, node->node_id, err)))
             code = member_admit(applying, &made, err);
         node->role = STATE__ROLE__MASTER;
         if (!code)

@@ -83,7 +83,8 @@ missing(const struct await *await, const struct members *members)
         return "a majority has to agree that it left";
     if (member->phase == STATE__PHASE__JOINING && *member->node_id)
         return "its node does not answer on port 7835, or cannot become a master (the "
-               "leading master says why), or a majority of masters is missing";
+               "leading master says why; `stctl master remove` takes this back), or a "
+               "majority of masters is missing";
     if (member->phase == STATE__PHASE__JOINING)
         return "a majority of masters is missing";
     return "it is catching up: smalltown-nms has to run there, with port 7834 open";

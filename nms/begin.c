@@ -63,7 +63,8 @@ explain_no_group(const char *dir, uint64_t id, struct st_err *err)
                        "%s is gone, so member %" PRIu64 " forgot what it promised: "
                        "bring back the folder as it was last, or remove the member "
                        "(`stctl master remove %" PRIu64
-                       "`) and the folder, and join anew",
+                       "`) and the folder, and join anew (a node: `stctl node adopt "
+                       "--role master`)",
                        store, id, id);
 }
 

@@ -131,7 +131,8 @@ say_plain(struct node *node)
     if (node->control_state != CONTROL_IS_PLAIN)
         event("warning",
               "reason=\"the records of this master lie in the clear in %s, not on the "
-              "control volume: remove the master, and let it join anew\"",
+              "control volume: remove the master, then what is there, and adopt it as "
+              "a master anew\"",
               node->control_folder);
     node->control_state = CONTROL_IS_PLAIN;
 }

@@ -187,13 +187,14 @@ const struct verb stctl_verbs[] = {
      "For one that got into other hands.  Whoever used it already is a master: "
      "`stctl\nmaster remove`.\n",
      stctl_master_uninvite},
-    {"master", "list", NULL, 0, "Lists the masters as one of them sees them", NULL,
+    {"master", "list", NULL, 0, "Lists the masters as one of them sees them",
+     "KIND: a node, which an administrator adopted, or a host, which a ticket invited.\n",
      stctl_master_list},
     {"master", "remove", "ID", OPTION_BIT(OPTION_YES) | OPTION_BIT(OPTION_FORCE),
-     "Ends a master that is no node",
-     "ID is its number in `stctl master list`.  Its certificate is revoked; it can "
-     "never\n"
-     "come back under this number.  (A master that is a node: `stctl node remove`.)\n",
+     "Ends a master",
+     "ID is its number in `stctl master list`, under which it can never come back: its\n"
+     "certificate is revoked.  One that is a node stays that, and unlocks as before:\n"
+     "`stctl node adopt` makes it a master anew, `stctl node remove` ends both.\n",
      stctl_master_remove},
     {"audit", "tail", NULL,
      OPTION_BIT(OPTION_FOLLOW) | OPTION_BIT(OPTION_LINES) | OPTION_BIT(OPTION_NODE),

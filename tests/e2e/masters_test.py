@@ -249,6 +249,28 @@ class NodeMasters(Masters):
         self.assertEqual(set(masters(self.admin)), {1})
         self.assertEqual(self.admin.nodes(), {})
 
+    def test_a_master_is_taken_back_from_a_node_that_unlocks_and_may_be_one_again(self):
+        node, node_id = self.node("one")
+        self.admin.call("node", "adopt", node_id, "--role", "master")
+        listed = self.admin.call("master", "list")
+        self.assertRegex(listed, rf"(?m)^1 .* host +{re.escape(self.first.address)} ")
+        self.assertRegex(listed, rf"(?m)^2 .* node +{re.escape(node.address)} +{node_id}$")
+        self.admin.call("master", "remove", "2", "--yes")
+        self.assertEqual(set(masters(self.admin)), {1})
+        self.assertEqual(self.admin.nodes()[node_id]["state"], "worker")
+        node.expect("it was removed from the group")
+        node.reboot()
+        cluster.until(node.unlocked, 60, node.log)
+        # In the folder of the one before; the second time while that may still run.
+        for number in (3, 4):
+            self.admin.call("node", "adopt", node_id, "--role", "master")
+            until_voters(self.admin, 1, number)
+            if number == 3:
+                self.admin.call("master", "remove", "3", "--yes")
+        node.reboot()
+        cluster.until(node.unlocked, 60, node.log)
+        cluster.until(lambda: masters(self.admin)[4]["connected"], 60, node.log, 0.1)
+
     def test_a_node_that_is_off_is_carried_on_when_it_comes_back(self):
         node, node_id = self.node("one")
         node.kill()

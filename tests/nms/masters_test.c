@@ -1,6 +1,7 @@
 /* Masters that come and go, over real doors and a real peer link: an invitation, a
  * ticket, a node that is adopted, a removal. */
 #include "nms/ca.h"
+#include "nms/members.h"
 #include "proto/file.h"
 #include "proto/scope.h"
 #include "tests/nms/guest.h"
@@ -9,6 +10,22 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+static bool stays; /* who is leaving */
+
+enum st_code __real_carrier_take(struct nms *nms, const struct member *member,
+                                 enum members_step step, struct st_err *err);
+enum st_code __wrap_carrier_take(struct nms *nms, const struct member *member,
+                                 enum members_step step, struct st_err *err);
+enum st_code
+__wrap_carrier_take(struct nms *nms, const struct member *member, enum members_step step,
+                    struct st_err *err)
+{
+    if ((step == MEMBERS_YIELD || step == MEMBERS_REMOVE) &&
+        __atomic_load_n(&stays, __ATOMIC_ACQUIRE))
+        return st_fail(err, ST_UNAVAILABLE, "it stays for now");
+    return __real_carrier_take(nms, member, step, err);
+}
 
 static enum st_code
 invite(struct rpc_channel *admins, const char *name, uint8_t secret[32],
@@ -583,8 +600,6 @@ a_node_is_handed_its_certificate_and_its_adoption_ends_when_it_votes(void **stat
     assert_int_equal(unlocked->unlock_response->role, API__NODE__STATE__MASTER);
     machine_answer_free(unlocked);
     assert_ok(town_adopt(town, machine.id, API__NODE__STATE__MASTER, &err));
-    /* As a master that is no node it cannot be removed. */
-    assert_code(remove_master(town->admins, 2, false, &err), ST_FAILED_PRECONDITION);
 
     /* One removal ends both. */
     assert_ok(town_remove(town, machine.id, &err));
@@ -593,6 +608,96 @@ a_node_is_handed_its_certificate_and_its_adoption_ends_when_it_votes(void **stat
                 ST_PERMISSION_DENIED);
     machine_free(&machine);
     guest_free(&guest);
+}
+
+/* Its node cannot become one; then it can. */
+static void
+a_master_that_never_came_is_taken_back_and_its_node_may_be_one_later(void **state)
+{
+    struct town *town = *state;
+    struct guest guest;
+    struct machine machine;
+    pthread_t thread;
+    struct st_err *adopted;
+    struct st_err err = {0};
+    guest_make(&guest, 1);
+    machine_make(&machine, FORGE_ECC);
+    memcpy(machine.ip, guest.address.bytes, 4);
+    machine.ip_len = 4;
+    town_settle(town, &machine, false);
+    void *arguments[] = {town, &machine};
+    assert_int_equal(pthread_create(&thread, NULL, adopt, arguments), 0);
+    await_state(town->admins, 2, API__MASTER__STATE__JOINING);
+    assert_ok(remove_master(town->admins, 2, false, &err));
+    pthread_join(thread, (void **)&adopted);
+    assert_code(adopted->code, ST_ABORTED);
+    assert_int_equal(state_in_list(town->admins, 2), -1);
+    /* It unlocks with the half that it always had. */
+    Api__TPM2UnlockFlowResponse *unlocked;
+    assert_ok(machine_unlock(&machine, town->nodes, NULL, &unlocked, &err));
+    assert_int_equal(unlocked->unlock_response->role, API__NODE__STATE__WORKER);
+    machine_answer_free(unlocked);
+
+    guest_open_door(&guest, &machine);
+    assert_int_equal(pthread_create(&thread, NULL, adopt, arguments), 0);
+    guest_await_call(&guest);
+    assert_int_equal(guest.self.id, 3);
+    guest_start(&guest, town);
+    pthread_join(thread, (void **)&adopted);
+    assert_string_equal(adopted->text, "");
+    assert_int_equal(state_in_list(town->admins, 3), API__MASTER__STATE__VOTER);
+    assert_ok(remove_master(town->admins, 3, false, &err));
+    assert_ok(machine_unlock(&machine, town->nodes, NULL, &unlocked, &err));
+    machine_answer_free(unlocked);
+    guest_free(&guest);
+    machine_free(&machine);
+}
+
+/* Asked of the master that is leaving, who says of itself that it is: its node stays
+ * until somebody removes that. */
+static void
+N40_a_node_is_removed_also_by_its_master_that_is_leaving(void **state)
+{
+    struct town *town = *state;
+    struct guest guest;
+    struct machine machine;
+    pthread_t thread;
+    struct st_err *adopted;
+    struct st_err err = {0};
+    Api__TPM2UnlockFlowResponse *unlocked;
+    Api__RemoveNodeRequest request = API__REMOVE_NODE_REQUEST__INIT;
+    ProtobufCMessage *answer;
+    guest_make(&guest, 1);
+    machine_make(&machine, FORGE_ECC);
+    memcpy(machine.ip, guest.address.bytes, 4);
+    machine.ip_len = 4;
+    town_settle(town, &machine, false);
+    guest_open_door(&guest, &machine);
+    void *arguments[] = {town, &machine};
+    assert_int_equal(pthread_create(&thread, NULL, adopt, arguments), 0);
+    guest_await_call(&guest);
+    guest_start(&guest, town);
+    pthread_join(thread, (void **)&adopted);
+    assert_string_equal(adopted->text, "");
+
+    __atomic_store_n(&stays, true, __ATOMIC_RELEASE);
+    assert_code(remove_master(guest.admins, 2, false, &err), ST_UNAVAILABLE);
+    assert_int_equal(err.reason, ST_REASON_RECORDED);
+    assert_int_equal(state_in_list(guest.admins, 2), API__MASTER__STATE__LEAVING);
+    assert_ok(machine_unlock(&machine, town->nodes, NULL, &unlocked, &err));
+    machine_answer_free(unlocked);
+    request.node_id = machine.id;
+    for (int twice = 0; twice < 2; twice++) {
+        assert_code(town_call(guest.admins, "RemoveNode", &request.base,
+                              &api__remove_node_request__descriptor, &answer, &err),
+                    ST_UNAVAILABLE);
+        assert_int_equal(err.reason, ST_REASON_RECORDED);
+        assert_code(machine_unlock(&machine, town->nodes, NULL, &unlocked, &err),
+                    ST_PERMISSION_DENIED);
+    }
+    __atomic_store_n(&stays, false, __ATOMIC_RELEASE);
+    guest_free(&guest);
+    machine_free(&machine);
 }
 
 static void
@@ -786,6 +891,8 @@ main(void)
         TOWN_TEST(invitations_are_listed_without_their_secrets_and_revoked),
         TOWN_TEST(an_invitation_that_expired_is_listed_until_the_next_one_comes),
         TOWN_TEST(a_node_is_handed_its_certificate_and_its_adoption_ends_when_it_votes),
+        TOWN_TEST(a_master_that_never_came_is_taken_back_and_its_node_may_be_one_later),
+        TOWN_TEST(N40_a_node_is_removed_also_by_its_master_that_is_leaving),
         TOWN_TEST(whoever_waits_for_a_master_is_told_when_it_is_removed_instead),
         TOWN_TEST(N53_a_master_that_was_removed_is_on_the_list_of_those_that_stay),
         TOWN_TEST(the_master_that_leads_can_be_removed_too),

@@ -377,8 +377,6 @@ N40_one_command_ends_a_node_and_the_master_that_it_was(void **state)
     struct st_err err = {0};
     char key[100];
     assert_ok(log_adopt_master(member, nodes[0].id, 2, &err));
-    assert_code(log_remove_master(member, 2, &err), ST_FAILED_PRECONDITION);
-    assert_non_null(strstr(err.text, nodes[0].id));
     assert_ok(log_remove_node(member, nodes[0].id, &err));
     snprintf(key, sizeof(key), "node/%s", nodes[0].id);
     assert_null(log_find(member, key));
@@ -391,6 +389,64 @@ N40_one_command_ends_a_node_and_the_master_that_it_was(void **state)
     assert_ok(log_gone(member, 2, 2, &err));
     assert_code(log_remove_node(member, nodes[0].id, NULL), ST_NOT_FOUND);
     assert_code(log_remove_master(member, 2, NULL), ST_NOT_FOUND);
+}
+
+static void
+assert_role(struct log_member *member, const char *node_id, State__Role role)
+{
+    AUTO(state_node_freep) State__Node *node = NULL;
+    struct st_err err = {0};
+    assert_ok(state_node(member->state, node_id, &node, &err));
+    assert_int_equal(node->role, role);
+    assert_int_equal(node->global_unlock_key.len, UNLOCK_KEY_LEN);
+}
+
+static void
+a_node_that_is_a_master_no_more_keeps_its_disk_and_may_be_one_again(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    for (unsigned id = 2; id < 5; id++) { /* it never came, was catching up, voted */
+        assert_ok(log_adopt_master(member, nodes[0].id, id, &err));
+        if (id > 2)
+            assert_ok(log_phase(member, id, STATE__PHASE__JOINING,
+                                STATE__PHASE__CATCHING_UP, &err));
+        if (id > 3)
+            assert_ok(log_phase(member, id, STATE__PHASE__CATCHING_UP,
+                                STATE__PHASE__VOTER, &err));
+        assert_role(member, nodes[0].id, STATE__ROLE__MASTER);
+        for (int twice = 0; twice < 2; twice++)
+            assert_ok(log_remove_master(member, id, &err));
+        assert_phase(member, id, STATE__PHASE__LEAVING);
+        assert_role(member, nodes[0].id, STATE__ROLE__WORKER);
+        assert_code(log_adopt_master(member, nodes[0].id, id + 1, &err),
+                    ST_FAILED_PRECONDITION);
+        assert_non_null(strstr(err.text, "stctl master list"));
+        assert_ok(log_gone(member, id, id, &err));
+        assert_role(member, nodes[0].id, STATE__ROLE__WORKER);
+    }
+    assert_ok(log_adopt(member, nodes[0].id, &err));
+    assert_ok(log_remove_node(member, nodes[0].id, &err));
+}
+
+/* The machine came again under its name, and waits. */
+static void
+N40_who_waits_is_not_adopted_because_the_master_that_it_was_goes(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    assert_ok(log_new_enrolment(member, "again", secret_a, 1, later, &err));
+    assert_ok(log_adopt_master(member, nodes[0].id, 2, &err));
+    make_voter(member, 2);
+    assert_ok(log_remove_node(member, nodes[0].id, &err));
+    log_node_make(1, secret_a, &nodes[0]);
+    assert_ok(log_enrol(member, &nodes[0], LOG_START, &err));
+    assert_role(member, nodes[0].id, STATE__ROLE__REGISTERED);
+    assert_ok(log_remove_master(member, 2, &err));
+    assert_role(member, nodes[0].id, STATE__ROLE__REGISTERED);
+    assert_ok(log_recover(member, 1, LOG_START, &err));
+    assert_null(log_find(member, "member/2"));
+    assert_role(member, nodes[0].id, STATE__ROLE__REGISTERED);
 }
 
 static void
@@ -515,6 +571,8 @@ main(void)
         MEMBER_TEST(an_invitation_has_bounds),
         MEMBER_TEST(N40_a_master_moves_from_where_it_is_only),
         MEMBER_TEST(N40_one_command_ends_a_node_and_the_master_that_it_was),
+        MEMBER_TEST(a_node_that_is_a_master_no_more_keeps_its_disk_and_may_be_one_again),
+        MEMBER_TEST(N40_who_waits_is_not_adopted_because_the_master_that_it_was_goes),
         MEMBER_TEST(N40_the_last_voter_stays),
         MEMBER_TEST(N40_only_who_is_leaving_can_be_gone),
         MEMBER_TEST(N53_a_list_follows_the_one_before_it),

@@ -172,6 +172,24 @@ a_node_moves_with_the_master_that_it_is(void **state)
     state_free(loaded);
 }
 
+/* Its name would be that of two: who removes the node would end one of them. */
+static void
+N40_a_node_that_moved_is_no_master_anew_while_the_one_that_it_was_is_leaving(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    const uint8_t there[4] = {10, 0, 0, 9};
+    AUTO(state_member_freep) State__Member *found = NULL;
+    assert_ok(state_member(member->state, 3, &found, &err));
+    assert_ok(log_remove_master(member, 3, &err));
+    assert_ok(move_node(member, found->node_id, 4, there, &err));
+    assert_code(log_adopt_master(member, found->node_id, 4, &err),
+                ST_FAILED_PRECONDITION);
+    assert_null(log_find(member, "member/4"));
+    assert_ok(log_gone(member, 3, 2, &err));
+    assert_ok(log_adopt_master(member, found->node_id, 4, &err));
+}
+
 static void
 N52_two_masters_at_one_place_are_refused_and_nobody_moves(void **state)
 {
@@ -282,6 +300,8 @@ main(void)
         MEMBER_TEST(a_move_is_a_newer_list_and_a_second_one_is_none),
         MEMBER_TEST(all_move_at_once_and_two_change_places),
         MEMBER_TEST(a_node_moves_with_the_master_that_it_is),
+        MEMBER_TEST(
+            N40_a_node_that_moved_is_no_master_anew_while_the_one_that_it_was_is_leaving),
         MEMBER_TEST(N52_two_masters_at_one_place_are_refused_and_nobody_moves),
         MEMBER_TEST(N30_a_master_where_no_host_can_be_is_refused),
         MEMBER_TEST(who_is_no_master_or_comes_twice_is_not_moved),
