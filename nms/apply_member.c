@@ -2,7 +2,8 @@
  *
  *   AdoptMaster, JoinMaster --> JOINING --> CATCHING_UP --> VOTER
  *                                  |             |            |
- *                      RemoveNode, RemoveMaster: LEAVING --> gone; Recover: gone
+ *                      RemoveNode, RemoveMaster: LEAVING --> gone; Recover: gone,
+ *                                                 or, who is left, VOTER
  *
  * Where it is a node, RemoveNode ends that, too, and RemoveMaster leaves it as a worker.
  *
@@ -184,19 +185,27 @@ apply_member_phase(struct applying *applying, const State__MemberPhase *member_p
     return code;
 }
 
-/* The machine keeps its disk, whatever became of its folder.  Under a master's name there
- * may be another node by now, which waits to be adopted. */
+/* Of the machine that a master is.  Under its name there may be another node by now,
+ * which waits to be adopted. */
 static void
-demote(struct applying *applying, const char *node_id)
+change_role(struct applying *applying, const char *node_id, State__Role from,
+            State__Role to)
 {
     State__Node *node = node_of(applying->state, node_id);
     if (!node)
         return;
-    if (!REFUSES(0x4002, node->role != STATE__ROLE__MASTER)) {
-        node->role = STATE__ROLE__WORKER;
+    if (!REFUSES(0x4002, node->role != from)) {
+        node->role = to;
         applying_put_node(applying, node);
     }
     record_free_unpacked(node);
+}
+
+/* It keeps its disk, whatever became of its folder. */
+static void
+demote(struct applying *applying, const char *node_id)
+{
+    change_role(applying, node_id, STATE__ROLE__MASTER, STATE__ROLE__WORKER);
 }
 
 enum st_code
@@ -260,15 +269,12 @@ list_judge(const State__Cluster *cluster, ProtobufCBinaryData crl, struct st_err
 }
 
 static enum st_code
-recover_judge(const State__Member *member, const State__Cluster *cluster,
-              const State__Recover *recover, struct st_err *err)
+recover_judge(const State__Cluster *cluster, const State__Recover *recover,
+              struct st_err *err)
 {
     enum st_code code = list_judge(cluster, recover->crl, err);
     if (code)
         return code;
-    if (member->phase != STATE__PHASE__VOTER)
-        return st_fail(err, ST_FAILED_PRECONDITION, "master %" PRIu64 " has no vote",
-                       member->id);
     if (REFUSES(0x5382, recover->crl_number <= cluster->crl_number))
         return st_fail(err, ST_ABORTED,
                        "the list of revoked certificates has the number %" PRIu64,
@@ -277,6 +283,19 @@ recover_judge(const State__Member *member, const State__Cluster *cluster,
         return st_fail(err, ST_ABORTED, "the next master has the id %" PRIu64,
                        state_next_member(cluster));
     return ST_OK;
+}
+
+/* Nobody is left who would carry on what was to become of it.  Its certificate is good:
+ * it would be revoked with the end of its record. */
+static void
+stay(struct applying *applying, State__Member *member)
+{
+    if (member->phase == STATE__PHASE__VOTER)
+        return;
+    member->phase = STATE__PHASE__VOTER;
+    key_forget(member);
+    member_put(applying, member);
+    change_role(applying, member->node_id, STATE__ROLE__WORKER, STATE__ROLE__MASTER);
 }
 
 enum st_code
@@ -288,7 +307,8 @@ apply_recover(struct applying *applying, const State__Recover *recover,
     if (code)
         return code;
     State__Cluster *cluster = cluster_unpack(applying->state);
-    code = recover_judge(member, cluster, recover, err);
+    if (!(code = recover_judge(cluster, recover, err)))
+        stay(applying, member);
     record_free_unpacked(member);
     while (!code && (member = any_other(applying->state, recover->id))) {
         member_delete(applying, member->id);

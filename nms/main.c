@@ -218,6 +218,7 @@ static void
 recover_show(const char *dir, const struct recover_view *view)
 {
     char when[32] = "an unknown time", address[ADDRESS_TEXT_MAX];
+    const char *doubt = recover_doubt(view);
     const time_t at = (time_t)view->changed_at;
     struct tm utc;
     if (at && gmtime_r(&at, &utc))
@@ -232,6 +233,8 @@ recover_show(const char *dir, const struct recover_view *view)
         printf("master %llu  %s  %s\n", (unsigned long long)member->id, address,
                member->id == view->id ? "stays" : "is none any more");
     }
+    if (doubt)
+        printf("%s", doubt);
     if (view->begun)
         printf("`recover --yes` was cut off in this folder; it does not run before that "
                "ends\n");

@@ -40,3 +40,25 @@ recover_look(const char *dir, struct recover_view *out, struct st_err *err)
     out->changed_at = state_changed_at(folder.state);
     return ST_OK;
 }
+
+const char *
+recover_doubt(const struct recover_view *view)
+{
+    const struct member *me = members_find(&view->members, view->id);
+    if (!me)
+        return NULL;
+    switch (me->phase) {
+    case STATE__PHASE__LEAVING:
+        return "it was being removed, and the others may have gone on without it: take "
+               "the\nfolder of one of them if there is any; with this one it is a master "
+               "again\n";
+    case STATE__PHASE__JOINING:
+    case STATE__PHASE__CATCHING_UP:
+        return "it had no vote yet, and may lack what the others agreed on: take the "
+               "folder\nof one that had if there is any\n";
+    case STATE__PHASE__VOTER:
+    case _STATE__PHASE_IS_INT_SIZE:
+        break;
+    }
+    return NULL;
+}

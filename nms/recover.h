@@ -19,10 +19,15 @@ struct recover_view {
  * master runs in it; ST_DATA_LOSS. */
 enum st_code recover_look(const char *dir, struct recover_view *out, struct st_err *err);
 
+/* Why another folder may be the newer one, in lines for whoever chooses; NULL: nothing
+ * speaks against this one. */
+const char *recover_doubt(const struct recover_view *view);
+
 /* This member is the only voter.  All others are gone and their certificates revoked,
  * also of those of whom the folder does not know; nodes among them are workers.  Where it
  * was cut off nms_start() refuses the folder until it is repeated. ST_FAILED_PRECONDITION
- * where another one answers on its port 7834, or where this one never had a vote. */
+ * where another one answers on its port 7834, or where the records do not name this one.
+ */
 enum st_code recover_alone(const char *dir, const struct recover_view *view,
                            struct st_err *err);
 

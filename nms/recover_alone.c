@@ -213,9 +213,10 @@ recover_alone(const char *dir, const struct recover_view *view, struct st_err *e
     const struct member *me = members_find(&view->members, view->id);
     char address[ADDRESS_TEXT_MAX];
     enum st_code code;
-    if (!me || me->phase != STATE__PHASE__VOTER)
+    if (!me)
         return st_fail(err, ST_FAILED_PRECONDITION,
-                       "master %llu had no vote: take the folder of another one",
+                       "master %llu is none in its own records: take the folder of "
+                       "another one",
                        (unsigned long long)view->id);
     if ((code = nobody_else(view, err)) || (code = state_new(&state, err)) ||
         (code = begin(dir, err)))

@@ -110,7 +110,6 @@ who_is_left_is_the_only_master_and_nodes_keep_their_disks(void **state)
     assert_ok(log_adopt_master(member, nodes[2].id, 4, &err));
     assert_ok(log_remove_node(member, nodes[2].id, &err));
     assert_code(log_recover(member, 7, LOG_START, &err), ST_NOT_FOUND);
-    assert_code(log_recover(member, 3, LOG_START, &err), ST_FAILED_PRECONDITION);
     assert_phase(member, 2, STATE__PHASE__VOTER);
     for (int times = 0; times < 2; times++)
         assert_ok(log_recover(member, 1, LOG_START, &err));
@@ -429,7 +428,56 @@ a_node_that_is_a_master_no_more_keeps_its_disk_and_may_be_one_again(void **state
     assert_ok(log_remove_node(member, nodes[0].id, &err));
 }
 
+/* The others may all be lost before they end it, or it may be lost that they did. */
+static void
+who_is_left_has_a_vote_whatever_was_to_become_of_it(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    struct st_address masters[REPLICA_MEMBERS_MAX];
+    assert_ok(log_adopt_master(member, nodes[0].id, 2, &err));
+    make_voter(member, 2);
+    assert_ok(log_remove_master(member, 2, &err));
+    assert_ok(log_recover(member, 2, LOG_START, &err));
+    assert_phase(member, 2, STATE__PHASE__VOTER);
+    assert_role(member, nodes[0].id, STATE__ROLE__MASTER);
+    assert_int_equal(state_masters(member->state, masters, NULL), 1);
+    assert_memory_equal(masters[0].bytes, nodes[0].address, 4);
+    assert_code(log_remove_master(member, 2, NULL), ST_FAILED_PRECONDITION);
+
+    uint64_t id = 103;
+    for (unsigned n = 1; n < 3; n++, id += 101) {
+        assert_ok(log_adopt_master(member, nodes[n].id, id, &err));
+        if (n == 2)
+            assert_ok(log_phase(member, id, STATE__PHASE__JOINING,
+                                STATE__PHASE__CATCHING_UP, &err));
+        assert_ok(log_recover(member, id, LOG_START, &err));
+        assert_phase(member, id, STATE__PHASE__VOTER);
+        assert_role(member, nodes[n].id, STATE__ROLE__MASTER);
+        assert_role(member, nodes[n - 1].id, STATE__ROLE__WORKER);
+        AUTO(state_member_freep) State__Member *found = find(member, id);
+        assert_int_equal(found->key.len, 0);
+    }
+}
+
 /* The machine came again under its name, and waits. */
+static void
+N40_who_waits_is_not_adopted_because_it_is_the_master_that_is_left(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    assert_ok(log_new_enrolment(member, "again", secret_a, 1, later, &err));
+    assert_ok(log_adopt_master(member, nodes[0].id, 2, &err));
+    make_voter(member, 2);
+    assert_ok(log_remove_node(member, nodes[0].id, &err));
+    log_node_make(1, secret_a, &nodes[0]);
+    assert_ok(log_enrol(member, &nodes[0], LOG_START, &err));
+    assert_ok(log_recover(member, 2, LOG_START, &err));
+    assert_phase(member, 2, STATE__PHASE__VOTER);
+    assert_role(member, nodes[0].id, STATE__ROLE__REGISTERED);
+    assert_code(log_adopt_master(member, nodes[0].id, 103, NULL), ST_FAILED_PRECONDITION);
+}
+
 static void
 N40_who_waits_is_not_adopted_because_the_master_that_it_was_goes(void **state)
 {
@@ -572,6 +620,8 @@ main(void)
         MEMBER_TEST(N40_a_master_moves_from_where_it_is_only),
         MEMBER_TEST(N40_one_command_ends_a_node_and_the_master_that_it_was),
         MEMBER_TEST(a_node_that_is_a_master_no_more_keeps_its_disk_and_may_be_one_again),
+        MEMBER_TEST(who_is_left_has_a_vote_whatever_was_to_become_of_it),
+        MEMBER_TEST(N40_who_waits_is_not_adopted_because_it_is_the_master_that_is_left),
         MEMBER_TEST(N40_who_waits_is_not_adopted_because_the_master_that_it_was_goes),
         MEMBER_TEST(N40_the_last_voter_stays),
         MEMBER_TEST(N40_only_who_is_leaving_can_be_gone),
