@@ -30,6 +30,7 @@ struct supervision {
     bool looking;
     bool running;
     struct child master;
+    bool succeeded; /* the folder is of another member than the one that runs */
     uint64_t began_ms, next_ms; /* of the last start, and not before which the next */
     struct retry retry;
 };
@@ -63,6 +64,7 @@ start(struct supervision *supervision)
 {
     struct st_err err = {0};
     supervision->began_ms = now_ms();
+    supervision->succeeded = false;
     if (supervise_run(supervision->config, &supervision->master, &err))
         start_later(supervision, &err);
     else
@@ -84,6 +86,14 @@ rest(struct supervision *supervision)
 }
 
 static void
+look(struct supervision *supervision)
+{
+    supervision->looking = true;
+    supervision->next_ms = 0;
+    supervision->retry.attempts = 0;
+}
+
+static void
 reap(struct supervision *supervision)
 {
     struct st_err err = {0};
@@ -92,20 +102,15 @@ reap(struct supervision *supervision)
     if (now_ms() - supervision->began_ms > HEALTHY_MS)
         supervision->retry.attempts = 0;
     if (status == EXIT_WRONG_STATE) {
-        rest(supervision);
+        if (supervision->succeeded)
+            look(supervision);
+        else
+            rest(supervision);
         return;
     }
     (void)st_fail(&err, ST_UNAVAILABLE,
                   "smalltown-nms ended with status %d and is started again", status);
     start_later(supervision, &err);
-}
-
-static void
-look(struct supervision *supervision)
-{
-    supervision->looking = true;
-    supervision->next_ms = 0;
-    supervision->retry.attempts = 0;
 }
 
 /* Where the records will lie.  May take as long as a disk takes to be written: the call
@@ -156,6 +161,7 @@ serve(struct supervision *supervision)
         explicit_bzero(packet, (size_t)n);
         if (send(supervision->daemon, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
             return false;
+        supervision->succeeded |= !answer.code;
         if (!answer.code && !supervision->running)
             look(supervision);
     }

@@ -297,7 +297,8 @@ a_good_request_goes_to_smalltown_nms_byte_by_byte(void **state)
     uint8_t expected[4096], long_list[20000] = {0x30, 0x82, 0x4e, 0x1c};
     size_t len;
     program_put("echo \"$*\" >> $D/said\n"
-                "[ $1 = run ] && exec sleep 1000\n"
+                "if [ $1 = run ]; then while [ ! -e $D/end ]; do sleep 0.02; done\n"
+                ": > $D/ended; exit 4; fi\n"
                 "cat > $D/came; mkdir -p $D/data; : > $D/data/member.pb");
     request_make(&request);
     assert_ok(ask(&request.join, &err));
@@ -405,6 +406,22 @@ a_caller_that_left_is_in_nobody_s_way(void **state)
     assert_code(code, ST_OK);
 }
 
+/* The one before was removed, and hears of it while its successor joins: that its folder
+ * is no member's is not said of the one that is in it now. */
+static void
+a_master_that_ends_while_the_next_one_joins_is_followed_by_that(void **state)
+{
+    (void)state;
+    struct request request;
+    struct st_err err = {0};
+    request_make(&request);
+    assert_true(keeper_has_master(node.keeper));
+    program_put("[ $1 = run ] && { : > $D/again; exec sleep 1000; }\n"
+                ": > $D/end; while [ ! -e $D/ended ]; do sleep 0.02; done");
+    assert_ok(ask(&request.join, &err));
+    wait_for_file("again");
+}
+
 /* ---- with the real smalltown-nms ---- */
 
 static struct ca authority;
@@ -461,6 +478,7 @@ main(void)
         cmocka_unit_test(N52_what_smalltown_nms_refuses_is_answered_with_its_sentence),
         cmocka_unit_test(one_request_at_a_time),
         cmocka_unit_test(a_caller_that_left_is_in_nobody_s_way),
+        cmocka_unit_test(a_master_that_ends_while_the_next_one_joins_is_followed_by_that),
         cmocka_unit_test(N52_certificates_are_judged_before_anything_is_kept),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
