@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -205,6 +206,20 @@ say_audit(const char *dir, struct state *state, uint64_t id)
     audit_free(audit);
 }
 
+/* What ids and serial numbers are new is counted from it, see part(). */
+static enum st_code
+clock_check(const struct recover_view *view, struct st_err *err)
+{
+    const int64_t behind = view->changed_at - nms_now();
+    if (REFUSES(0x4303, behind > STATE_CLOCKS_DIFFER_S))
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "the clock of this machine is %" PRId64
+                       " s behind the last change "
+                       "in this folder: set it (`date`)",
+                       behind);
+    return ST_OK;
+}
+
 enum st_code
 recover_alone(const char *dir, const struct recover_view *view, struct st_err *err)
 {
@@ -218,8 +233,8 @@ recover_alone(const char *dir, const struct recover_view *view, struct st_err *e
                        "master %llu is none in its own records: take the folder of "
                        "another one",
                        (unsigned long long)view->id);
-    if ((code = nobody_else(view, err)) || (code = state_new(&state, err)) ||
-        (code = begin(dir, err)))
+    if ((code = clock_check(view, err)) || (code = nobody_else(view, err)) ||
+        (code = state_new(&state, err)) || (code = begin(dir, err)))
         return code;
     address_format_port(&me->address, PORT_CONSENSUS, address);
     const struct replica_config config = {

@@ -232,6 +232,25 @@ a_folder_that_is_none_is_said_to_be_none(void **state)
     assert_code(recover_look("/nowhere", &view, &err), ST_NOT_FOUND);
 }
 
+/* From it are the ids and serial numbers that nobody has yet. */
+static void
+N43_a_clock_that_is_behind_the_folder_is_to_be_set_first(void **state)
+{
+    (void)state;
+    struct recover_view view;
+    struct st_err err = {0};
+    assert_ok(recover_look(folder, &view, &err));
+    assert_false(view.begun);
+    const int64_t changed_at = view.changed_at;
+    view.changed_at += 3600;
+    assert_code(recover_alone(folder, &view, &err), ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, "behind the last change"));
+    assert_ok(recover_look(folder, &view, &err));
+    assert_false(view.begun);
+    view.changed_at = changed_at;
+    assert_ok(recover_alone(folder, &view, &err));
+}
+
 int
 main(void)
 {
@@ -240,6 +259,7 @@ main(void)
         TEST(what_a_folder_holds_is_seen_and_stays),
         TEST(N43_nobody_goes_on_alone_while_another_master_answers),
         TEST(N43_a_folder_in_which_it_was_cut_off_is_not_run_until_it_is_finished),
+        TEST(N43_a_clock_that_is_behind_the_folder_is_to_be_set_first),
         TEST(N53_who_came_after_the_end_of_the_folder_is_revoked_and_nobody_has_its_id),
         TEST(N53_the_list_with_all_others_is_there_before_anybody_is_heard),
         TEST(a_folder_that_does_not_know_its_own_master_is_not_gone_on_with),
