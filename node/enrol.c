@@ -11,15 +11,20 @@
  *        new keys, whatever lies on the ESP, for the TPM seals for whoever came to it;
  *        one that finds its own mark blanks the volume first; nothing else is formatted
  *    and give it its recovery key (recover.c): a start that finds a volume that has none
- *        makes it then; one that finds another administrator's in enrolment.pb than when
- *        the keys were made, or keys that something else than this machine boots has
- * made, blanks the volume, which has nobody's data, and is at 2 again 7 ask the masters
- * until one says OK: it is committed a lost OK is asked for again: the same node with the
- * same keys gets it again 8 write `identity` 9 token "enrolled" 10 write enrolment.pb
- * with the node id and without the secret before 10 a start comes back to 7; after it, it
- * unlocks like any node 11 erase `pending` (a start that still finds it erases it) 12
- * open the volume 13 seal the local half anew, under the authority of the cluster
- * (half.h; where it does not come to that, the next unlock does it) 14 cap PCR 12
+ *        makes it then; one that finds that it would be another's than when the keys
+ *        were made (enrol_keys.h), or keys that something else than this machine boots
+ *        has made, blanks the volume, which has nobody's data, and is at 2 again
+ *   7 ask the masters until one says OK: it is committed
+ *        a lost OK is asked for again: the same node with the same keys gets it again
+ *   8 write `identity`
+ *   9 token "enrolled"
+ *  10 write enrolment.pb with the node id and without the secret
+ *        before 10 a start comes back to 7; after it, it unlocks like any node
+ *  11 erase `pending` (a start that still finds it erases it)
+ *  12 open the volume
+ *  13 seal the local half anew, under the authority of the cluster (half.h; where it does
+ *     not come to that, the next unlock does it)
+ *  14 cap PCR 12
  *
  * A refusal at 7 leaves everything as it is, the secret too.
  */
@@ -88,7 +93,7 @@ why_others(const struct node *node, const struct begun *begun, const struct keys
     if (REFUSES(0x480f, !keys->ours))
         return "its keys were made by something else than this machine boots";
     if (disk->state == START_VOLUME_PENDING && REFUSES(0x3075, !keys->fit))
-        return "enrolment.pb wants another recovery key than when it was formatted";
+        return "it was formatted for another enrolment.pb, or another --recovery-key";
     return NULL;
 }
 

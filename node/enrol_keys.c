@@ -3,29 +3,72 @@
 #include "node/half.h"
 #include "proto/scope.h"
 
+#include <assert.h>
 #include <string.h>
 
-#define FIT_LABEL "smalltown pending v1"
+#define FIT_LABEL "smalltown pending v2"
 
 enum {
     FIT_AT = UNLOCK_KEY_LEN + ED25519_SEED_LEN,
     PENDING_LEN = FIT_AT + SHA256_LEN
 };
 
-/* Of what enrolment.pb says now. */
-static void
-fit_of(const struct node *node, const struct secret *local_half, uint8_t out[SHA256_LEN])
+static_assert((int)HPKE_KEY_LEN == (int)SHA256_LEN, "by whom it is has one length");
+
+/* Whose the recovery key of the disk is. */
+enum whose {
+    NOBODYS,
+    RECIPIENTS,
+    VIEWERS /* of whoever is before the terminal */
+};
+
+static enum whose
+whose_now(const struct node *node)
 {
+    if (node->config.has_recovery)
+        return RECIPIENTS;
+    return node->no_recovery ? NOBODYS : VIEWERS;
+}
+
+/* By what enrolment.pb says now. */
+static void
+fit_of(const struct node *node, enum whose whose, const struct secret *local_half,
+       uint8_t out[SHA256_LEN])
+{
+    const struct secret *secret = &node->config.secret;
     SECRET said = {0};
     uint8_t *at = said.bytes + strlen(FIT_LABEL);
     memcpy(said.bytes, FIT_LABEL, strlen(FIT_LABEL));
-    *at++ = node->config.has_recovery;
-    if (node->config.has_recovery)
+    *at++ = (uint8_t)whose;
+    if (whose == RECIPIENTS)
         memcpy(at, node->config.recovery, HPKE_KEY_LEN);
-    at += HPKE_KEY_LEN;
+    else if (whose == VIEWERS)
+        cert_fingerprint(secret->bytes, secret->len, at);
+    at += SHA256_LEN;
     memcpy(at, local_half->bytes, UNLOCK_KEY_LEN);
     at += UNLOCK_KEY_LEN;
     cert_fingerprint(said.bytes, (size_t)(at - said.bytes), out);
+}
+
+static bool
+is_of(const struct node *node, enum whose whose, const struct secret *pending,
+      const struct secret *local_half)
+{
+    uint8_t fit[SHA256_LEN];
+    fit_of(node, whose, local_half, fit);
+    return pending->len == PENDING_LEN &&
+           secret_equal_bytes(pending->bytes + FIT_AT, fit, SHA256_LEN);
+}
+
+/* Where nobody is shown anything keys of this very file are right, too: `recover` is not
+ * told what the daemon is. */
+static bool
+is_fit(const struct node *node, const struct secret *pending,
+       const struct secret *local_half)
+{
+    const enum whose whose = whose_now(node);
+    return is_of(node, whose, pending, local_half) ||
+           (whose == NOBODYS && is_of(node, VIEWERS, pending, local_half));
 }
 
 static enum st_code
@@ -56,7 +99,7 @@ keys_seal(const struct node *node, struct tpm *tpm, const struct keys *keys,
     SECRET pending = keys->global_half;
     enum st_code code;
     memcpy(pending.bytes + UNLOCK_KEY_LEN, keys->identity.seed.bytes, ED25519_SEED_LEN);
-    fit_of(node, &keys->local_half, pending.bytes + FIT_AT);
+    fit_of(node, whose_now(node), &keys->local_half, pending.bytes + FIT_AT);
     pending.len = PENDING_LEN;
     if ((code = half_seal(node, tpm, ESP_PENDING, &pending, err)))
         return code;
@@ -95,7 +138,6 @@ keys_unseal(const struct node *node, struct tpm *tpm, struct keys *out,
             struct st_err *err)
 {
     SECRET pending = {0}, seed = {0};
-    uint8_t fit[SHA256_LEN];
     enum st_code code;
     if ((code = unseal_pending(node, tpm, &pending, err)) ||
         (code =
@@ -105,8 +147,6 @@ keys_unseal(const struct node *node, struct tpm *tpm, struct keys *out,
              secret_set(&seed, pending.bytes + UNLOCK_KEY_LEN, ED25519_SEED_LEN, err)) ||
         (code = look_who(node, tpm, &out->ours, err)))
         return code;
-    fit_of(node, &out->local_half, fit);
-    out->fit = pending.len == PENDING_LEN &&
-               secret_equal_bytes(pending.bytes + FIT_AT, fit, SHA256_LEN);
+    out->fit = is_fit(node, &pending, &out->local_half);
     return complete(out, &seed, err);
 }

@@ -510,6 +510,111 @@ N30_a_header_that_says_the_right_name_does_not_save_its_key(void **state)
     assert_memory_not_equal(before, after, 64);
 }
 
+/* With that file, and another secret than the one of before where `other`. */
+static void
+put_file_for_nobody(bool other)
+{
+    machine.recovery.len = 0;
+    master.secret[0] ^= other;
+    machine_config_put(&machine);
+}
+
+/* Enter, and the power goes. */
+static struct secret
+be_shown_a_key(int fd)
+{
+    char screen[4096];
+    machine_start(&machine, ENROL_RECOVERABLE);
+    terminal_wait_for(fd, "Press Enter", screen);
+    const struct secret key = key_on_screen(screen);
+    assert_int_equal(write(fd, "\n", 1), 1);
+    assert_int_equal(machine_wait(&machine), 128 + 9);
+    machine_reboot(&machine);
+    return key;
+}
+
+/* Who stood before the machine before, with a file of his own. */
+static void
+N30_a_key_that_was_shown_for_another_file_opens_nothing(void **state)
+{
+    (void)state;
+    char path[64], before[64], after[64];
+    struct st_err err = {0};
+    int fd = terminal_make(path), held = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(held >= 0);
+    machine.recovery_key = path;
+    put_file_for_nobody(true);
+    const struct secret his = be_shown_a_key(fd);
+    get_volume_key(&his, before);
+    put_file_for_nobody(true);
+    const struct secret key = be_shown_a_key(fd);
+    machine_run_until_served(&machine); /* the same file goes on */
+    assert_enrolled();
+    get_volume_key(&key, after);
+    assert_memory_not_equal(before, after, 64);
+    assert_code(disk_recovery_check(machine.volume, &his, &err), ST_PERMISSION_DENIED);
+    assert_unlocks_after_a_reboot();
+    close(held);
+    close(fd);
+}
+
+/* Of keys that nobody was shown anything of, somebody could be by the next start. */
+static void
+N30_a_machine_that_begins_to_show_keys_formats_anew(void **state)
+{
+    (void)state;
+    const struct secret nobody = {0};
+    char path[64], before[64], after[64];
+    int fd = terminal_make(path), held = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(held >= 0);
+    machine.recovery_key = "none";
+    be_refused(&nobody);
+    get_uuid(before);
+    machine.recovery_key = path;
+    be_shown_a_key(fd);
+    get_uuid(after);
+    assert_string_not_equal(before, after);
+    machine.recovery_key = "none"; /* and the other way round the file is the same */
+    machine_run_until_served(&machine);
+    assert_enrolled();
+    get_uuid(before);
+    assert_string_equal(before, after);
+    close(held);
+    close(fd);
+}
+
+/* `recover` is not told what the daemon is: nobody is shown anything, the key is there.
+ */
+static void
+a_volume_that_was_recovered_for_nobody_goes_on_by_that_file_alone(void **state)
+{
+    const char *as[] = {"none", "/nowhere"};
+    for (size_t i = 0; i < sizeof(as) / sizeof(*as); i++) {
+        char before[64], after[64];
+        flow_enrol_and_adopt();
+        const struct secret key = administrators_key();
+        const char *typed = (const char *)key.bytes;
+        get_volume_key(&key, before);
+        replace_the_chip();
+        begin_anew();
+        put_file_for_nobody(false);
+        machine.recovery_key = NULL;
+        assert_int_equal(machine_recover(&machine, typed, 0), 0);
+        put_file_for_nobody(true);
+        machine.recovery_key = as[i];
+        machine_start(&machine, 0);
+        assert_int_equal(machine_wait(&machine), 1);
+        assert_true(machine_said(&machine, "run `smalltown-node recover` again"));
+        put_file_for_nobody(true);
+        machine_run_until_served(&machine);
+        assert_enrolled();
+        get_volume_key(&key, after);
+        assert_memory_equal(before, after, 64);
+        tear_down(state);
+        set_up(state);
+    }
+}
+
 /* The file of before expired, and the next one is sealed to somebody, or no longer. */
 static void
 an_enrolment_that_goes_on_with_another_file_is_formatted_for_it(void **state)
@@ -522,7 +627,8 @@ an_enrolment_that_goes_on_with_another_file_is_formatted_for_it(void **state)
     machine.recovery_key = "none";
     be_refused(&nobody);
     get_uuid(before);
-    be_refused(&nobody); /* another secret is the same enrolment */
+    master.secret[0] ^= 1;
+    be_refused(&nobody); /* where nobody is shown anything, this is the same enrolment */
     get_uuid(after);
     assert_string_equal(before, after);
     be_refused(&administrator);
@@ -663,6 +769,9 @@ main(int argc, char **argv)
         TEST(what_cannot_be_recovered_is_said),
         TEST(N30_a_volume_whose_key_was_an_attackers_is_formatted_anew),
         TEST(N30_a_header_that_says_the_right_name_does_not_save_its_key),
+        TEST(N30_a_key_that_was_shown_for_another_file_opens_nothing),
+        TEST(N30_a_machine_that_begins_to_show_keys_formats_anew),
+        TEST(a_volume_that_was_recovered_for_nobody_goes_on_by_that_file_alone),
         TEST(an_enrolment_that_goes_on_with_another_file_is_formatted_for_it),
         TEST(a_format_anew_that_was_cut_is_done_again),
         TEST(N34_a_volume_with_data_is_not_formatted_for_another_file),
