@@ -92,7 +92,7 @@ why_others(const struct node *node, const struct begun *begun, const struct keys
         return "its format was cut";
     if (REFUSES(0x480f, !keys->ours))
         return "its keys were made by something else than this machine boots";
-    if (disk->state == START_VOLUME_PENDING && REFUSES(0x3075, !keys->fit))
+    if (node->volume && REFUSES(0x3075, !keys->fit))
         return "it was formatted for another enrolment.pb, or another --recovery-key";
     return NULL;
 }

@@ -510,6 +510,33 @@ N30_a_header_that_says_the_right_name_does_not_save_its_key(void **state)
     assert_memory_not_equal(before, after, 64);
 }
 
+/* He says of what he was given that the masters had said OK. */
+static void
+N30_a_volume_that_says_it_is_enrolled_is_not_gone_on_with_for_another_file(void **state)
+{
+    (void)state;
+    struct esp *esp;
+    const struct secret administrator = machine.recovery;
+    const uint8_t anything[] = "identity";
+    struct secret his;
+    char before[64];
+    struct disk_recovery found;
+    struct st_err err = {0};
+    be_robbed(&found, &his, before);
+    assert_ok(disk_set_enrolled(machine.volume, found.place.node_id, &err));
+    assert_ok(esp_open(machine.esp, &esp, &err));
+    assert_ok(esp_write(esp, ESP_IDENTITY, anything, sizeof(anything), &err));
+    esp_close(esp);
+    machine.recovery = administrator;
+    machine_config_put(&machine);
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "has an identity, and it was formatted for"));
+    assert_int_equal(atomic_load(&master.calls), 0);
+    assert_state(START_VOLUME_ENROLLED);
+}
+
 /* With that file, and another secret than the one of before where `other`. */
 static void
 put_file_for_nobody(bool other)
@@ -769,6 +796,7 @@ main(int argc, char **argv)
         TEST(what_cannot_be_recovered_is_said),
         TEST(N30_a_volume_whose_key_was_an_attackers_is_formatted_anew),
         TEST(N30_a_header_that_says_the_right_name_does_not_save_its_key),
+        TEST(N30_a_volume_that_says_it_is_enrolled_is_not_gone_on_with_for_another_file),
         TEST(N30_a_key_that_was_shown_for_another_file_opens_nothing),
         TEST(N30_a_machine_that_begins_to_show_keys_formats_anew),
         TEST(a_volume_that_was_recovered_for_nobody_goes_on_by_that_file_alone),
