@@ -73,8 +73,10 @@ check_mask(const struct node *node, enum esp_file file, const struct tpm_sealed 
 {
     uint32_t mask;
     enum st_code code = tpm_sealed_mask(sealed, &mask, err);
-    if (code)
-        return st_wrap(err, "unseal %s", esp_path(node->esp, file));
+    if (code) {
+        (void)st_wrap(err, "unseal %s", esp_path(node->esp, file));
+        return code;
+    }
     if (REFUSES(0x4806, mask != mask_of(node, file)))
         return st_fail(
             err, ST_FAILED_PRECONDITION,

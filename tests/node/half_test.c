@@ -1,5 +1,6 @@
 /* The way through an update: the local half follows what the cluster approves. */
 #include "node/approvals.h"
+#include "node/half.h"
 #include "proto/file.h"
 #include "proto/scope.h"
 #include "tests/node/flow.h"
@@ -267,6 +268,25 @@ a_damaged_file_of_approvals_costs_the_approvals_alone(void **state)
     assert_opens(KERNEL_PCR, 2);
 }
 
+static void
+what_is_damaged_is_called_so_without_a_sentence_too(void **state)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    AUTO(esp_closep) struct esp *esp = NULL;
+    SECRET out = {0};
+    struct st_err err = {0};
+    struct node node = {.efivars = "/nowhere"};
+    (void)state;
+    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
+    assert_ok(esp_open(machine.esp, &esp, &err));
+    node.esp = esp;
+    assert_ok(esp_write(esp, ESP_SEALED, "junk", 4, &err));
+    assert_code(half_unseal(&node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &out, &err),
+                ST_DATA_LOSS);
+    assert_int_equal(half_unseal(&node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &out, NULL),
+                     ST_DATA_LOSS);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -285,6 +305,7 @@ main(int argc, char **argv)
         FLOW_TEST(a_new_authority_and_a_new_image_may_come_at_once),
         FLOW_TEST(an_unlock_that_is_killed_on_the_way_leaves_a_file_that_opens),
         FLOW_TEST(a_damaged_file_of_approvals_costs_the_approvals_alone),
+        FLOW_TEST(what_is_damaged_is_called_so_without_a_sentence_too),
     };
     return FLOW_MAIN(tests);
 }
