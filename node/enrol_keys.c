@@ -112,25 +112,15 @@ keys_seal(const struct node *node, struct tpm *tpm, const struct keys *keys,
 
 static enum st_code
 unseal_pending(const struct node *node, struct tpm *tpm, struct secret *out,
-               struct st_err *err)
+               bool *out_ours, struct st_err *err)
 {
     struct st_err why = {0};
-    enum st_code code = half_unseal(node, tpm, ESP_PENDING, PENDING_LEN, out, err);
-    if (code == ST_DATA_LOSS && !half_unseal(node, tpm, ESP_PENDING, FIT_AT, out, &why))
+    enum st_code code =
+        half_unseal_judged(node, tpm, ESP_PENDING, PENDING_LEN, out, out_ours, err);
+    if (code == ST_DATA_LOSS &&
+        !half_unseal_judged(node, tpm, ESP_PENDING, FIT_AT, out, out_ours, &why))
         return ST_OK;
     return code;
-}
-
-/* Who knows a half that he sealed himself has the disk, and who knows the id key is the
- * node. */
-static enum st_code
-look_who(const struct node *node, struct tpm *tpm, bool *out_ours, struct st_err *err)
-{
-    enum st_code code = half_check_maker(node, tpm, ESP_PENDING, err);
-    if (!code)
-        code = half_check_maker(node, tpm, ESP_SEALED, err);
-    *out_ours = code == ST_OK;
-    return code == ST_PERMISSION_DENIED ? ST_OK : code;
 }
 
 enum st_code
@@ -138,15 +128,17 @@ keys_unseal(const struct node *node, struct tpm *tpm, struct keys *out,
             struct st_err *err)
 {
     SECRET pending = {0}, seed = {0};
+    bool pending_is_ours, half_is_ours;
     enum st_code code;
-    if ((code = unseal_pending(node, tpm, &pending, err)) ||
-        (code =
-             half_unseal(node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &out->local_half, err)) ||
+    if ((code = unseal_pending(node, tpm, &pending, &pending_is_ours, err)) ||
+        (code = half_unseal_judged(node, tpm, ESP_SEALED, UNLOCK_KEY_LEN,
+                                   &out->local_half, &half_is_ours, err)) ||
         (code = secret_set(&out->global_half, pending.bytes, UNLOCK_KEY_LEN, err)) ||
-        (code =
-             secret_set(&seed, pending.bytes + UNLOCK_KEY_LEN, ED25519_SEED_LEN, err)) ||
-        (code = look_who(node, tpm, &out->ours, err)))
+        (code = secret_set(&seed, pending.bytes + UNLOCK_KEY_LEN, ED25519_SEED_LEN, err)))
         return code;
+    /* Who knows a half that he sealed himself has the disk, and who knows the id key is
+     * the node. */
+    out->ours = pending_is_ours && half_is_ours;
     out->fit = is_fit(node, &pending, &out->local_half);
     return complete(out, &seed, err);
 }

@@ -87,18 +87,16 @@ check_mask(const struct node *node, enum esp_file file, const struct tpm_sealed 
     return ST_OK;
 }
 
-enum st_code
-half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t len,
-            struct secret *out, struct st_err *err)
+static enum st_code
+unseal(const struct node *node, struct tpm *tpm, enum esp_file file,
+       const struct tpm_sealed *sealed, size_t len, struct secret *out,
+       struct st_err *err)
 {
-    struct tpm_sealed sealed;
     SECRET secret = {0};
     enum st_code code;
-    if ((code = read_sealed(node, file, &sealed, err)))
+    if (file != ESP_CONTROL && (code = check_mask(node, file, sealed, err)))
         return code;
-    if (file != ESP_CONTROL && (code = check_mask(node, file, &sealed, err)))
-        return code;
-    if ((code = tpm_unseal(tpm, &sealed, &secret, err)))
+    if ((code = tpm_unseal(tpm, sealed, &secret, err)))
         return explain(node, file, code, err);
     if ((code = check_len(node, file, &secret, len, err)))
         return code;
@@ -107,14 +105,32 @@ half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t
 }
 
 enum st_code
-half_check_maker(const struct node *node, struct tpm *tpm, enum esp_file file,
-                 struct st_err *err)
+half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t len,
+            struct secret *out, struct st_err *err)
 {
     struct tpm_sealed sealed;
     enum st_code code = read_sealed(node, file, &sealed, err);
-    if (!code && (code = tpm_sealed_check_creation(tpm, &sealed, err)))
+    return code ? code : unseal(node, tpm, file, &sealed, len, out, err);
+}
+
+enum st_code
+half_unseal_judged(const struct node *node, struct tpm *tpm, enum esp_file file,
+                   size_t len, struct secret *out, bool *out_ours, struct st_err *err)
+{
+    struct tpm_sealed sealed;
+    SECRET secret = {0};
+    enum st_code code;
+    if ((code = read_sealed(node, file, &sealed, err)) ||
+        (code = unseal(node, tpm, file, &sealed, len, &secret, err)))
+        return code;
+    code = tpm_sealed_check_creation(tpm, &sealed, err);
+    if (code && code != ST_PERMISSION_DENIED) {
         (void)st_wrap(err, "%s", esp_path(node->esp, file));
-    return code;
+        return code;
+    }
+    *out_ours = code == ST_OK;
+    *out = secret;
+    return ST_OK;
 }
 
 /* Found out now, and not at the update that needs it. */

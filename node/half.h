@@ -20,10 +20,11 @@ enum st_code half_seal(const struct node *node, struct tpm *tpm, enum esp_file f
  * ST_NOT_FOUND. */
 enum st_code half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file,
                          size_t len, struct secret *out, struct st_err *err);
-/* That it was sealed by what this machine boots, and not by somebody who booted something
- * else on it.  ST_PERMISSION_DENIED; errors as half_unseal(). */
-enum st_code half_check_maker(const struct node *node, struct tpm *tpm,
-                              enum esp_file file, struct st_err *err);
+/* The same, and whether what came out was sealed by what this machine boots, and not by
+ * somebody who booted something else on it. */
+enum st_code half_unseal_judged(const struct node *node, struct tpm *tpm,
+                                enum esp_file file, size_t len, struct secret *out,
+                                bool *out_ours, struct st_err *err);
 
 /* ESP_SEALED or ESP_CONTROL, 32 bytes, in any way that there is: by what the masters said
  * just now, by the PCRs of when it was sealed, by what is kept.  Errors as half_unseal().

@@ -1,5 +1,6 @@
 /* From an EnrolmentConfig to a node, and through every power cut on the way. */
 #include "node/disk.h"
+#include "node/enrol_keys.h"
 #include "node/half.h"
 #include "node/measure.h"
 #include "proto/file.h"
@@ -280,6 +281,75 @@ N48_keys_that_something_else_made_are_not_gone_on_with(void **state)
     }
 }
 
+/* Of a disk that gives one thing to who unseals it, and a genuine one to who judges it.
+ */
+static struct {
+    bool armed;
+    enum esp_file file;
+    unsigned reads;
+    size_t len;
+    uint8_t genuine[ESP_CONTENT_MAX];
+} liar;
+
+enum st_code __real_esp_read(const struct esp *esp, enum esp_file file,
+                             uint8_t content[ESP_CONTENT_MAX], size_t *out_len,
+                             struct st_err *err);
+enum st_code __wrap_esp_read(const struct esp *esp, enum esp_file file,
+                             uint8_t content[ESP_CONTENT_MAX], size_t *out_len,
+                             struct st_err *err);
+
+enum st_code
+__wrap_esp_read(const struct esp *esp, enum esp_file file,
+                uint8_t content[ESP_CONTENT_MAX], size_t *out_len, struct st_err *err)
+{
+    if (!liar.armed || file != liar.file || liar.reads++ == 0)
+        return __real_esp_read(esp, file, content, out_len, err);
+    memcpy(content, liar.genuine, liar.len);
+    *out_len = liar.len;
+    return ST_OK;
+}
+
+static bool
+keys_are_ours(void)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    AUTO(esp_closep) struct esp *esp = NULL;
+    KEYS keys = {0};
+    struct st_err err = {0};
+    struct node node = {.efivars = "/nowhere"};
+    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
+    assert_ok(esp_open(machine.esp, &esp, &err));
+    node.esp = esp;
+    liar.reads = 0;
+    assert_ok(keys_unseal(&node, tpm, &keys, &err));
+    return keys.ours;
+}
+
+static void
+N48_what_is_judged_is_what_was_unsealed(void **state)
+{
+    (void)state;
+    const enum esp_file files[] = {ESP_SEALED, ESP_PENDING};
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        struct esp *esp;
+        struct st_err err = {0};
+        machine_start(&machine, ENROL_FORMATTED);
+        assert_int_equal(machine_wait(&machine), 128 + 9);
+        assert_ok(esp_open(machine.esp, &esp, &err));
+        assert_ok(esp_read(esp, files[i], liar.genuine, &liar.len, &err));
+        esp_close(esp);
+        assert_true(keys_are_ours());
+        machine_forget_maker(&machine, files[i]);
+        liar.file = files[i];
+        liar.armed = true;
+        const bool ours = keys_are_ours();
+        liar.armed = false;
+        assert_false(ours);
+        flow_tear_down(state);
+        flow_set_up(state);
+    }
+}
+
 static void
 N48_an_identity_of_such_keys_is_nobody(void **state)
 {
@@ -386,6 +456,7 @@ main(int argc, char **argv)
         FLOW_TEST(N48_keys_beside_a_volume_that_is_not_formatted_are_not_used),
         FLOW_TEST(N48_what_was_sealed_to_other_pcrs_is_not_gone_on_with),
         FLOW_TEST(N48_keys_that_something_else_made_are_not_gone_on_with),
+        FLOW_TEST(N48_what_is_judged_is_what_was_unsealed),
         FLOW_TEST(N48_an_identity_of_such_keys_is_nobody),
         FLOW_TEST(a_torn_format_is_done_again),
         FLOW_TEST(N48_a_machine_does_not_enrol_anew_in_a_boot_that_unlocked),
