@@ -12,14 +12,16 @@
 #include <unistd.h>
 
 enum {
-    GRACE_S = 2,
+    GRACE_MS = 2000,
+    HOLD_MS = 6000, /* and the unit's TimeoutStopSec has some left for a master */
+    TICK_MS = 20,
     STACK_LEN = 64 * 1024
 };
 
 /* Signals are the process's: so is this.  Written once, before the thread begins. */
 static int asked_fd = -1;
 static int other_fd = -1;
-static atomic_bool leaving;
+static atomic_bool leaving, held;
 
 static void
 signals_of_ours(sigset_t *out)
@@ -27,6 +29,12 @@ signals_of_ours(sigset_t *out)
     sigemptyset(out);
     sigaddset(out, SIGTERM);
     sigaddset(out, SIGINT);
+}
+
+static void
+sleep_ms(long ms)
+{
+    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
 static void *
@@ -39,7 +47,9 @@ watch(void *argument)
     while (sigwait(&signals, &signal))
         ;
     eventfd_write(asked_fd, 1);
-    nanosleep(&(struct timespec){.tv_sec = GRACE_S}, NULL);
+    sleep_ms(GRACE_MS);
+    for (long waited = 0; atomic_load(&held) && waited < HOLD_MS; waited += TICK_MS)
+        sleep_ms(TICK_MS);
     if (!atomic_load(&leaving))
         _exit(0);
     return NULL;
@@ -77,6 +87,12 @@ void
 stop_leaving(void)
 {
     atomic_store(&leaving, true);
+}
+
+void
+stop_hold(bool hold)
+{
+    atomic_store(&held, hold);
 }
 
 bool

@@ -11,7 +11,8 @@
  *     do the same for a control volume, and open it where the TPM did not (control.h)
  *   8 cap PCR 12: nothing later in this boot can ask again
  *
- * From 4 on the key is out: whatever fails then, save the TPM's connection, ends in 8.
+ * From 4 on the key is out: whatever fails then, save the TPM's connection, ends in 8,
+ * and whoever stops the daemon waits for that (stop.h).
  */
 #include "node/unlock.h"
 
@@ -215,6 +216,7 @@ attempt(struct node *node, struct identity *out, bool *out_known, struct st_err 
     AUTO(tpm_closep) struct tpm *tpm = NULL;
     UNLOCK_ANSWER answer = {0};
     enum measure_state state;
+    enum outcome outcome;
     enum st_code code;
     if ((code = tpm_open(node->tcti, &tpm, err)) ||
         (code = measure_config(tpm, &node->config.masters, &state, err)))
@@ -232,7 +234,10 @@ attempt(struct node *node, struct identity *out, bool *out_known, struct st_err 
     if (unlock_ask(node, tpm, &answer, err))
         return AGAIN;
     *out_known = true;
-    return use_answer(node, tpm, &answer, out, err);
+    stop_hold(true);
+    outcome = use_answer(node, tpm, &answer, out, err);
+    stop_hold(false);
+    return outcome;
 }
 
 enum st_code

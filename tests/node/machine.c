@@ -21,6 +21,10 @@
 #include <time.h>
 #include <unistd.h>
 
+enum {
+    PAST_GRACE_MS = 2500 /* stop.h */
+};
+
 static const struct st_address loopback = {{127, 0, 0, 1}, 4};
 
 static void
@@ -143,7 +147,7 @@ spawn(struct machine *machine, const char *what, const char *typed,
     char step[16], port[16], stream[16];
     posix_spawn_file_actions_t files;
     assert_int_equal(machine->pid, 0);
-    snprintf(step, sizeof(step), "%d", (int)die_at);
+    snprintf(step, sizeof(step), "%d", machine->slow ? -(int)die_at : (int)die_at);
     snprintf(port, sizeof(port), "%d",
              machine->master->server ? master_port(machine->master) : 1);
     snprintf(stream, sizeof(stream), "%u",
@@ -290,13 +294,15 @@ machine_run_until_served(struct machine *machine)
     assert_int_equal(machine_stop(machine), 0);
 }
 
-static enum enrol_step wanted_step;
+static int wanted_step; /* negative: it is told to stop there */
 
 static void
 die_at(enum enrol_step step)
 {
-    if (step == wanted_step)
+    if ((int)step == wanted_step)
         raise(SIGKILL);
+    if (-(int)step == wanted_step && !kill(getpid(), SIGTERM))
+        sleep_ms(PAST_GRACE_MS);
 }
 
 /* As node/main.c does. */
@@ -358,7 +364,7 @@ machine_child_main(int argc, char **argv)
     node.retry_first_ms = 20;
     node.retry_max_ms = 200;
     node.efivars = "/nowhere";
-    wanted_step = (enum enrol_step)atoi(argv[7]);
+    wanted_step = atoi(argv[7]);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     enum st_code code = recover ? recover_run(&node, argv[2], &err)
                                 : live(&node, argv[2], argv[10], argv[13], &err);

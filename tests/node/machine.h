@@ -40,6 +40,8 @@ struct machine {
                                len 0: none */
     uint32_t stream_ms;     /* 0: 5000 */
     bool rsa;
+    bool slow; /* at the step of machine_start() it is told to stop instead, and goes on
+                  only after the two seconds of stop.h */
     pid_t pid;
 };
 

@@ -43,6 +43,24 @@ N48_a_second_unlock_in_one_boot_is_refused(void **state)
     assert_unlocks_after_a_reboot();
 }
 
+/* A step in which a slow TPM, or a slow disk, may well be then. */
+static void
+N48_who_stops_a_slow_machine_gets_no_second_unlock(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    machine.slow = true;
+    machine_start(&machine, HALF_SEALED_ANEW);
+    assert_int_equal(machine_wait(&machine), 0);
+    machine.slow = false;
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "only once: reboot"));
+    assert_int_equal(atomic_load(&master.calls), 0);
+    assert_unlocks_after_a_reboot();
+}
+
 /* Without frame; its length. */
 static size_t
 read_framed(const char *name, uint8_t *out, size_t max)
@@ -235,6 +253,7 @@ main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         FLOW_TEST(N33_nothing_but_a_whole_unlock_opens_the_disk),
         FLOW_TEST(N48_a_second_unlock_in_one_boot_is_refused),
+        FLOW_TEST(N48_who_stops_a_slow_machine_gets_no_second_unlock),
         FLOW_TEST(N48_nothing_unseals_the_local_half_after_the_cap),
         FLOW_TEST(N48_a_boot_is_measured_once_whatever_becomes_of_the_daemon),
         FLOW_TEST(N48_the_volume_of_another_node_is_not_opened),
