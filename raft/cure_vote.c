@@ -94,6 +94,8 @@ struct seat {
     int role;   /* before */
 };
 
+/* Without an address: nobody sends to himself, and ours may be where another one of the
+ * group once was. */
 static struct seat
 take_seat(struct raft *raft)
 {
@@ -103,8 +105,8 @@ take_seat(struct raft *raft)
         seat.role = me->role;
         me->role = RAFT_VOTER;
     }
-    seat.taken = me || raft_configuration_add(&raft->configuration, raft->id,
-                                              raft->address, RAFT_VOTER) == 0;
+    seat.taken =
+        me || raft_configuration_add(&raft->configuration, raft->id, "", RAFT_VOTER) == 0;
     return seat;
 }
 

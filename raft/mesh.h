@@ -81,6 +81,8 @@ void mesh_follow(struct mesh *mesh, const struct raft_configuration *members);
 /* replica_set_places(). */
 void mesh_set_places(struct mesh *mesh, const struct replica_place *places,
                      unsigned count);
+/* An address in the group that says nothing of where a member is: nobody dials it. */
+void mesh_nowhere(uint64_t id, char out[REPLICA_ADDRESS_MAX]);
 /* Where a member that is followed said last that it listens; "" where it never did. */
 const char *mesh_says(const struct mesh *mesh, uint64_t id);
 bool mesh_connected(const struct mesh *mesh, uint64_t id);

@@ -1,6 +1,7 @@
 /* Where members are: what was told, what they say, and who answers there. */
 #include "raft/mesh_internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,16 +40,28 @@ put(const char *out[PLACES_MAX], unsigned count, const char *address)
     return count;
 }
 
+/* Of a network that no machine is in (RFC 6666): others, and earlier releases, can read
+ * it, and find nobody there. */
+void
+mesh_nowhere(uint64_t id, char out[REPLICA_ADDRESS_MAX])
+{
+    snprintf(out, REPLICA_ADDRESS_MAX,
+             "[100::%" PRIx64 ":%" PRIx64 ":%" PRIx64 ":%" PRIx64 "]:%d", id >> 48,
+             id >> 32 & 0xffff, id >> 16 & 0xffff, id & 0xffff, PORT_CONSENSUS);
+}
+
 /* Those with its name, the likeliest first.  Lent until anything is told. */
 static unsigned
 own_places(const struct mesh_peer *peer, const char *out[PLACES_MAX])
 {
     const struct mesh *mesh = peer->mesh;
+    char nobody[REPLICA_ADDRESS_MAX];
     unsigned count = put(out, 0, peer->says);
+    mesh_nowhere(peer->id, nobody);
     for (unsigned i = 0; i < mesh->place_count; i++)
         if (mesh->places[i].id == peer->id)
             count = put(out, count, mesh->places[i].address);
-    return put(out, count, peer->address);
+    return strcmp(peer->address, nobody) ? put(out, count, peer->address) : count;
 }
 
 /* Another member was dialled there, and is there. */

@@ -197,7 +197,9 @@ void replica_set_places(struct replica *replica, const struct replica_place *pla
  * way).  A step that is already taken is ST_OK: whoever carries on an intention asks
  * again.  done() as for replica_propose(), without a result. */
 enum replica_step {
-    REPLICA_STEP_ADD,     /* as a spare; address is used by this step only */
+    /* As a spare.  Here alone `address` counts: the group keeps it for ever, where no
+     * other member joined with the same one.  Then its place is told (above). */
+    REPLICA_STEP_ADD,
     REPLICA_STEP_PROMOTE, /* to a voter, once it has caught up */
     REPLICA_STEP_REMOVE,  /* the leader can remove itself: it steps down */
 };

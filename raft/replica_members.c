@@ -184,19 +184,31 @@ step_done(struct raft_change *req, int status)
     change_end(&replica->stepping, &err);
 }
 
+/* libraft wants the addresses of a group to differ, and keeps those with which members
+ * joined: one of them may have moved since, and this one come to where it was. */
+static bool
+was_anybodys(const struct raft_configuration *group, const char *address)
+{
+    bool taken = false;
+    for (unsigned i = 0; i < group->n; i++)
+        taken |= strcmp(group->servers[i].address, address) == 0;
+    return taken;
+}
+
 static enum st_code
 add(struct replica *replica, struct request *request, int *out_status, struct st_err *err)
 {
     const char *address = (const char *)request->command;
-    const struct raft_server *known = replica_server(&replica->raft, request->id);
-    if (known && strcmp(known->address, address))
-        return st_fail(err, ST_FAILED_PRECONDITION, "member %llu is at %s already",
-                       (unsigned long long)request->id, known->address);
-    if (known)
+    char nobody[REPLICA_ADDRESS_MAX];
+    if (replica_server(&replica->raft, request->id))
         return ST_OK;
     if (replica->raft.configuration.n >= REPLICA_MEMBERS_MAX)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "there are %d members already",
                        REPLICA_MEMBERS_MAX);
+    if (was_anybodys(&replica->raft.configuration, address)) {
+        mesh_nowhere(request->id, nobody);
+        address = nobody;
+    }
     *out_status = raft_add(&replica->raft, &replica->stepping.step, request->id, address,
                            step_done);
     return ST_OK;

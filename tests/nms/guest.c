@@ -103,7 +103,8 @@ void
 guest_start(struct guest *guest, const struct town *town)
 {
     struct st_err err = {0};
-    const struct nms_config config = {.dir = guest->dir, .refused = town_is_left};
+    const struct nms_config config = {
+        .dir = guest->dir, .address = guest->address, .refused = town_is_left};
     assert_ok(nms_start(&config, &guest->nms, &err));
     guest->nodes =
         town_channel(town, &guest->address, rpc_server_port(guest->nms->nodes), NULL);

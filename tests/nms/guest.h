@@ -33,7 +33,7 @@ enum st_code guest_ask(const struct guest *guest, struct rpc_channel *channel,
                        Api__JoinMastersResponse **out, struct st_err *err);
 /* With the answer into member.pb. */
 void guest_take(struct guest *guest, const Api__ConsensusCertificates *certs);
-/* Its master; returns when it serves. */
+/* Its master, at its address; returns when it serves. */
 void guest_start(struct guest *guest, const struct town *town);
 void guest_stop(struct guest *guest);
 

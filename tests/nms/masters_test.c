@@ -823,6 +823,44 @@ a_master_that_stops_and_comes_back_is_the_same_member(void **state)
 }
 
 static void
+await_recorded(struct rpc_channel *admins, uint64_t id, const struct st_address *there)
+{
+    for (bool recorded = false; !recorded; usleep(20000)) {
+        Api__ListMastersResponse *answer = list(admins);
+        for (size_t i = 0; i < answer->n_masters; i++)
+            recorded |=
+                answer->masters[i]->id == id &&
+                answer->masters[i]->address.len == there->len &&
+                memcmp(answer->masters[i]->address.data, there->bytes, there->len) == 0;
+        town_answer_free(answer);
+    }
+}
+
+static void
+a_host_becomes_a_master_at_the_address_that_another_one_left(void **state)
+{
+    struct town *town = *state;
+    struct guest moved, next;
+    uint8_t secret[32];
+    struct st_err err = {0};
+    settle(town, &moved, 1);
+    guest_stop(&moved);
+    moved.address = town_address(2);
+    guest_start(&moved, town);
+    await_recorded(town->admins, 2, &moved.address);
+    settle(town, &next, 1);
+    assert_int_equal(next.self.id, 3);
+    await_recorded(town->admins, 3, &next.address);
+    assert_ok(invite(next.admins, "another", secret, &err));
+    /* The one that moved goes, and nothing of it is left there. */
+    assert_ok(remove_master(next.admins, 2, false, &err));
+    assert_int_equal(state_in_list(next.admins, 2), -1);
+    assert_int_equal(state_in_list(next.admins, 3), API__MASTER__STATE__VOTER);
+    guest_free(&moved);
+    guest_free(&next);
+}
+
+static void
 N56_a_folder_of_0_1_learns_of_its_authority_at_the_first_start(void **state)
 {
     struct town *town = *state;
@@ -898,6 +936,7 @@ main(void)
         TOWN_TEST(the_master_that_leads_can_be_removed_too),
         TOWN_TEST(N40_without_force_a_master_stays_that_is_needed),
         TOWN_TEST(a_master_that_stops_and_comes_back_is_the_same_member),
+        TOWN_TEST(a_host_becomes_a_master_at_the_address_that_another_one_left),
         TOWN_TEST(N56_a_folder_of_0_1_learns_of_its_authority_at_the_first_start),
         TOWN_TEST(a_master_that_nobody_lets_in_waits_until_it_is_stopped),
     };

@@ -267,6 +267,29 @@ M_a_vote_is_given_by_who_does_not_know_that_it_is_a_voter(void **state)
     assert_int_equal(vote_of_a_standby(true, true), 1);
 }
 
+/* Member 2 is in no group that it has heard of, and listens where member 0 is said to be:
+ * that one joined there, and moved. */
+static void
+M_a_vote_is_given_also_where_another_member_once_was(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_begin(3, 2, true);
+    assert_int_equal(raft_fixture_start(&c->fixture), 0);
+    cluster_isolate(c, 2);
+    raft_fixture_step_until_elapsed(&c->fixture, 3000);
+    struct raft *raft = cluster_member(c, 2);
+    struct raft_configuration *group = &raft->configuration;
+    char *others = group->servers[0].address;
+    group->servers[0].address = group->servers[2].address;
+    raft_free(others);
+    group->n = 2;
+    assert_string_equal(group->servers[0].address, raft->address);
+    cluster_deliver(c, 0, 2, request_vote(3, 1, 2, 2));
+    assert_int_equal(raft_fixture_voted_for(&c->fixture, 2), 1);
+    assert_int_equal(group->n, 2);
+    cluster_end(c);
+}
+
 /* ---- N ---- */
 
 static raft_term
@@ -395,6 +418,7 @@ main(void)
         cmocka_unit_test(time_passes_also_during_an_install),
         cmocka_unit_test(K_an_install_leaves_no_change_under_way),
         cmocka_unit_test(M_a_vote_is_given_by_who_does_not_know_that_it_is_a_voter),
+        cmocka_unit_test(M_a_vote_is_given_also_where_another_member_once_was),
         cmocka_unit_test(N_who_refuses_for_its_term_tells_it),
         cmocka_unit_test(O_who_leaves_stands_until_the_others_have_it),
         cmocka_unit_test(O_the_vote_of_who_leaves_does_not_count),

@@ -348,6 +348,69 @@ members_know_of_each_other(void **state)
     }
 }
 
+/* Where each is now; a group has no records that would say it. */
+static void
+tell_places(struct group *group)
+{
+    struct replica_place places[GROUP_MAX] = {0};
+    for (uint64_t id = 1; id <= group->count; id++) {
+        places[id - 1].id = id;
+        memcpy(places[id - 1].address, group_of(group, id)->address, REPLICA_ADDRESS_MAX);
+    }
+    for (uint64_t id = 1; id <= group->count; id++)
+        replica_set_places(group_of(group, id)->replica, places, group->count);
+}
+
+/* Members 1 and 2 are a group, and 1 has moved to where 3 would have been. */
+static void
+form_and_move_the_first(struct group *group)
+{
+    struct group_member *first = group_of(group, 1), *third = group_of(group, 3);
+    char vacated[REPLICA_ADDRESS_MAX];
+    struct st_err err = {0};
+    group->count = 2;
+    group_form(group);
+    group->count = 3;
+    group_close(group, 1);
+    memcpy(vacated, first->address, sizeof(vacated));
+    memcpy(first->address, third->address, sizeof(vacated));
+    memcpy(third->address, vacated, sizeof(vacated));
+    assert_ok(group_open(group, 1, REPLICA_OPEN, &err));
+}
+
+/* The group keeps for ever where a member joined, and libraft wants no two at one
+ * address. */
+static void
+a_member_joins_where_another_one_joined_that_has_moved(void **state)
+{
+    struct group *group = *state;
+    struct replica_member members[REPLICA_MEMBERS_MAX];
+    struct st_err err = {0};
+    form_and_move_the_first(group);
+    assert_ok(group_open(group, 3, REPLICA_JOIN, &err));
+    tell_places(group);
+    group_step(group, REPLICA_STEP_ADD, 3);
+    group_step(group, REPLICA_STEP_ADD, 3); /* as if its answer had been lost */
+    group_step(group, REPLICA_STEP_PROMOTE, 3);
+    for (uint64_t id = 1; id <= 3; id++)
+        group_propose(group, id, "a");
+    /* The same from their disks; and by a leader that came later. */
+    for (uint64_t id = 1; id <= 3; id++)
+        group_close(group, id);
+    for (uint64_t id = 1; id <= 3; id++)
+        assert_ok(group_open(group, id, REPLICA_OPEN, &err));
+    tell_places(group);
+    for (uint64_t id = 1; id <= 3; id++)
+        assert_true(group_propose(group, id, "a") > 3);
+    assert_int_equal(replica_members(group_of(group, 3)->replica, members), 3);
+    assert_int_equal(members[2].role, REPLICA_VOTER);
+    assert_string_equal(members[2].says, group_of(group, 3)->address);
+    /* It leaves nothing that would be in the way of the next one. */
+    group_step(group, REPLICA_STEP_REMOVE, 3);
+    group_step(group, REPLICA_STEP_REMOVE, 1);
+    group_propose(group, 2, "a");
+}
+
 static void
 a_folder_is_joined_with_once(void **state)
 {
@@ -480,6 +543,7 @@ main(void)
         TEST(the_leader_can_be_removed),
         TEST(the_only_voter_cannot_be_removed),
         TEST(members_know_of_each_other),
+        TEST(a_member_joins_where_another_one_joined_that_has_moved),
         TEST(a_folder_is_joined_with_once),
         TEST(N53_an_older_folder_is_refused_and_not_started_again),
         TEST(N53_starts_that_fail_do_not_take_an_older_folder_past_the_others),

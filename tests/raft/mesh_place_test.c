@@ -285,6 +285,29 @@ a_place_without_a_name_comes_after_those_with_one(void **state)
     net_end(net);
 }
 
+/* What stands in the group for a member whose address another one has there. */
+static void
+where_nobody_is_nobody_is_looked_for(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2);
+    struct net_member *a = &net->members[0], *b = &net->members[1];
+    char nobody[REPLICA_ADDRESS_MAX];
+    struct sockaddr_storage place;
+    struct st_err err = {0};
+    const struct replica_place places[] = {nowhere(b, 0)};
+    mesh_nowhere(UINT64_MAX, nobody);
+    assert_ok(mesh_place(nobody, &place, &err)); /* others may read it */
+    mesh_nowhere(b->id, nobody);
+    net_close(b);
+    follow_at(a, b->id, nobody);
+    struct mesh_peer *peer = peer_of(a->mesh, b->id);
+    assert_false(mesh_peer_place(peer, &place));
+    mesh_set_places(a->mesh, places, 1);
+    assert_int_equal(turns_to(peer, places[0].address), 12);
+    net_end(net);
+}
+
 int
 main(void)
 {
@@ -300,6 +323,7 @@ main(void)
         cmocka_unit_test(
             N50_who_answers_at_a_place_without_a_name_and_is_no_member_is_not_spoken_to),
         cmocka_unit_test(a_place_without_a_name_comes_after_those_with_one),
+        cmocka_unit_test(where_nobody_is_nobody_is_looked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
