@@ -157,11 +157,13 @@ static struct members_facts
 facts_of(const struct nms *nms, const struct member *member)
 {
     struct replica_member group[REPLICA_MEMBERS_MAX];
-    const unsigned count = replica_members(nms->replica, group);
+    struct replica_status status;
+    const unsigned count = replica_group(nms->replica, group, &status);
     struct members_facts facts = {
         .phase = member->phase,
         .is_node = *member->node_id != 0,
         .is_me = member->id == nms->member_id,
+        .changing = status.changing,
     };
     for (unsigned i = 0; i < count; i++)
         if (group[i].id == member->id) {

@@ -89,6 +89,8 @@ next_for_leaving(const struct members_facts *facts)
 enum members_step
 members_next(const struct members_facts *facts)
 {
+    if (facts->changing)
+        return MEMBERS_NOTHING;
     switch (facts->phase) {
     case STATE__PHASE__LEAVING:
         return next_for_leaving(facts);

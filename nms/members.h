@@ -59,6 +59,7 @@ struct members_facts {
     bool in_group;
     enum replica_role role; /* where in_group */
     bool connected;         /* with me */
+    bool changing;          /* what the group is now may yet be taken back */
 };
 enum members_step members_next(const struct members_facts *facts);
 /* "add", "hand-over", ...; and what to look at where the step fails again and again. */

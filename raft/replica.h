@@ -230,7 +230,13 @@ struct replica_status {
     uint64_t term, commit_index, applied_index;
     uint32_t members;
     bool serving; /* leads, and has applied all that earlier leaders committed */
+    /* The newest configuration is not committed: it may yet be taken back. */
+    bool changing;
 };
 void replica_status(struct replica *replica, struct replica_status *out);
+/* replica_members(), and the status of the same moment. */
+unsigned replica_group(struct replica *replica,
+                       struct replica_member out[REPLICA_MEMBERS_MAX],
+                       struct replica_status *out_status);
 
 #endif

@@ -66,7 +66,8 @@ differs(const struct replica *replica, const struct replica_status *status,
 {
     const struct replica_status *old = &replica->status;
     if (old->leader_id != status->leader_id || old->term != status->term ||
-        old->serving != status->serving || replica->member_count != count)
+        old->serving != status->serving || old->changing != status->changing ||
+        replica->member_count != count)
         return true;
     for (unsigned i = 0; i < count; i++) {
         const struct replica_member *a = &replica->members[i], *b = &members[i];
@@ -89,6 +90,7 @@ replica_publish(struct replica *replica)
         .applied_index = replica->raft.last_applied,
         .members = replica->raft.configuration.n,
         .serving = cure_serving(&replica->cure),
+        .changing = replica->raft.configuration_uncommitted_index != 0,
     };
     raft_id leader;
     const char *address;
@@ -115,13 +117,22 @@ replica_status(struct replica *replica, struct replica_status *out)
 }
 
 unsigned
-replica_members(struct replica *replica, struct replica_member out[REPLICA_MEMBERS_MAX])
+replica_group(struct replica *replica, struct replica_member out[REPLICA_MEMBERS_MAX],
+              struct replica_status *out_status)
 {
     pthread_mutex_lock(&replica->lock);
     unsigned count = replica->member_count;
     memcpy(out, replica->members, sizeof(replica->members));
+    *out_status = replica->status;
     pthread_mutex_unlock(&replica->lock);
     return count;
+}
+
+unsigned
+replica_members(struct replica *replica, struct replica_member out[REPLICA_MEMBERS_MAX])
+{
+    struct replica_status status;
+    return replica_group(replica, out, &status);
 }
 
 /* ---- where they are ---- */

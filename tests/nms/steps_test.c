@@ -8,7 +8,8 @@
 static enum members_step
 next(State__Phase phase, bool is_node, bool is_me, bool in_group, enum replica_role role)
 {
-    const struct members_facts facts = {phase, is_node, is_me, in_group, role, true};
+    const struct members_facts facts = {phase, is_node, is_me, in_group,
+                                        role,  true,    false};
     return members_next(&facts);
 }
 
@@ -37,7 +38,7 @@ who_is_not_there_is_not_promoted(void **state)
 {
     (void)state;
     struct members_facts facts = {
-        STATE__PHASE__CATCHING_UP, true, false, true, REPLICA_SPARE, false};
+        STATE__PHASE__CATCHING_UP, true, false, true, REPLICA_SPARE, false, false};
     assert_int_equal(members_next(&facts), MEMBERS_MEET);
     facts.role = REPLICA_VOTER; /* it was a moment ago */
     assert_int_equal(members_next(&facts), MEMBERS_VOTE);
@@ -51,6 +52,21 @@ who_votes_is_left_alone(void **state)
         for (int me = 0; me < 2; me++)
             assert_int_equal(next(STATE__PHASE__VOTER, true, me, in_group, REPLICA_VOTER),
                              MEMBERS_NOTHING);
+}
+
+/* Else a record would say for good what the group takes back. */
+static void
+nothing_is_done_while_the_group_is_about_to_be_another_one(void **state)
+{
+    (void)state;
+    struct members_facts facts = {.connected = true, .changing = true};
+    for (int i = 0; i < 4 * 2 * 2 * 3; i++) {
+        facts.phase = (State__Phase)(i % 4);
+        facts.in_group = i / 4 % 2;
+        facts.is_me = i / 8 % 2;
+        facts.role = (enum replica_role)(i / 16);
+        assert_int_equal(members_next(&facts), MEMBERS_NOTHING);
+    }
 }
 
 static void
@@ -162,6 +178,7 @@ main(void)
         cmocka_unit_test(who_joins_is_added_then_handed_its_certificate_then_promoted),
         cmocka_unit_test(who_is_not_there_is_not_promoted),
         cmocka_unit_test(who_votes_is_left_alone),
+        cmocka_unit_test(nothing_is_done_while_the_group_is_about_to_be_another_one),
         cmocka_unit_test(who_leaves_is_removed_by_another_and_forgotten_last),
         cmocka_unit_test(every_step_has_a_word_and_whoever_waits_for_it_a_hint),
         cmocka_unit_test(N40_who_goes_leaves_a_majority_that_answers),

@@ -348,6 +348,85 @@ members_know_of_each_other(void **state)
     }
 }
 
+static void
+close_but(struct group *group, uint64_t id)
+{
+    for (uint64_t other = 1; other <= group->count; other++)
+        if (other != id)
+            group_close(group, other);
+}
+
+static void
+open_all(struct group *group)
+{
+    struct st_err err = {0};
+    for (uint64_t id = 1; id <= group->count; id++)
+        if (!group_of(group, id)->replica)
+            assert_ok(group_open(group, id, REPLICA_OPEN, &err));
+}
+
+/* A removal that one member alone has in its log: that one.  A busy machine may be so
+ * slow that it leads no more when it is asked. */
+static uint64_t
+begin_a_change_that_nobody_hears_of(struct group *group)
+{
+    struct replica_member members[REPLICA_MEMBERS_MAX];
+    struct replica_status status;
+    struct st_err err = {0};
+    for (int i = 0; i < 20; i++) {
+        uint64_t leader = group_leader(group);
+        struct replica *replica = group_of(group, leader)->replica;
+        assert_int_equal(replica_group(replica, members, &status), 3);
+        assert_false(status.changing);
+        close_but(group, leader);
+        assert_true(replica_step_wait(replica, REPLICA_STEP_REMOVE,
+                                      another_than(group, leader), NULL, 1000, &err));
+        if (replica_members(replica, members) == 2)
+            return leader;
+        open_all(group);
+    }
+    fail_msg("%s", err.text);
+    return 0;
+}
+
+static void
+await_settled(struct group *group, uint64_t id, unsigned count)
+{
+    struct replica_member members[REPLICA_MEMBERS_MAX];
+    struct replica_status status;
+    while (replica_group(group_of(group, id)->replica, members, &status) != count ||
+           status.changing)
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+}
+
+/* Whoever acts on it acts on what may be taken back: it is seen as such. */
+static void
+a_change_that_nobody_agreed_to_is_seen_as_under_way(void **state)
+{
+    struct group *group = *state;
+    struct replica_member members[REPLICA_MEMBERS_MAX];
+    struct replica_status status;
+    struct st_err err = {0};
+    group_form(group);
+    uint64_t alone = begin_a_change_that_nobody_hears_of(group);
+    assert_int_equal(replica_group(group_of(group, alone)->replica, members, &status), 2);
+    assert_true(status.changing);
+    /* Also by its next life. */
+    group_close(group, alone);
+    assert_ok(group_open(group, alone, REPLICA_OPEN, &err));
+    assert_int_equal(replica_group(group_of(group, alone)->replica, members, &status), 2);
+    assert_true(status.changing);
+    /* The others go on without it, and it hears that it was nothing. */
+    group_close(group, alone);
+    for (uint64_t id = 1; id <= 3; id++)
+        if (id != alone)
+            assert_ok(group_open(group, id, REPLICA_OPEN, &err));
+    group_propose(group, another_than(group, alone), "a");
+    assert_ok(group_open(group, alone, REPLICA_OPEN, &err));
+    for (uint64_t id = 1; id <= 3; id++)
+        await_settled(group, id, 3);
+}
+
 /* Where each is now; a group has no records that would say it. */
 static void
 tell_places(struct group *group)
@@ -544,6 +623,7 @@ main(void)
         TEST(the_only_voter_cannot_be_removed),
         TEST(members_know_of_each_other),
         TEST(a_member_joins_where_another_one_joined_that_has_moved),
+        TEST(a_change_that_nobody_agreed_to_is_seen_as_under_way),
         TEST(a_folder_is_joined_with_once),
         TEST(N53_an_older_folder_is_refused_and_not_started_again),
         TEST(N53_starts_that_fail_do_not_take_an_older_folder_past_the_others),
