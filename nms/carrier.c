@@ -38,6 +38,7 @@ struct carrier {
     uint64_t crl_number;
     struct pause crl;
     struct pause members[REPLICA_MEMBERS_MAX];
+    struct pause unrecorded; /* of one that has no record */
     struct pause moves, admin;
     struct admin_file admin_file;
     struct places places;
@@ -136,42 +137,23 @@ is_paused(const struct pause *pause, int64_t *soonest)
     return true;
 }
 
-/* The place of this member: there are as many as members, and ids come only once, so
+/* The place of this member: there are as many as records, and ids come only once, so
  * that of one that is gone is taken over. */
 static struct pause *
 pause_of(struct carrier *carrier, const struct members *members, uint64_t id)
 {
-    struct pause *free_place = NULL;
-    for (size_t i = 0; i < REPLICA_MEMBERS_MAX; i++) {
+    struct pause *place = &carrier->unrecorded;
+    const bool recorded = members_find(members, id);
+    for (size_t i = 0; i < REPLICA_MEMBERS_MAX && recorded; i++) {
         struct pause *pause = &carrier->members[i];
         if (pause->id == id)
             return pause;
         if (!members_find(members, pause->id))
-            free_place = pause;
+            place = pause;
     }
-    *free_place = (struct pause){.id = id};
-    return free_place;
-}
-
-static struct members_facts
-facts_of(const struct nms *nms, const struct member *member)
-{
-    struct replica_member group[REPLICA_MEMBERS_MAX];
-    struct replica_status status;
-    const unsigned count = replica_group(nms->replica, group, &status);
-    struct members_facts facts = {
-        .phase = member->phase,
-        .is_node = *member->node_id != 0,
-        .is_me = member->id == nms->member_id,
-        .changing = status.changing,
-    };
-    for (unsigned i = 0; i < count; i++)
-        if (group[i].id == member->id) {
-            facts.in_group = true;
-            facts.role = group[i].role;
-            facts.connected = group[i].connected;
-        }
-    return facts;
+    if (place->id != id)
+        *place = (struct pause){.id = id};
+    return place;
 }
 
 /* What was done is for the audit; what has yet to be done is tried again. */
@@ -196,13 +178,13 @@ say(struct nms *nms, const struct member *member, enum members_step step,
 
 /* True where a step was taken, so that there may be another. */
 static bool
-carry_on(struct carrier *carrier, const struct members *members,
+carry_on(struct carrier *carrier, const struct carrier_view *view,
          const struct member *member, int64_t *soonest)
 {
     struct st_err err = {0};
-    const struct members_facts facts = facts_of(carrier->nms, member);
+    const struct members_facts facts = carrier_facts(carrier->nms, view, member);
     const enum members_step step = members_next(&facts);
-    struct pause *pause = pause_of(carrier, members, member->id);
+    struct pause *pause = pause_of(carrier, &view->members, member->id);
     if (step == MEMBERS_NOTHING || is_paused(pause, soonest))
         return false;
     if (!carrier_take(carrier->nms, member, step, &err))
@@ -215,19 +197,19 @@ carry_on(struct carrier *carrier, const struct members *members,
     return !is_paused(pause, soonest);
 }
 
-/* One step for each member that has one. */
+/* One step for each member that has one; each by what is so after the step before. */
 static bool
 carry_all_on(struct carrier *carrier, int64_t *soonest)
 {
-    struct members members;
+    struct carrier_view view;
+    struct member member;
     bool any = false;
-    members_read(carrier->nms->state, &members);
-    for (size_t i = 0; i < members.count; i++) {
-        struct replica_status status;
-        replica_status(carrier->nms->replica, &status);
-        if (!status.serving || is_stopping(carrier))
+    carrier_view_read(carrier->nms, &view);
+    for (size_t i = 0; carrier_view_member(carrier->nms, &view, i, &member); i++) {
+        if (!view.status.serving || is_stopping(carrier))
             return false;
-        any |= carry_on(carrier, &members, &members.at[i], soonest);
+        any |= carry_on(carrier, &view, &member, soonest);
+        carrier_view_read(carrier->nms, &view);
     }
     return any;
 }

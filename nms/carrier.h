@@ -1,10 +1,11 @@
 /* carrier.h - carries on what was intended for the masters, one step at a time.
  *
  * A thread of every master.  On the one that leads it takes members_next() for each
- * member until nothing is left to do, and writes down where those are that moved; on all
- * of them it gives a newer list of revoked certificates to the replica and to member.pb,
- * and to the replica where the others may be.  Everything that it needs to know is in
- * the records and in the group, so another leader goes on where this one ended.
+ * member until nothing is left to do and the group is what the records say, and writes
+ * down where those are that moved; on all of them it gives a newer list of revoked
+ * certificates to the replica and to member.pb, and to the replica where the others may
+ * be.  Everything that it needs to know is in the records and in the group, so another
+ * leader goes on where this one ended.
  */
 #ifndef NMS_CARRIER_H
 #define NMS_CARRIER_H

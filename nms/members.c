@@ -86,6 +86,17 @@ next_for_leaving(const struct members_facts *facts)
     return facts->is_me ? MEMBERS_YIELD : MEMBERS_REMOVE;
 }
 
+/* The record says so, and it went there by a step; another leader took that back. */
+static enum members_step
+next_for_voter(const struct members_facts *facts)
+{
+    if (!facts->in_group)
+        return MEMBERS_ADD;
+    if (facts->role == REPLICA_VOTER)
+        return MEMBERS_NOTHING;
+    return facts->connected ? MEMBERS_PROMOTE : MEMBERS_MEET;
+}
+
 enum members_step
 members_next(const struct members_facts *facts)
 {
@@ -105,10 +116,23 @@ members_next(const struct members_facts *facts)
             return MEMBERS_VOTE;
         return facts->connected ? MEMBERS_PROMOTE : MEMBERS_MEET;
     case STATE__PHASE__VOTER:
+        return next_for_voter(facts);
     case _STATE__PHASE_IS_INT_SIZE:
         break;
     }
     return MEMBERS_NOTHING;
+}
+
+bool
+members_unrecorded(const struct members *members, const struct replica_member *group,
+                   size_t count, uint64_t me, struct member *out)
+{
+    for (size_t i = 0; i < count && members_find(members, me); i++)
+        if (!members_find(members, group[i].id)) {
+            *out = (struct member){.id = group[i].id, .phase = STATE__PHASE__LEAVING};
+            return true;
+        }
+    return false;
 }
 
 static const struct {

@@ -62,6 +62,11 @@ struct members_facts {
     bool changing;          /* what the group is now may yet be taken back */
 };
 enum members_step members_next(const struct members_facts *facts);
+/* The first of the group that has no record, as one that leaves; false where all have
+ * one.  The group is of before the records were read: a record comes first, and goes
+ * last.  Without a record of its own a master (`me`) does not judge. */
+bool members_unrecorded(const struct members *members, const struct replica_member *group,
+                        size_t count, uint64_t me, struct member *out);
 /* "add", "hand-over", ...; and what to look at where the step fails again and again. */
 const char *members_step_word(enum members_step step);
 const char *members_step_hint(enum members_step step);

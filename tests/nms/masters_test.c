@@ -860,6 +860,54 @@ a_host_becomes_a_master_at_the_address_that_another_one_left(void **state)
     guest_free(&next);
 }
 
+static bool
+votes_in_group(const struct nms *nms, uint64_t id)
+{
+    struct replica_member group[REPLICA_MEMBERS_MAX];
+    const unsigned count = replica_members(nms->replica, group);
+    for (unsigned i = 0; i < count; i++)
+        if (group[i].id == id)
+            return group[i].role == REPLICA_VOTER;
+    return false;
+}
+
+/* As a leader of before might have left it. */
+static void
+a_member_of_the_group_that_no_record_names_is_removed(void **state)
+{
+    struct town *town = *state;
+    struct replica_status status;
+    uint8_t secret[32];
+    struct st_err err = {0};
+    assert_ok(replica_step_wait(town->nms->replica, REPLICA_STEP_ADD, 7, "127.0.9.9:7834",
+                                MACHINE_TIMEOUT_MS, &err));
+    do {
+        usleep(20000);
+        replica_status(town->nms->replica, &status);
+    } while (status.members != 1);
+    assert_ok(invite(town->admins, "host", secret, &err));
+}
+
+static void
+a_master_that_the_group_has_lost_gets_its_vote_again(void **state)
+{
+    struct town *town = *state;
+    struct guest guest;
+    uint8_t secret[32];
+    struct st_err err = {0};
+    settle(town, &guest, 1);
+    const struct nms *masters[] = {town->nms, guest.nms};
+    for (unsigned i = 0; replica_step_wait(masters[i % 2]->replica, REPLICA_STEP_REMOVE,
+                                           2, NULL, MACHINE_TIMEOUT_MS, &err);
+         i++)
+        usleep(20000);
+    while (!votes_in_group(masters[0], 2) || !votes_in_group(masters[1], 2))
+        usleep(20000);
+    assert_int_equal(state_in_list(town->admins, 2), API__MASTER__STATE__VOTER);
+    assert_ok(invite(guest.admins, "host", secret, &err));
+    guest_free(&guest);
+}
+
 static void
 N56_a_folder_of_0_1_learns_of_its_authority_at_the_first_start(void **state)
 {
@@ -937,6 +985,8 @@ main(void)
         TOWN_TEST(N40_without_force_a_master_stays_that_is_needed),
         TOWN_TEST(a_master_that_stops_and_comes_back_is_the_same_member),
         TOWN_TEST(a_host_becomes_a_master_at_the_address_that_another_one_left),
+        TOWN_TEST(a_member_of_the_group_that_no_record_names_is_removed),
+        TOWN_TEST(a_master_that_the_group_has_lost_gets_its_vote_again),
         TOWN_TEST(N56_a_folder_of_0_1_learns_of_its_authority_at_the_first_start),
         TOWN_TEST(a_master_that_nobody_lets_in_waits_until_it_is_stopped),
     };

@@ -48,10 +48,58 @@ static void
 who_votes_is_left_alone(void **state)
 {
     (void)state;
-    for (int in_group = 0; in_group < 2; in_group++)
-        for (int me = 0; me < 2; me++)
-            assert_int_equal(next(STATE__PHASE__VOTER, true, me, in_group, REPLICA_VOTER),
-                             MEMBERS_NOTHING);
+    for (int me = 0; me < 2; me++)
+        assert_int_equal(next(STATE__PHASE__VOTER, true, me, true, REPLICA_VOTER),
+                         MEMBERS_NOTHING);
+}
+
+static void
+whose_vote_the_group_has_lost_gets_it_again(void **state)
+{
+    (void)state;
+    struct members_facts facts = {.phase = STATE__PHASE__VOTER};
+    assert_int_equal(members_next(&facts), MEMBERS_ADD);
+    for (facts.in_group = true; facts.role < REPLICA_VOTER; facts.role++) {
+        facts.connected = false;
+        assert_int_equal(members_next(&facts), MEMBERS_MEET);
+        facts.connected = true;
+        assert_int_equal(members_next(&facts), MEMBERS_PROMOTE);
+    }
+}
+
+/* The first of a group of as many, from 1, that has no record; 0. */
+static uint64_t
+unrecorded(const char *records, size_t group_count, uint64_t me)
+{
+    struct replica_member group[REPLICA_MEMBERS_MAX] = {0};
+    struct members members = {0};
+    struct member found;
+    for (; *records; records++)
+        members.at[members.count++].id = (uint64_t)(*records - '0');
+    for (size_t i = 0; i < group_count; i++)
+        group[i].id = i + 1;
+    if (!members_unrecorded(&members, group, group_count, me, &found))
+        return 0;
+    assert_int_equal(found.phase, STATE__PHASE__LEAVING);
+    const struct members_facts facts = {.phase = found.phase, .in_group = true};
+    assert_int_equal(members_next(&facts), MEMBERS_REMOVE);
+    return found.id;
+}
+
+static void
+who_is_in_the_group_without_a_record_leaves(void **state)
+{
+    (void)state;
+    assert_int_equal(unrecorded("12", 3, 1), 3);
+    assert_int_equal(unrecorded("23", 3, 2), 1);
+    assert_int_equal(unrecorded("1", 9, 1), 2);
+    /* One that joins has its record first, and is not in the group yet. */
+    assert_int_equal(unrecorded("123", 3, 1), 0);
+    assert_int_equal(unrecorded("123", 2, 1), 0);
+    assert_int_equal(unrecorded("123456789", 9, 9), 0);
+    /* Who has no record himself knows nothing: his records are not there yet. */
+    assert_int_equal(unrecorded("", 1, 1), 0);
+    assert_int_equal(unrecorded("2", 3, 1), 0);
 }
 
 /* Else a record would say for good what the group takes back. */
@@ -178,6 +226,8 @@ main(void)
         cmocka_unit_test(who_joins_is_added_then_handed_its_certificate_then_promoted),
         cmocka_unit_test(who_is_not_there_is_not_promoted),
         cmocka_unit_test(who_votes_is_left_alone),
+        cmocka_unit_test(whose_vote_the_group_has_lost_gets_it_again),
+        cmocka_unit_test(who_is_in_the_group_without_a_record_leaves),
         cmocka_unit_test(nothing_is_done_while_the_group_is_about_to_be_another_one),
         cmocka_unit_test(who_leaves_is_removed_by_another_and_forgotten_last),
         cmocka_unit_test(every_step_has_a_word_and_whoever_waits_for_it_a_hint),
