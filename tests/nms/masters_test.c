@@ -879,6 +879,7 @@ a_member_of_the_group_that_no_record_names_is_removed(void **state)
     struct replica_status status;
     uint8_t secret[32];
     struct st_err err = {0};
+    assert_ok(invite(town->admins, "first", secret, &err)); /* by then it leads */
     assert_ok(replica_step_wait(town->nms->replica, REPLICA_STEP_ADD, 7, "127.0.9.9:7834",
                                 MACHINE_TIMEOUT_MS, &err));
     do {
