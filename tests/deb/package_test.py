@@ -3,6 +3,7 @@
 They are installed over a copy of this machine, whose changes are kept in memory and forgotten.
 """
 import os
+import re
 import shutil
 import tempfile
 import unittest
@@ -24,6 +25,22 @@ mount -t tmpfs none "$1/root/run"
 mkdir "$1/root/run/packages"
 cp "$1.packages"/*.deb "$1/root/run/packages"
 exec chroot "$1/root" sh -exc "$2"
+"""
+# What smalltown-uki reads, and what an operator does; `image` tells which command lines there are then.
+UKI = """
+set +x
+mkdir -p /efi/EFI /etc/kernel
+echo kernel >/boot/vmlinuz-1
+echo initrd >/boot/initrd.img-1
+uki=/efi/EFI/Linux/smalltown.efi
+image() {
+    echo "line=$1" >/etc/kernel/cmdline
+    smalltown-uki 1 >/dev/null
+    echo "is $(grep -ao 'line=[a-z]*' $uki), old $(grep -ao 'line=[a-z]*' $uki.old)"
+}
+boot() {
+    find /run -mindepth 1 -delete
+}
 """
 EXPOSED_MOST = {"smalltown-nms.service": 1.5, "smalltown-node.service": 3.5}
 
@@ -150,6 +167,13 @@ class Installed(unittest.TestCase):
         self.assertIn("\nNODE_ADDRESS=192.0.2.7\n", said)
         self.assertIn("\nmine\n", said)
         self.assertIn("cannot access '/etc/smalltown'", said)
+
+    def test_what_was_booted_is_kept_however_often_the_image_is_made_anew(self):
+        said = installed(UKI + "boot; image a; boot; image b; image c; image b; image a; image d; "
+                         "boot; image e; mv $uki.old $uki; image f; boot; image f; image g")
+        self.assertEqual(re.findall("is line=(.*), old (?:line=)?(.*)", said), [
+            ("a", ""), ("b", "a"), ("c", "a"), ("b", "a"), ("a", "a"), ("d", "a"),
+            ("e", "d"), ("f", "d"), ("f", "d"), ("g", "f")])
 
 
 if __name__ == "__main__":
