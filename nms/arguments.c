@@ -11,7 +11,7 @@ const char arguments_usage[] =
     "  smalltown-nms init --data DIR --name NAME --address IP [--admin-cert FILE]...\n"
     "      [--policy FILE]\n"
     "      makes a new cluster in DIR and writes DIR/masters.pem; FILE is its first\n"
-    "      policy (docs/policy.md)\n"
+    "      policy (policy.md, on Debian in /usr/share/doc/smalltown-nms)\n"
     "  smalltown-nms join --data DIR --address IP --ticket FILE\n"
     "      makes this host another master of a cluster, by a ticket that\n"
     "      `stctl master invite` wrote\n"

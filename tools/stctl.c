@@ -110,14 +110,14 @@ const struct verb stctl_verbs[] = {
      stctl_recovery_keygen},
     {"recovery", "open", "FILE", OPTION_NEEDED(OPTION_KEY),
      "Shows the recovery key that lies in a disk's own header",
-     "For a node that was removed already.  FILE is what `cryptsetup token export` of\n"
-     "token 1 wrote on its machine; stctl(1) says how.  --key as in `stctl node\n"
-     "recovery-key`.\n",
+     "For a node that was removed already, or where no majority of masters answers.\n"
+     "FILE is what `cryptsetup token export` of token 1 wrote on its machine; stctl(1)\n"
+     "says how.  --key as in `stctl node recovery-key`.\n",
      stctl_recovery_open},
     {"policy", "show", NULL, OPTION_BIT(OPTION_AT),
      "Prints what is demanded of a machine",
-     "As JSON that `stctl policy set` takes; what each word means is in "
-     "docs/policy.md.\n",
+     "As JSON that `stctl policy set` takes; what each word means is in policy.md (on\n"
+     "Debian in /usr/share/doc/stctl).\n",
      stctl_policy_show},
     {"policy", "set", "FILE", OPTION_BIT(OPTION_EXPECT),
      "Replaces the policy by that of a file",

@@ -26,6 +26,9 @@ mkdir "$1/root/run/packages"
 cp "$1.packages"/*.deb "$1/root/run/packages"
 exec chroot "$1/root" sh -exc "$2"
 """
+DOCUMENTS = {"CHANGELOG.md", "SECURITY.md",
+             *(name for name in os.listdir(os.path.join(packages.SOURCE, "docs"))
+               if name.endswith(".md"))}
 # What smalltown-uki reads, and what an operator does; `image` tells which command lines there are then.
 UKI = """
 set +x
@@ -77,8 +80,9 @@ class Packages(unittest.TestCase):
     def test_there_are_three_and_each_has_its_program_manual_and_unit(self):
         self.assertEqual(sorted(made), sorted(packages.NAMES))
         doc = {f"/usr/share/doc/{name}/{file}" for name in packages.NAMES
-               for file in ("copyright", "changelog.gz")}
+               for file in ("copyright", "changelog.gz", *DOCUMENTS)}
         self.assertEqual(set(files_of("smalltown-nms")) - doc, {
+            "/usr/share/doc/smalltown-nms/test-platform.json",
             "/usr/sbin/smalltown-nms", "/usr/share/man/man8/smalltown-nms.8.gz",
             "/usr/lib/systemd/system/smalltown-nms.service",
             "/usr/lib/sysusers.d/smalltown-nms.conf"})
@@ -89,8 +93,17 @@ class Packages(unittest.TestCase):
             "/usr/lib/systemd/system/smalltown-crypttab.socket", "/etc/smalltown/node.conf",
             "/etc/initramfs/post-update.d/smalltown-node"})
         self.assertEqual(set(files_of("stctl")) - doc, {
+            "/usr/share/doc/stctl/test-platform.json",
             "/usr/bin/stctl", "/usr/share/man/man1/stctl.1.gz",
             "/usr/share/bash-completion/completions/stctl"})
+
+    def test_where_a_help_sends_its_reader_there_is_the_document(self):
+        for package, words in (("stctl", ("tools/stctl", "policy", "show", "--help")),
+                               ("smalltown-nms", ("nms/smalltown-nms", "--help"))):
+            said = run(os.path.join(packages.PROGRAMS, words[0]), *words[1:])
+            where = re.search(r"/usr/share/doc/[a-z-]+", said)[0]
+            self.assertIn("policy.md", said)
+            self.assertIn(f"{where}/policy.md", files_of(package))
 
     def test_all_is_roots_and_nobody_else_writes_it(self):
         for package in packages.NAMES:
