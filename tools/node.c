@@ -286,11 +286,14 @@ confirm_removal(const struct invocation *in, const Api__Node *node, struct st_er
         return ST_OK;
     if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
         return st_fail(err, ST_INVALID_ARGUMENT,
-                       "removing %s makes its disk unreadable for ever: say --yes",
+                       "without its recovery key the disk of %s is unreadable for ever "
+                       "once it is removed: say --yes",
                        node->node_id);
     text_address(&node->address, address, sizeof(address));
     fprintf(stderr,
-            "%s (%s, %s)\nIts disk can never be opened again. Remove it? [yes/no] ",
+            "%s (%s, %s)\nWithout its recovery key its disk can never be opened again, "
+            "and `stctl node\nrecovery-key` shows that only before. "
+            "Remove it? [yes/no] ",
             node->node_id, state_name(node->state), address);
     if (!fgets(answer, sizeof(answer), stdin) || strcasecmp(answer, "yes\n") != 0)
         return st_fail(err, ST_CANCELLED, "nothing was removed");

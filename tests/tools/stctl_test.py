@@ -609,7 +609,7 @@ class Answers(CommandLine):
         self.assertEqual(self.on_a_terminal("y\n"), 1)
         self.assertEqual(self.on_a_terminal(""), 1)
         self.assertEqual(self.removals(), [])
-        self.assertEqual(self.on_a_terminal("yes\n"), 0)
+        self.assertEqual(self.on_a_terminal("yes\n", shows="recovery-key"), 0)
         self.assertEqual(self.removals(), [NODES[2]])
         self.succeeds("node", "remove", "aaaa0", "--yes")
         self.assertEqual(self.removals(), [NODES[2], NODES[0]])
