@@ -304,7 +304,8 @@ move_main(const struct arguments *arguments)
         printf("start it: smalltown-nms run --data %s\n"
                "Nodes that were off and do not find the masters:\n"
                "  smalltown-node masters --esp DIR --master IP --master IP ...\n"
-               "Administrators: `stctl context add`, with the new addresses.\n",
+               "Administrators: `stctl context add`, with the new addresses, and `stctl "
+               "context use`.\n",
                dir);
     return fflush(stdout) ? EXIT_FAILED : 0;
 }

@@ -77,7 +77,8 @@ esp_open(const char *dir, struct esp **out, struct st_err *err)
         return errno == EWOULDBLOCK
                    ? st_fail(err, ST_ALREADY_EXISTS,
                              "another smalltown-node works on the ESP %s: stop it first "
-                             "(its unit: systemctl stop smalltown-node)",
+                             "(its units: systemctl stop smalltown-crypttab.socket "
+                             "smalltown-node)",
                              dir)
                    : st_fail(err, ST_INTERNAL, "cannot lock %s: %s", dir,
                              strerror(errno));

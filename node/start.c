@@ -83,7 +83,8 @@ with_secret(const struct start_facts *facts)
         return half_done(facts);
     if (REFUSES(0x34f, facts->sealed))
         return refuse("enrolment.pb has a secret but this machine has the sealed half of "
-                      "an earlier enrolment: restore its enrolment.pb, or remove "
+                      "an earlier enrolment: `smalltown-node recover` keeps the data of "
+                      "its disk; else restore its enrolment.pb, or remove "
                       "EFI/smalltown/sealed if its disk is not needed");
     return fresh(facts);
 }

@@ -126,6 +126,7 @@ two_daemons_do_not_share_an_ESP(void **state)
     machine_start(&second, 0);
     assert_int_equal(machine_wait(&second), 1);
     assert_true(machine_said(&second, "another smalltown-node works on the ESP"));
+    assert_true(machine_said(&second, "smalltown-crypttab.socket smalltown-node"));
     assert_int_equal(machine_stop(&machine), 0);
 }
 

@@ -147,6 +147,7 @@ a_refusal_says_what_to_do(void **state)
     assert_non_null(strstr(start_decide(&facts).sentence, "restore"));
     facts.config = START_CONFIG_SECRET;
     assert_non_null(strstr(start_decide(&facts).sentence, "EFI/smalltown/sealed"));
+    assert_non_null(strstr(start_decide(&facts).sentence, "smalltown-node recover"));
 }
 
 int
