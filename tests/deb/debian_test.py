@@ -75,7 +75,7 @@ systemctl restart systemd-networkd
 """
 
 RECOVER = """set -e
-systemctl stop smalltown-node
+systemctl stop smalltown-crypttab.socket smalltown-node
 mount /dev/mapper/smalltown-control /mnt
 smalltown-nms recover --data /mnt
 smalltown-nms recover --data /mnt --yes
