@@ -83,6 +83,15 @@ umount /mnt
 systemctl start --no-block smalltown-node
 """
 
+# The sole master booted an image that nobody is left to approve of; {key} is typed.
+OPEN = """set -e
+systemctl stop smalltown-crypttab.socket smalltown-node
+echo {key} | smalltown-node recover --esp /boot/efi --tpm device:/dev/tpmrm0 \\
+    --data-volume /dev/disk/by-partlabel/smalltown-data \\
+    --control-volume /dev/disk/by-partlabel/smalltown-control
+systemctl start --no-block smalltown-node
+"""
+
 
 def files():
     with open(os.path.join(SOURCE, "tools", "vm", "shell"), encoding="utf-8") as shell:
@@ -315,6 +324,28 @@ class Debian(unittest.TestCase):
                                         check=False).returncode == 0,
                    lambda: said("journalctl -b --no-pager -u smalltown-node | tail -n 100"), 600, 1)
         until_active("smalltown-node")
+        self.assertEqual(said("cat /srv/mark"), "mark of srv")
+
+    def test_9_a_sole_master_with_another_kernel_opens_by_the_recovery_key(self):
+        booted = said("sha256sum </boot/efi/EFI/BOOT/BOOTX64.EFI")
+        said("sed -i 's/$/ loglevel=5/' /etc/kernel/cmdline && update-initramfs -u 2>&1", 1500)
+        said("sed -i 's/$/ nosplash/' /etc/kernel/cmdline && smalltown-uki", 1500)
+        self.assertEqual(said("sha256sum </boot/efi/EFI/BOOT/BOOTX64.EFI.old"), booted)
+        reboot()
+        until_shows("smalltown-node", "StatusText", "unlock: ")
+        self.assertIn("decision=shut", said("journalctl -b --no-pager -o cat -u smalltown-node"))
+        with open(master / "token.json", "wb") as file:
+            file.write(box.must("cryptsetup token export --token-id 1 --json-file /run/token.json "
+                                "/dev/disk/by-partlabel/smalltown-data; cat /run/token.json"))
+        opened = json.loads(master.stctl("recovery", "open", master / "token.json", "--key",
+                                         master / "smalltown/recovery-key.pem", "-o", "json"))
+        print(said(OPEN.format(key=opened["recovery_key"])), flush=True)
+        # That of test_6 let this node in once.
+        town.until(lambda: master.stctl("policy", "window", "close", "--context", "alone",
+                                        check=False).returncode == 0,
+                   lambda: said("journalctl -b --no-pager -u smalltown-node | tail -n 100"), 600, 1)
+        master.stctl("policy", "window", "open", "--for", "1h", "--context", "alone")
+        until_active("srv.mount")
         self.assertEqual(said("cat /srv/mark"), "mark of srv")
 
 
