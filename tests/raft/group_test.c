@@ -365,19 +365,27 @@ open_all(struct group *group)
             assert_ok(group_open(group, id, REPLICA_OPEN, &err));
 }
 
+static void
+await_settled(struct group *group, uint64_t id, unsigned count)
+{
+    struct replica_member members[REPLICA_MEMBERS_MAX];
+    struct replica_status status;
+    while (replica_group(group_of(group, id)->replica, members, &status) != count ||
+           status.changing)
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+}
+
 /* A removal that one member alone has in its log: that one.  A busy machine may be so
  * slow that it leads no more when it is asked. */
 static uint64_t
 begin_a_change_that_nobody_hears_of(struct group *group)
 {
     struct replica_member members[REPLICA_MEMBERS_MAX];
-    struct replica_status status;
     struct st_err err = {0};
     for (int i = 0; i < 20; i++) {
         uint64_t leader = group_leader(group);
         struct replica *replica = group_of(group, leader)->replica;
-        assert_int_equal(replica_group(replica, members, &status), 3);
-        assert_false(status.changing);
+        await_settled(group, leader, 3);
         close_but(group, leader);
         assert_true(replica_step_wait(replica, REPLICA_STEP_REMOVE,
                                       another_than(group, leader), NULL, 1000, &err));
@@ -387,16 +395,6 @@ begin_a_change_that_nobody_hears_of(struct group *group)
     }
     fail_msg("%s", err.text);
     return 0;
-}
-
-static void
-await_settled(struct group *group, uint64_t id, unsigned count)
-{
-    struct replica_member members[REPLICA_MEMBERS_MAX];
-    struct replica_status status;
-    while (replica_group(group_of(group, id)->replica, members, &status) != count ||
-           status.changing)
-        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 }
 
 /* Whoever acts on it acts on what may be taken back: it is seen as such. */
