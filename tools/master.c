@@ -33,8 +33,8 @@ add_row(struct table *table, const Api__Master *master)
     text_address(&master->address, address, sizeof(address));
     table_row(table,
               (const char *[]){id, master->leader ? "leader" : state_name(master->state),
-                               master->connected ? "yes" : "no",
-                               *master->node_id ? "node" : "host", address,
+                               master->connected ? "yes" : "no", address,
+                               *master->node_id ? "node" : "host",
                                *master->name ? master->name : "-"});
 }
 
@@ -52,7 +52,7 @@ stctl_master_list(const struct invocation *in, struct st_err *err)
     AUTO(json_freep) json_t *json = json_array();
     AUTO(table_freep)
     struct table *table = table_new(
-        6, (const char *[]){"ID", "STATE", "CONNECTED", "KIND", "ADDRESS", "NAME"});
+        6, (const char *[]){"ID", "STATE", "CONNECTED", "ADDRESS", "KIND", "NAME"});
     for (size_t i = 0; i < list->n_masters; i++) {
         json_array_append_new(json, as_json(list->masters[i]));
         add_row(table, list->masters[i]);

@@ -703,10 +703,10 @@ class Answers(CommandLine):
 
     def test_masters_are_listed_and_removed(self):
         out = self.succeeds("master", "list")
-        self.assertRegex(out, r"\AID +STATE +CONNECTED +KIND +ADDRESS +NAME\n")
-        self.assertRegex(out, rf"(?m)^1 +leader +yes +host +{re.escape(self.address)} +-$")
-        self.assertRegex(out, r"(?m)^3 +joining +no +host +127\.[0-9.]+\.203 +b\?\[2J$")
-        self.assertRegex(out, rf"(?m)^12 +leaving +yes +node +127\.[0-9.]+\.212 +{NODES[2]}$")
+        self.assertRegex(out, r"\AID +STATE +CONNECTED +ADDRESS +KIND +NAME\n")
+        self.assertRegex(out, rf"(?m)^1 +leader +yes +{re.escape(self.address)} +host +-$")
+        self.assertRegex(out, r"(?m)^3 +joining +no +127\.[0-9.]+\.203 +host +b\?\[2J$")
+        self.assertRegex(out, rf"(?m)^12 +leaving +yes +127\.[0-9.]+\.212 +node +{NODES[2]}$")
         masters = json.loads(self.succeeds("master", "list", "-o", "json"))
         self.assertEqual([m["state"] for m in masters], ["voter", "joining", "leaving"])
         self.assertEqual([m["leader"] for m in masters], [True, False, False])
