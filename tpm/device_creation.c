@@ -16,27 +16,16 @@ somebody_else(struct st_err *err, const char *why)
                    why);
 }
 
-/* PCR 16 and 23 read what anybody wants: which PCRs they were matters as much as what
- * they read. */
-static bool
-is_of(const TPML_PCR_SELECTION *selection, uint32_t mask)
-{
-    const TPMS_PCR_SELECTION *bank = &selection->pcrSelections[0];
-    uint32_t got = 0;
-    if (selection->count != 1 || bank->hash != TPM2_ALG_SHA256)
-        return false;
-    for (unsigned i = 0; i < bank->sizeofSelect && i < TPM2_PCR_SELECT_MAX; i++)
-        got |= (uint32_t)bank->pcrSelect[i] << 8 * i;
-    return got == mask;
-}
-
-/* Then they read what it is sealed to. */
+/* They read what it is sealed to.  Which they were matters as much: PCR 16 and 23 read
+ * what anybody wants. */
 static enum st_code
 check_pcrs(const struct tpm_sealed_parts *parts, struct st_err *err)
 {
     const TPMS_CREATION_DATA *data = &parts->creation.data;
     uint8_t policy[SHA256_LEN];
-    if (REFUSES(0x480c, !is_of(&data->pcrSelect, parts->pcr_mask)) ||
+    uint32_t mask;
+    if (REFUSES(0x480c,
+                !tpm_pcr_mask(&data->pcrSelect, &mask) || mask != parts->pcr_mask) ||
         data->pcrDigest.size != SHA256_LEN)
         return somebody_else(err, "the TPM speaks of other PCRs");
     enum st_code code =

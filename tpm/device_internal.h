@@ -101,6 +101,8 @@ size_t tpm_der_len(const uint8_t *bytes, size_t len);
 
 /* The SHA-256 PCRs of mask (bit n: PCR n). */
 TPML_PCR_SELECTION tpm_pcr_selection(uint32_t mask);
+/* And back.  False where it is of another bank, or of more than one. */
+bool tpm_pcr_mask(const TPML_PCR_SELECTION *selection, uint32_t *out);
 
 /* What the TPM says of the making of an object, and how it knows its own word again (Part
  * 2, 15 "Creation Data" and 10.7.3 "TPMT_TK_CREATION"). */

@@ -20,18 +20,26 @@ tpm_pcr_selection(uint32_t mask)
     };
 }
 
+bool
+tpm_pcr_mask(const TPML_PCR_SELECTION *selection, uint32_t *out)
+{
+    const TPMS_PCR_SELECTION *bank = &selection->pcrSelections[0];
+    *out = 0;
+    if (selection->count != 1 || bank->hash != TPM2_ALG_SHA256)
+        return false;
+    for (unsigned i = 0; i < bank->sizeofSelect && i < TPM2_PCR_SELECT_MAX; i++)
+        *out |= (uint32_t)bank->pcrSelect[i] << 8 * i;
+    return true;
+}
+
 /* Copies what the TPM gave of `mask` to out and says in *got which that were: it may
  * give fewer than it was asked for, never others. */
 static bool
 take_values(uint32_t mask, const TPML_PCR_SELECTION *selection, const TPML_DIGEST *values,
             struct tpm_pcrs *out, uint32_t *got)
 {
-    const TPMS_PCR_SELECTION *bank = &selection->pcrSelections[0];
-    *got = 0;
-    if (selection->count != 1 || bank->hash != TPM2_ALG_SHA256)
+    if (!tpm_pcr_mask(selection, got))
         return selection->count == 0 || values->count == 0;
-    for (unsigned i = 0; i < bank->sizeofSelect && i < TPM2_PCR_SELECT_MAX; i++)
-        *got |= (uint32_t)bank->pcrSelect[i] << 8 * i;
     if (*got & ~mask || (UINT32)__builtin_popcount(*got) != values->count)
         return false;
     const TPM2B_DIGEST *value = values->digests;
