@@ -137,6 +137,15 @@ is_paused(const struct pause *pause, int64_t *soonest)
     return true;
 }
 
+/* Not after a failure, but because it is done every so often. */
+static void
+pause_for(struct pause *pause, uint32_t ms, int64_t *soonest)
+{
+    pause->ms = ms;
+    pause->until_ms = later_now_ms() + ms;
+    (void)is_paused(pause, soonest);
+}
+
 /* The place of this member: there are as many as records, and ids come only once, so
  * that of one that is gone is taken over. */
 static struct pause *
@@ -283,9 +292,7 @@ record_moves(struct carrier *carrier, int64_t *soonest)
     else
         event("master", "step=move decision=%s reason=\"%s\"", st_code_name(err.code),
               err.text);
-    carrier->moves.ms = MOVES_MS;
-    carrier->moves.until_ms = later_now_ms() + MOVES_MS;
-    (void)is_paused(&carrier->moves, soonest);
+    pause_for(&carrier->moves, MOVES_MS, soonest);
 }
 
 static void
@@ -294,9 +301,7 @@ look_for_admin(struct carrier *carrier, int64_t *soonest)
     if (is_paused(&carrier->admin, soonest))
         return;
     admin_file_look(&carrier->admin_file, carrier->nms, CARRIER_STEP_MS);
-    carrier->admin.ms = ADMIN_FILE_MS;
-    carrier->admin.until_ms = later_now_ms() + ADMIN_FILE_MS;
-    (void)is_paused(&carrier->admin, soonest);
+    pause_for(&carrier->admin, ADMIN_FILE_MS, soonest);
 }
 
 /* It may be the last that this master hears of the others. */
