@@ -262,6 +262,18 @@ admin_pending_named(struct rpc_call *call, const char *what, const char *name)
     return NULL;
 }
 
+struct admin_pending *
+admin_pending_cert(struct rpc_call *call, const uint8_t sha256[SHA256_LEN])
+{
+    char hex[SHA256_HEX_LEN + 1];
+    digest_hex(sha256, hex);
+    hex[32] = 0;
+    struct admin_pending *pending = admin_pending_new(call, hex);
+    if (pending)
+        memcpy(pending->sha256, sha256, SHA256_LEN);
+    return pending;
+}
+
 void
 admin_say(const struct admin_pending *pending, const char *word, const struct st_err *err)
 {

@@ -62,6 +62,10 @@ struct admin_pending *admin_pending_node(struct rpc_call *call, const char *node
 struct admin_pending *admin_pending_named(struct rpc_call *call, const char *what,
                                           const char *name);
 
+/* The same about a certificate, which the beginning of its SHA-256 names in the log. */
+struct admin_pending *admin_pending_cert(struct rpc_call *call,
+                                         const uint8_t sha256[SHA256_LEN]);
+
 /* One line for one change. */
 void admin_say(const struct admin_pending *pending, const char *word,
                const struct st_err *err);

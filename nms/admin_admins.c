@@ -1,7 +1,6 @@
 /* ListAdministrators, AddAdministrator, RemoveAdministrator. */
 #include "nms/admin.h"
 #include "nms/ca.h"
-#include "nms/digest.h"
 #include "proto/scope.h"
 
 #include <stdio.h>
@@ -31,19 +30,6 @@ role_of_name(const char *name, State__AdminRole *out, struct st_err *err)
         return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
                            "an administrator's role is admin or viewer");
     return ST_OK;
-}
-
-/* The beginning of the fingerprint names him in the log. */
-static struct admin_pending *
-pending_of(struct rpc_call *call, const uint8_t sha256[SHA256_LEN])
-{
-    char hex[SHA256_HEX_LEN + 1];
-    digest_hex(sha256, hex);
-    hex[32] = 0;
-    struct admin_pending *pending = admin_pending_new(call, hex);
-    if (pending)
-        memcpy(pending->sha256, sha256, SHA256_LEN);
-    return pending;
 }
 
 static void
@@ -78,7 +64,7 @@ admin_handle_add_administrator(struct rpc_call *call, enum rpc_event what,
     }
     cert_fingerprint(request->cert.data, request->cert.len, sha256);
     tpm_ek_ca_name(request->cert.data, request->cert.len, name);
-    struct admin_pending *pending = pending_of(call, sha256);
+    struct admin_pending *pending = admin_pending_cert(call, sha256);
     if (!pending)
         return;
     pending->text = strdup(name); /* without memory he has no name */
@@ -118,7 +104,7 @@ admin_handle_remove_administrator(struct rpc_call *call, enum rpc_event what,
         rpc_call_finish(call, &err);
         return;
     }
-    struct admin_pending *pending = pending_of(call, request->sha256.data);
+    struct admin_pending *pending = admin_pending_cert(call, request->sha256.data);
     if (!pending)
         return;
     State__RemoveAdmin remove_admin = STATE__REMOVE_ADMIN__INIT;

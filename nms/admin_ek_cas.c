@@ -1,6 +1,5 @@
 /* AddEkCa, ListEkCas, RemoveEkCa. */
 #include "nms/admin.h"
-#include "nms/digest.h"
 #include "proto/scope.h"
 
 #include <stdlib.h>
@@ -16,19 +15,6 @@ added(void *arg, const struct st_err *err)
     ca.name = pending->text;
     response.ca = &ca;
     admin_answer(pending, "add-ek-ca", err, &response.base);
-}
-
-/* The beginning of the digest names it in the log. */
-static struct admin_pending *
-pending_of(struct rpc_call *call, const uint8_t sha256[SHA256_LEN])
-{
-    char hex[SHA256_HEX_LEN + 1];
-    digest_hex(sha256, hex);
-    hex[32] = 0;
-    struct admin_pending *pending = admin_pending_new(call, hex);
-    if (pending)
-        memcpy(pending->sha256, sha256, SHA256_LEN);
-    return pending;
 }
 
 void
@@ -47,7 +33,7 @@ admin_handle_add_ek_ca(struct rpc_call *call, enum rpc_event what,
     }
     cert_fingerprint(request->cert.data, request->cert.len, sha256);
     tpm_ek_ca_name(request->cert.data, request->cert.len, name);
-    struct admin_pending *pending = pending_of(call, sha256);
+    struct admin_pending *pending = admin_pending_cert(call, sha256);
     if (!pending)
         return;
     pending->text = strdup(name); /* without memory it has no name */
@@ -84,7 +70,7 @@ admin_handle_remove_ek_ca(struct rpc_call *call, enum rpc_event what,
         rpc_call_finish(call, &err);
         return;
     }
-    struct admin_pending *pending = pending_of(call, request->sha256.data);
+    struct admin_pending *pending = admin_pending_cert(call, request->sha256.data);
     if (!pending)
         return;
     State__RemoveEkCa remove_ek_ca = STATE__REMOVE_EK_CA__INIT;
