@@ -1,5 +1,6 @@
 /* stctl admin: who may administer. */
 #include "proto/file.h"
+#include "tools/confirm.h"
 #include "tools/connect.h"
 #include "tools/table.h"
 #include "tools/text.h"
@@ -7,7 +8,6 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
 enum {
     SHORT_LEN = 16, /* digits, as in the audit */
@@ -173,16 +173,15 @@ static enum st_code
 confirm_removal(const struct invocation *in, const Api__Administrator *admin, bool me,
                 struct st_err *err)
 {
-    char answer[8] = "";
     AUTO(st_freep) char *name = text_printable(admin->name);
     if (in->options[OPTION_YES])
         return ST_OK;
-    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+    if (!confirm_can_ask())
         return st_fail(err, ST_INVALID_ARGUMENT, "removing %s%s: say --yes", name,
                        me ? ", that is you," : "");
     fprintf(stderr, "%s (%s)%s\nRemove? [yes/no] ", name, admin->role,
             me ? ": that is you, and afterwards you cannot undo it" : "");
-    if (!fgets(answer, sizeof(answer), stdin) || strcasecmp(answer, "yes\n") != 0)
+    if (!confirm_is_yes())
         return st_fail(err, ST_CANCELLED, "nobody was removed");
     return ST_OK;
 }

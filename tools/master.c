@@ -1,12 +1,11 @@
 /* stctl master: who decides. */
+#include "tools/confirm.h"
 #include "tools/connect.h"
 #include "tools/table.h"
 #include "tools/text.h"
 
 #include <inttypes.h>
 #include <string.h>
-#include <strings.h>
-#include <unistd.h>
 
 static const char *
 state_name(Api__Master__State state)
@@ -67,15 +66,14 @@ stctl_master_list(const struct invocation *in, struct st_err *err)
 static enum st_code
 confirm_removal(const struct invocation *in, uint32_t id, struct st_err *err)
 {
-    char answer[8] = "";
     if (in->options[OPTION_YES])
         return ST_OK;
-    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+    if (!confirm_can_ask())
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "removing master %u revokes its certificate for ever: say --yes",
                        id);
     fprintf(stderr, "Master %u can never come back. Remove it? [yes/no] ", id);
-    if (!fgets(answer, sizeof(answer), stdin) || strcasecmp(answer, "yes\n") != 0)
+    if (!confirm_is_yes())
         return st_fail(err, ST_CANCELLED, "nothing was removed");
     return ST_OK;
 }

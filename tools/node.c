@@ -1,13 +1,12 @@
 /* stctl node: who asked to belong, and who does. */
+#include "tools/confirm.h"
 #include "tools/connect.h"
 #include "tools/node.h"
 #include "tools/table.h"
 #include "tools/text.h"
 
 #include <string.h>
-#include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
 enum {
     OUTDATED_SHOWN = 10,
@@ -281,10 +280,10 @@ stctl_node_adopt(const struct invocation *in, struct st_err *err)
 static enum st_code
 confirm_removal(const struct invocation *in, const Api__Node *node, struct st_err *err)
 {
-    char address[ADDRESS_TEXT_MAX], answer[8] = "";
+    char address[ADDRESS_TEXT_MAX];
     if (in->options[OPTION_YES])
         return ST_OK;
-    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+    if (!confirm_can_ask())
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "without its recovery key the disk of %s is unreadable for ever "
                        "once it is removed: say --yes",
@@ -295,7 +294,7 @@ confirm_removal(const struct invocation *in, const Api__Node *node, struct st_er
             "and `stctl node\nrecovery-key` shows that only before. "
             "Remove it? [yes/no] ",
             node->node_id, state_name(node->state), address);
-    if (!fgets(answer, sizeof(answer), stdin) || strcasecmp(answer, "yes\n") != 0)
+    if (!confirm_is_yes())
         return st_fail(err, ST_CANCELLED, "nothing was removed");
     return ST_OK;
 }

@@ -1,10 +1,9 @@
 /* stctl node approve: a boot that was refused, and is good. */
+#include "tools/confirm.h"
 #include "tools/node.h"
 #include "tools/text.h"
 
 #include <string.h>
-#include <strings.h>
-#include <unistd.h>
 
 static void
 print_boot(const struct node_diff *diff, const struct node_boot *boot, FILE *file)
@@ -24,10 +23,9 @@ static enum st_code
 confirm(const struct invocation *in, const char *node_id, const struct node_diff *diff,
         const struct node_boot *boot, struct st_err *err)
 {
-    char answer[8] = "";
     if (in->options[OPTION_YES])
         return ST_OK;
-    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+    if (!confirm_can_ask())
         return st_fail(
             err, ST_INVALID_ARGUMENT,
             "look at `stctl node pcrs %s --diff` and say --yes: with this boot "
@@ -35,7 +33,7 @@ confirm(const struct invocation *in, const char *node_id, const struct node_diff
             node_id);
     print_boot(diff, boot, stderr);
     fprintf(stderr, "\nIs this boot of %s good from now on? [yes/no] ", node_id);
-    if (!fgets(answer, sizeof(answer), stdin) || strcasecmp(answer, "yes\n") != 0)
+    if (!confirm_is_yes())
         return st_fail(err, ST_CANCELLED, "nothing was approved");
     return ST_OK;
 }
