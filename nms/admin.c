@@ -14,7 +14,7 @@
     {                                                                                    \
         .path = MANAGEMENT name, .in = &api__##in_type##__descriptor,                    \
         .out = &api__##out_type##__descriptor, .deadline_ms = ms,                        \
-        .handle = admin_handle_##handler                                                 \
+        .first_ms = NMS_FIRST_MS, .handle = admin_handle_##handler                       \
     }
 #define METHOD(name, in_type, out_type, handler)                                         \
     METHOD_WITHIN(NMS_ADMIN_MS, name, in_type, out_type, handler)
@@ -205,11 +205,39 @@ admin_admit(void *context, const char *path, const char *peer, const void *clien
     const State__AdminRole role = role_of_cert(context, client_cert, client_cert_len);
     enum st_code code = call_check(role, path, client_cert, client_cert_len, err);
     const struct st_err ok = {0};
-    /* Whoever may only look makes room for who may do something. */
-    *out_vouch = !REFUSES(0x4606, role != STATE__ADMIN_ROLE__ADMIN);
+    const bool looks_on = strncmp(path, MANAGEMENT, strlen(MANAGEMENT)) != 0;
+    /* Whoever only looks makes room for who may do something. */
+    *out_vouch = !REFUSES(0x4606, role != STATE__ADMIN_ROLE__ADMIN || looks_on);
     say_call(context, role == STATE__ADMIN_ROLE__NOBODY ? AUDIT_STRANGER : AUDIT_LOGIN,
              path, peer, client_cert, client_cert_len, code ? err : &ok);
     return code;
+}
+
+void
+admin_propose(struct admin_pending *pending, State__Command *command, nms_done done)
+{
+    command->by = (ProtobufCBinaryData){SHA256_LEN, pending->fingerprint};
+    nms_propose(pending->nms, command, done, pending);
+}
+
+static void
+barrier_passed(void *arg, const struct st_err *barrier)
+{
+    struct admin_pending *pending = arg;
+    const struct rpc_call *call = pending->call;
+    struct st_err why = {0};
+    size_t len;
+    const void *cert = rpc_call_client_cert(call, &len);
+    const bool lost =
+        call_check(admin_role_of(call), rpc_call_path(call), cert, len, &why);
+    pending->heard(pending, !barrier->code && REFUSES(0x5004, lost) ? &why : barrier);
+}
+
+void
+admin_barrier(struct admin_pending *pending, nms_done done)
+{
+    pending->heard = done;
+    nms_barrier(pending->nms, barrier_passed, pending);
 }
 
 struct admin_pending *
@@ -304,5 +332,5 @@ admin_list(struct rpc_call *call, enum rpc_event what, nms_done done)
         return;
     struct admin_pending *pending = admin_pending_new(call, "");
     if (pending)
-        nms_barrier(pending->nms, done, pending);
+        admin_barrier(pending, done);
 }

@@ -33,6 +33,7 @@ extern const size_t admin_method_count;
 struct admin_pending {
     struct nms *nms;
     struct rpc_call *call;           /* held */
+    nms_done heard;                  /* after a barrier */
     char name[NAME_MAX_LEN + 1];     /* of the node, enrolment, master, for the log */
     char step[16];                   /* a word more for the log, or "" */
     uint8_t fingerprint[SHA256_LEN]; /* of the administrator */
@@ -73,6 +74,11 @@ void admin_say(const struct admin_pending *pending, const char *word,
 /* That line, and the end of the call: the refusal, or `response`. */
 void admin_answer(const struct admin_pending *pending, const char *word,
                   const struct st_err *err, const ProtobufCMessage *response);
+/* nms_propose() and nms_barrier() for whoever made the call: it fails where he may not
+ * make it any more by what is in the log before the change, or before the barrier.
+ * ST_UNAUTHENTICATED, ST_PERMISSION_DENIED. */
+void admin_propose(struct admin_pending *pending, State__Command *command, nms_done done);
+void admin_barrier(struct admin_pending *pending, nms_done done);
 /* A list that is asked for without words, and made after a barrier; `done` takes the
  * pending. */
 void admin_list(struct rpc_call *call, enum rpc_event what, nms_done done);

@@ -71,13 +71,12 @@ admin_handle_add_administrator(struct rpc_call *call, enum rpc_event what,
     snprintf(pending->step, sizeof(pending->step), "%s", admin_role_name(admin.role));
     admin.fingerprint = (ProtobufCBinaryData){SHA256_LEN, sha256};
     admin.name = name;
-    admin.added_by = (ProtobufCBinaryData){SHA256_LEN, pending->fingerprint};
     State__AddAdmin add_admin = STATE__ADD_ADMIN__INIT;
     add_admin.admin = &admin;
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_ADD_ADMIN;
     command.add_admin = &add_admin;
-    nms_propose(pending->nms, &command, added, pending);
+    admin_propose(pending, &command, added);
 }
 
 static void
@@ -112,7 +111,7 @@ admin_handle_remove_administrator(struct rpc_call *call, enum rpc_event what,
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_REMOVE_ADMIN;
     command.remove_admin = &remove_admin;
-    nms_propose(pending->nms, &command, removed, pending);
+    admin_propose(pending, &command, removed);
 }
 
 struct admin_row {

@@ -26,7 +26,7 @@ propose(struct admin_pending *pending, const ProtobufCBinaryData *expected)
     renew_authority.authority = &authority;
     command.change_case = STATE__COMMAND__CHANGE_RENEW_AUTHORITY;
     command.renew_authority = &renew_authority;
-    nms_propose(pending->nms, &command, renewed, pending);
+    admin_propose(pending, &command, renewed);
 }
 
 void

@@ -34,7 +34,6 @@ admin_handle_approve_boot(struct rpc_call *call, enum rpc_event what,
     State__ApproveBoot approve_boot = STATE__APPROVE_BOOT__INIT;
     approve_boot.node_id = request->node_id;
     approve_boot.pcrs = (ProtobufCBinaryData){sizeof(pcrs.digest), pcrs.digest[0]};
-    approve_boot.by = (ProtobufCBinaryData){SHA256_LEN, pending->fingerprint};
     State__TpmClock clock = STATE__TPM_CLOCK__INIT;
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_APPROVE_BOOT;
@@ -47,7 +46,7 @@ admin_handle_approve_boot(struct rpc_call *call, enum rpc_event what,
         command.change_case = STATE__COMMAND__CHANGE_APPROVE_CLOCK;
         command.approve_clock = &approve_boot;
     }
-    nms_propose(pending->nms, &command, approved, pending);
+    admin_propose(pending, &command, approved);
 }
 
 static void
@@ -111,5 +110,5 @@ admin_handle_remove_captured_set(struct rpc_call *call, enum rpc_event what,
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_REMOVE_CAPTURED;
     command.remove_captured = &remove_captured;
-    nms_propose(pending->nms, &command, removed, pending);
+    admin_propose(pending, &command, removed);
 }

@@ -39,13 +39,12 @@ admin_handle_add_ek_ca(struct rpc_call *call, enum rpc_event what,
     pending->text = strdup(name); /* without memory it has no name */
     State__EkCa ca = STATE__EK_CA__INIT;
     ca.cert = request->cert;
-    ca.added_by = (ProtobufCBinaryData){SHA256_LEN, pending->fingerprint};
     State__AddEkCa add_ek_ca = STATE__ADD_EK_CA__INIT;
     add_ek_ca.ca = &ca;
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_ADD_EK_CA;
     command.add_ek_ca = &add_ek_ca;
-    nms_propose(pending->nms, &command, added, pending);
+    admin_propose(pending, &command, added);
 }
 
 static void
@@ -78,7 +77,7 @@ admin_handle_remove_ek_ca(struct rpc_call *call, enum rpc_event what,
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_REMOVE_EK_CA;
     command.remove_ek_ca = &remove_ek_ca;
-    nms_propose(pending->nms, &command, removed, pending);
+    admin_propose(pending, &command, removed);
 }
 
 struct ca_row {

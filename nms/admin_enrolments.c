@@ -105,7 +105,7 @@ new_propose(struct admin_pending *pending, const Api__NewEnrolmentConfigRequest 
                               ? STATE__COMMAND__CHANGE_NEW_RECOVERABLE_ENROLMENT
                               : STATE__COMMAND__CHANGE_NEW_ENROLMENT;
     command.new_enrolment = &new_enrolment; /* the same place for both */
-    nms_propose(pending->nms, &command, made, pending);
+    admin_propose(pending, &command, made);
 }
 
 void
@@ -158,7 +158,7 @@ admin_handle_remove_enrolment(struct rpc_call *call, enum rpc_event what,
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_REMOVE_ENROLMENT;
     command.remove_enrolment = &remove_enrolment;
-    nms_propose(pending->nms, &command, removed, pending);
+    admin_propose(pending, &command, removed);
 }
 
 struct enrolment_list {

@@ -80,7 +80,7 @@ invite_propose(struct admin_pending *pending, const Api__InviteMasterRequest *re
     command.request_id = request->request_id;
     command.change_case = STATE__COMMAND__CHANGE_INVITE_MASTER;
     command.invite_master = &invite_master;
-    nms_propose(pending->nms, &command, invited, pending);
+    admin_propose(pending, &command, invited);
 }
 
 void
@@ -177,5 +177,5 @@ admin_handle_revoke_invitation(struct rpc_call *call, enum rpc_event what,
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_REVOKE_TICKET;
     command.revoke_ticket = &revoke_ticket;
-    nms_propose(pending->nms, &command, revoked, pending);
+    admin_propose(pending, &command, revoked);
 }

@@ -146,5 +146,5 @@ admin_handle_remove_master(struct rpc_call *call, enum rpc_event what,
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_REMOVE_MASTER;
     command.remove_master = &remove_master;
-    nms_propose(pending->nms, &command, remove_recorded, pending);
+    admin_propose(pending, &command, remove_recorded);
 }

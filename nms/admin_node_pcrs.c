@@ -98,5 +98,5 @@ admin_handle_get_node_pcrs(struct rpc_call *call, enum rpc_event what,
     }
     struct admin_pending *pending = admin_pending_new(call, request->node_id);
     if (pending)
-        nms_barrier(pending->nms, barrier_passed, pending);
+        admin_barrier(pending, barrier_passed);
 }

@@ -55,7 +55,7 @@ static void
 look_again(struct admin_pending *pending, nms_done again, const struct st_err *err)
 {
     if (err->code == ST_NOT_FOUND && pending->tries++ == 0)
-        nms_barrier(pending->nms, again, pending);
+        admin_barrier(pending, again);
     else
         adopted(pending, err);
 }
@@ -78,7 +78,7 @@ worker_recorded(void *arg, const struct st_err *err)
 {
     struct admin_pending *pending = arg;
     if (err->reason == ST_REASON_CHANGED && ++pending->tries < STATE_EVIDENCE_TRIES)
-        nms_barrier(pending->nms, worker_again, pending);
+        admin_barrier(pending, worker_again);
     else
         adopted(pending, err);
 }
@@ -100,7 +100,7 @@ worker_propose(struct admin_pending *pending)
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_ADOPT;
     command.adopt = &adopt;
-    nms_propose(pending->nms, &command, worker_recorded, pending);
+    admin_propose(pending, &command, worker_recorded);
 }
 
 static void
@@ -121,7 +121,7 @@ master_recorded(void *arg, const struct st_err *err)
     struct st_err outcome = *err;
     if (err->code == ST_ABORTED && ++pending->tries < ISSUES_MAX) {
         /* Another was given this id a moment ago, or the CAs are others: hear of it. */
-        nms_barrier(pending->nms, master_again, pending);
+        admin_barrier(pending, master_again);
         return;
     }
     if (err->code ||
@@ -159,7 +159,7 @@ master_propose(struct admin_pending *pending)
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_ADOPT_MASTER;
     command.adopt_master = &adopt_master;
-    nms_propose(pending->nms, &command, master_recorded, pending);
+    admin_propose(pending, &command, master_recorded);
 }
 
 void
@@ -258,5 +258,5 @@ admin_handle_remove_node(struct rpc_call *call, enum rpc_event what,
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_REMOVE_NODE;
     command.remove_node = &remove_node;
-    nms_propose(pending->nms, &command, remove_recorded, pending);
+    admin_propose(pending, &command, remove_recorded);
 }

@@ -51,7 +51,7 @@ admin_handle_get_policy(struct rpc_call *call, enum rpc_event what,
     if (!pending)
         return;
     pending->version = request->version;
-    nms_barrier(pending->nms, get_barrier_passed, pending);
+    admin_barrier(pending, get_barrier_passed);
 }
 
 static void
@@ -88,11 +88,10 @@ admin_handle_set_policy(struct rpc_call *call, enum rpc_event what,
     set_policy.text = text;
     set_policy.schema = POLICY_SCHEMA;
     set_policy.expected_version = request->expected_version;
-    set_policy.by = (ProtobufCBinaryData){SHA256_LEN, pending->fingerprint};
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_SET_POLICY;
     command.set_policy = &set_policy;
-    nms_propose(pending->nms, &command, policy_set, pending);
+    admin_propose(pending, &command, policy_set);
 }
 
 struct history {

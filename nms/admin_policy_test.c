@@ -99,5 +99,5 @@ admin_handle_test_policy(struct rpc_call *call, enum rpc_event what,
     if (!pending)
         return;
     pending->text = TAKE(text);
-    nms_barrier(pending->nms, barrier_passed, pending);
+    admin_barrier(pending, barrier_passed);
 }

@@ -35,5 +35,5 @@ admin_handle_fetch_recovery_key(struct rpc_call *call, enum rpc_event what,
     }
     struct admin_pending *pending = admin_pending_new(call, request->node_id);
     if (pending)
-        nms_barrier(pending->nms, barrier_passed, pending);
+        admin_barrier(pending, barrier_passed);
 }

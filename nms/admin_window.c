@@ -89,11 +89,10 @@ admin_handle_open_window(struct rpc_call *call, enum rpc_event what,
     open_window.seconds = request->seconds;
     open_window.node_ids = request->node_ids;
     open_window.n_node_ids = request->n_node_ids;
-    open_window.by = (ProtobufCBinaryData){SHA256_LEN, pending->fingerprint};
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_OPEN_WINDOW;
     command.open_window = &open_window;
-    nms_propose(pending->nms, &command, opened, pending);
+    admin_propose(pending, &command, opened);
 }
 
 static void
@@ -118,5 +117,5 @@ admin_handle_close_window(struct rpc_call *call, enum rpc_event what,
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_CLOSE_WINDOW;
     command.close_window = &close_window;
-    nms_propose(pending->nms, &command, closed, pending);
+    admin_propose(pending, &command, closed);
 }

@@ -190,7 +190,8 @@ apply_unpacked(struct applying *applying, const State__Command *command,
     if (answer_again(applying, alias, hash, result))
         return;
     applying->now = command->time;
-    if (apply_change(applying, command, &err)) {
+    applying->by = command->by;
+    if (asker_check(applying, &err) || apply_change(applying, command, &err)) {
         said.code = err.code;
         said.reason = err.reason;
         said.text = err.text;

@@ -11,8 +11,7 @@ admin_check(const State__Admin *admin, struct st_err *err)
     if (!admin || admin->fingerprint.len != SHA256_LEN ||
         strlen(admin->name) >= STATE_ADMIN_NAME_MAX ||
         (admin->role != STATE__ADMIN_ROLE__ADMIN &&
-         admin->role != STATE__ADMIN_ROLE__VIEWER) ||
-        (admin->added_by.len != 0 && admin->added_by.len != SHA256_LEN))
+         admin->role != STATE__ADMIN_ROLE__VIEWER))
         return st_fail(err, ST_INVALID_ARGUMENT, "an administrator without all parts");
     return ST_OK;
 }
@@ -22,6 +21,26 @@ admin_of(const struct state *state, const char *key)
 {
     const struct record *record = records_find(&state->records, key);
     return record ? record_unpack(record, &state__admin__descriptor) : NULL;
+}
+
+/* Who asked was heard by what his master knew then.  Here is what came before. */
+enum st_code
+asker_check(const struct applying *applying, struct st_err *err)
+{
+    char key[STATE_KEY_MAX];
+    if (applying->by.len == 0)
+        return ST_OK;
+    if (applying->by.len != SHA256_LEN)
+        return st_fail(err, ST_INVALID_ARGUMENT, "an administrator has a fingerprint");
+    key_of_admin(applying->by.data, key);
+    State__Admin *admin = admin_of(applying->state, key);
+    const State__AdminRole role = admin ? admin->role : STATE__ADMIN_ROLE__NOBODY;
+    record_free_unpacked(admin);
+    if (REFUSES(0x5002, role != STATE__ADMIN_ROLE__ADMIN))
+        return st_fail_for(err, ST_UNAUTHENTICATED, ST_REASON_REFUSED,
+                           "this certificate is not that of an administrator who may "
+                           "change anything any more");
+    return ST_OK;
 }
 
 /* Besides the one with this key. */
@@ -52,25 +71,33 @@ leave_check(const struct state *state, const char *key, const State__Admin *admi
     return ST_OK;
 }
 
+static void
+put(struct applying *applying, const char *key, const State__Admin *admin,
+    int64_t added_at)
+{
+    State__Admin listed = *admin;
+    listed.added_at = added_at;
+    listed.added_by = applying->by;
+    applying_put(applying, key, NULL, &listed.base);
+}
+
 static enum st_code
 replace(struct applying *applying, const char *key, const State__Admin *before,
-        State__Admin *admin, struct st_err *err)
+        const State__Admin *admin, struct st_err *err)
 {
     enum st_code code = ST_OK;
     if (admin->role != STATE__ADMIN_ROLE__ADMIN)
         code = leave_check(applying->state, key, before, err);
-    if (code)
-        return code;
-    admin->added_at = before->added_at;
-    applying_put(applying, key, NULL, &admin->base);
-    return ST_OK;
+    if (!code)
+        put(applying, key, admin, before->added_at);
+    return code;
 }
 
 enum st_code
 apply_add_admin(struct applying *applying, const State__AddAdmin *add_admin,
                 struct st_err *err)
 {
-    State__Admin *admin = add_admin->admin;
+    const State__Admin *admin = add_admin->admin;
     char key[STATE_KEY_MAX];
     enum st_code code = admin_check(admin, err);
     if (code)
@@ -85,8 +112,7 @@ apply_add_admin(struct applying *applying, const State__AddAdmin *add_admin,
     if (records_count(&applying->state->records, "admin/") >= STATE_ADMINS_MAX)
         return st_fail_for(err, ST_RESOURCE_EXHAUSTED, ST_REASON_BUSY,
                            "there are %d administrators: remove some", STATE_ADMINS_MAX);
-    admin->added_at = applying->now;
-    applying_put(applying, key, NULL, &admin->base);
+    put(applying, key, admin, applying->now);
     return ST_OK;
 }
 

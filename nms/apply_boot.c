@@ -325,7 +325,7 @@ apply_approve_boot(struct applying *applying, const State__ApproveBoot *approve_
     const bool behind = is_behind(&booted, approve_boot->clock);
     if (good && !behind)
         return ST_OK;
-    if (approve_boot->by.len != SHA256_LEN)
+    if (applying->by.len == 0)
         return st_fail(err, ST_INVALID_ARGUMENT, "an approval of nobody");
     if ((code = shown_check(applying, &booted, approve_boot->clock, err)))
         return code;
@@ -334,7 +334,7 @@ apply_approve_boot(struct applying *applying, const State__ApproveBoot *approve_
         return st_fail_for(err, ST_FAILED_PRECONDITION, ST_REASON_REFUSED,
                            "the policy wants a measured boot, and %s", why.text);
     accept_boot(applying, &booted, good, behind ? approve_boot->clock : NULL,
-                &approve_boot->by);
+                &applying->by);
     return ST_OK;
 }
 

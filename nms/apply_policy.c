@@ -78,13 +78,13 @@ apply_set_policy(struct applying *applying, const State__SetPolicy *set_policy,
 {
     const struct state *state = applying->state;
     must_know(set_policy);
-    if (set_policy->by.len != SHA256_LEN)
+    if (applying->by.len == 0)
         return st_fail(err, ST_INVALID_ARGUMENT, "a policy of nobody");
     if (REFUSES(0x5706, set_policy->expected_version != state->policy_version))
         return st_fail_for(err, ST_ABORTED, ST_REASON_EXISTS,
                            "the policy is version %" PRIu64 " by now, not %" PRIu64,
                            state->policy_version, set_policy->expected_version);
-    return take(applying, set_policy->text, &set_policy->by, err);
+    return take(applying, set_policy->text, &applying->by, err);
 }
 
 /* The same one again is fine. */
@@ -92,11 +92,10 @@ enum st_code
 apply_add_ek_ca(struct applying *applying, const State__AddEkCa *add_ek_ca,
                 struct st_err *err)
 {
-    State__EkCa *ca = add_ek_ca->ca;
+    const State__EkCa *ca = add_ek_ca->ca;
     uint8_t sha256[SHA256_LEN];
     char key[STATE_KEY_MAX];
-    if (!ca || ca->cert.len == 0 || ca->cert.len > CERT_MAX_LEN ||
-        ca->added_by.len != SHA256_LEN)
+    if (!ca || ca->cert.len == 0 || ca->cert.len > CERT_MAX_LEN || applying->by.len == 0)
         return st_fail(err, ST_INVALID_ARGUMENT, "a CA without all its parts");
     cert_fingerprint(ca->cert.data, ca->cert.len, sha256);
     key_of_ek_ca(sha256, key);
@@ -105,8 +104,10 @@ apply_add_ek_ca(struct applying *applying, const State__AddEkCa *add_ek_ca,
     if (records_count(&applying->state->records, "ek-ca/") >= STATE_EK_CAS_MAX)
         return st_fail_for(err, ST_RESOURCE_EXHAUSTED, ST_REASON_BUSY,
                            "there are %d CAs: remove some", STATE_EK_CAS_MAX);
-    ca->added_at = applying->now;
-    applying_put(applying, key, NULL, &ca->base);
+    State__EkCa kept = *ca;
+    kept.added_at = applying->now;
+    kept.added_by = applying->by;
+    applying_put(applying, key, NULL, &kept.base);
     state_note_ek_cas(applying->state);
     return ST_OK;
 }

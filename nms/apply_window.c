@@ -32,7 +32,7 @@ apply_open_window(struct applying *applying, const State__OpenWindow *open_windo
 {
     State__Window *open;
     State__Window window = STATE__WINDOW__INIT;
-    if (open_window->by.len != SHA256_LEN || open_window->seconds == 0 ||
+    if (applying->by.len == 0 || open_window->seconds == 0 ||
         REFUSES(0x1219, open_window->seconds > STATE_WINDOW_MAX_S))
         return st_fail_for(err, ST_INVALID_ARGUMENT, ST_REASON_MALFORMED,
                            "a window is open for at most %d days",
@@ -48,7 +48,7 @@ apply_open_window(struct applying *applying, const State__OpenWindow *open_windo
     window.number = applying->index;
     window.opened_at = applying->now;
     window.closes_at = applying->now + (int64_t)open_window->seconds;
-    window.opened_by = open_window->by;
+    window.opened_by = applying->by;
     window.node_ids = open_window->node_ids;
     window.n_node_ids = open_window->n_node_ids;
     applying_put(applying, "window", NULL, &window.base);

@@ -26,7 +26,9 @@ struct applying {
     struct state *state;
     struct replica_change *change;
     uint64_t index;
-    int64_t now;  /* the proposer's clock */
+    int64_t now;            /* the proposer's clock */
+    ProtobufCBinaryData by; /* SHA-256 of the asking administrator's certificate; none
+                             * where a master asks */
     bool members; /* of the members, the list of revoked certificates, and the nodes that
                    * are to be told of them, something is new */
     bool voters;  /* where those are that nodes ask */
@@ -208,6 +210,8 @@ enum st_code apply_move_masters(struct applying *applying,
                                 struct st_err *err);
 enum st_code apply_move_node(struct applying *applying, const State__MoveNode *move_node,
                              struct st_err *err);
+/* Whoever asked may still do so, or nobody did. */
+enum st_code asker_check(const struct applying *applying, struct st_err *err);
 enum st_code apply_add_admin(struct applying *applying, const State__AddAdmin *add_admin,
                              struct st_err *err);
 enum st_code apply_remove_admin(struct applying *applying,

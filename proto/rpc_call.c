@@ -114,13 +114,43 @@ note_first_message(struct rpc_call *call)
     pthread_mutex_unlock(&server->lock);
 }
 
+static enum st_code
+ask_admit(const struct rpc_call *call, const char *path, bool *out_vouch,
+          struct st_err *err)
+{
+    const struct rpc_server *server = call->server;
+    *out_vouch = server->want_client_cert;
+    if (!server->admit)
+        return ST_OK;
+    return server->admit(server->context, path, call->peer, call->client_cert,
+                         call->client_cert_len, out_vouch, err);
+}
+
+/* Whoever was heard when the call began may have lost that right since; and who says
+ * nothing is vouched for by nobody. */
+static enum st_code
+open_message(struct rpc_call *call, grpc_byte_buffer *packed, ProtobufCMessage **out,
+             struct st_err *err)
+{
+    bool vouch;
+    enum st_code code = ask_admit(call, call->method->path, &vouch, err);
+    if (REFUSES(0x5003, code)) {
+        grpc_byte_buffer_destroy(packed);
+        return code;
+    }
+    code = rpc_unpack(call->method->in, packed, out, err);
+    if (!code && vouch)
+        rpc_call_vouch(call);
+    return code;
+}
+
 static void
 deliver_message(struct rpc_call *call, grpc_byte_buffer *packed)
 {
     struct st_err err = {0};
     ProtobufCMessage *message = NULL;
     note_first_message(call);
-    if (rpc_unpack(call->method->in, packed, &message, &err)) {
+    if (open_message(call, packed, &message, &err)) {
         rpc_call_finish(call, &err);
         return;
     }
@@ -236,7 +266,7 @@ static enum st_code
 admit(struct rpc_server *server, struct rpc_call *call, const struct rpc_method *method,
       struct st_err *err)
 {
-    bool vouch = true;
+    bool vouch;
     enum st_code code = enlist(server, call, method, err);
     if (code)
         return code;
@@ -245,15 +275,7 @@ admit(struct rpc_server *server, struct rpc_call *call, const struct rpc_method 
     if (server->want_client_cert)
         code = rpc_tls_client_cert(call->grpc, &call->client_cert, &call->client_cert_len,
                                    err);
-    if (!code && server->admit)
-        code = server->admit(server->context, method->path, call->peer, call->client_cert,
-                             call->client_cert_len, &vouch, err);
-    if (!code && server->admit && server->want_client_cert && vouch) {
-        pthread_mutex_lock(&server->lock);
-        rpc_room_vouch(call);
-        pthread_mutex_unlock(&server->lock);
-    }
-    return code;
+    return code ? code : ask_admit(call, method->path, &vouch, err);
 }
 
 static struct rpc_call *

@@ -10,10 +10,10 @@
  * (first_ms), idle connections, connections and calls of one network (an IPv4 address or
  * an IPv6 /64), calls of one method, calls in all.
  *
- * A call is a stranger's until its handler vouches for it or, with mutual TLS, `admit`
- * does.  Where a method or a network has all the calls that it may have,
- * a newcomer may take the place of a stranger (rpc_room.c says whose); who was vouched
- * for is never sent away.  Whoever finds no room, or has to make room, gets
+ * A call is a stranger's until its handler vouches for it or, with mutual TLS and once it
+ * said something, `admit` does.  Where a method or a network has all the calls that it
+ * may have, a newcomer may take the place of a stranger (rpc_room.c says whose); who was
+ * vouched for is never sent away.  Whoever finds no room, or has to make room, gets
  * RESOURCE_EXHAUSTED at once, with a hint when to come back that is not the same for
  * everybody.
  */
@@ -65,11 +65,11 @@ struct rpc_server_config {
     const struct secret *seed; /* its key */
     bool want_client_cert;     /* mutual TLS: every client must present a certificate
                                 * (self-signed is fine), judged by `admit` */
-    /* Called once per call before OPEN, on a server thread, must not block.  peer is
-     * rpc_call_peer(), client_cert is DER, empty without mutual TLS.  On failure the call
-     * ends with err and the handler never hears of it.  *out_vouch says whether the call
-     * is vouched for, and is true at first; without mutual TLS it is of no matter.  NULL
-     * admits every call. */
+    /* Called before OPEN, and again before each MESSAGE, on a server thread; must not
+     * block.  peer is rpc_call_peer(), client_cert is DER, empty without mutual TLS.  On
+     * failure the call ends with err, and the handler never hears of it, or of this
+     * message.  *out_vouch, true at first with mutual TLS, says whether the call is
+     * vouched for from its message on.  NULL admits every call. */
     enum st_code (*admit)(void *context, const char *path, const char *peer,
                           const void *client_cert, size_t client_cert_len,
                           bool *out_vouch, struct st_err *err);

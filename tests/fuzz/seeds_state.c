@@ -96,10 +96,9 @@ static char strict[] =
     "\"], \"values\": {\"0\": [\"" HEX_44 "\"]}}],\n"
     "          \"require_set\": true, \"require_measured_boot\": true},\n"
     " \"adopt\": {\"automatic\": [\"rack1\"]}}\n";
-static State__SetPolicy set_policy = {OF(set_policy), .text = strict, .by = {32, hash},
+static State__SetPolicy set_policy = {OF(set_policy), .text = strict,
                                       .schema = POLICY_SCHEMA};
-static State__EkCa ca = {OF(ek_ca), .cert = BYTES("a certificate"),
-                         .added_by = {32, hash}};
+static State__EkCa ca = {OF(ek_ca), .cert = BYTES("a certificate")};
 static State__AddEkCa add_ek_ca = {OF(add_ek_ca), .ca = &ca};
 static State__RemoveEkCa remove_ek_ca = {OF(remove_ek_ca), .sha256 = {32, hash}};
 
@@ -108,7 +107,7 @@ static uint8_t boot[sizeof(struct tpm_pcrs)] = {0x44}, ak_7[40] = "the AK of 7";
 static uint8_t boot_2[sizeof(struct tpm_pcrs)] = {0x45};
 static char *window_ids[] = {(char *)NODE_7};
 static State__OpenWindow open_window = {OF(open_window), .seconds = 3600, .n_node_ids = 1,
-                                        .node_ids = window_ids, .by = {32, hash}};
+                                        .node_ids = window_ids};
 static State__CloseWindow close_window = {OF(close_window)};
 static State__CaptureBoot capture_boot = {OF(capture_boot), .node_id = (char *)NODE_7,
                                           .ak_public = {40, ak_7},
@@ -117,7 +116,7 @@ static State__RefuseBoot refuse_boot = {OF(refuse_boot), .node_id = (char *)NODE
                                         .ak_public = {40, ak_7},
                                         .pcrs = {sizeof(boot), boot}};
 static State__ApproveBoot approve_boot = {OF(approve_boot), .node_id = (char *)NODE_7,
-                                          .pcrs = {sizeof(boot), boot}, .by = {32, hash}};
+                                          .pcrs = {sizeof(boot), boot}};
 static State__TpmClock clocks[] = {{OF(tpm_clock), 90000, UINT32_MAX, 1},
                                    {OF(tpm_clock), 100, UINT32_MAX - 1, 0},
                                    {OF(tpm_clock), 100, 1, 0}};
@@ -131,7 +130,7 @@ static State__RefuseBoot refuse_clock = {
     OF(refuse_boot), .node_id = (char *)NODE_7, .ak_public = {40, ak_7},
     .pcrs = {sizeof(boot), boot}, .clock = clocks + 1};
 static State__ApproveBoot approve_clock = {OF(approve_boot), .node_id = (char *)NODE_7,
-                                           .pcrs = {sizeof(boot), boot}, .by = {32, hash},
+                                           .pcrs = {sizeof(boot), boot},
                                            .clock = clocks + 1};
 static State__RemoveCaptured remove_captured = {OF(remove_captured),
                                                 .sha256 = {32, hash}};
@@ -144,11 +143,12 @@ static State__RenewAuthority renew_authority = {OF(renew_authority),
 static void
 command(State__Command__ChangeCase kind, void *change, uint8_t id)
 {
-    uint8_t request_id[16];
+    uint8_t request_id[16], by[SHA256_LEN] = {0xad}; /* log_administrator */
     State__Command command = STATE__COMMAND__INIT;
     memset(request_id, id, sizeof(request_id));
     command.request_id = seed_lend(request_id, sizeof(request_id));
     command.time = 1600000010;
+    command.by = seed_lend(by, sizeof(by));
     command.change_case = kind;
     command.found = change;
     seed_message_piece(&command.base);

@@ -225,6 +225,99 @@ N50_who_is_added_is_heard_and_who_is_removed_is_not(void **state)
     assert_code(take_away(town->admins, cert, &err), ST_NOT_FOUND);
 }
 
+/* Has begun, and says nothing yet. */
+static struct rpc_stream *
+begin(struct rpc_channel *channel, const char *method)
+{
+    char path[128];
+    struct rpc_stream *stream;
+    struct st_err err = {0};
+    snprintf(path, sizeof(path), MANAGEMENT "%s", method);
+    assert_ok(rpc_stream_open(channel, path, 10000, &stream, &err));
+    assert_code(look(channel), ST_OK); /* on the same connection, after it */
+    return stream;
+}
+
+static void
+N50_who_was_removed_says_nothing_in_a_call_that_he_began_before(void **state)
+{
+    struct town *town = *state;
+    AUTO(channel_closep)
+    struct rpc_channel *channel = town_admin_channel(town, &town->stranger);
+    const Api__GetStatusRequest request = API__GET_STATUS_REQUEST__INIT;
+    struct st_err err = {0};
+    assert_ok(add(town->admins, &town->stranger.cert, "admin", &err));
+    for (int removed = 0; removed < 2; removed++) {
+        struct rpc_stream *stream = begin(channel, "GetStatus");
+        if (removed)
+            assert_ok(take_away(town->admins, &town->stranger.cert, &err));
+        assert_ok(rpc_stream_send(stream, &request.base, &err));
+        /* ST_INTERNAL: an answer, where the end alone was expected. */
+        assert_code(rpc_stream_finish(stream, &err),
+                    removed ? ST_UNAUTHENTICATED : ST_INTERNAL);
+        rpc_stream_close(stream);
+    }
+}
+
+/* Removed by another master, of which this one hears when it asks the others. */
+static const struct cert *removed_meanwhile;
+
+static void
+remove_meanwhile(struct nms *nms)
+{
+    State__RemoveAdmin remove_admin = STATE__REMOVE_ADMIN__INIT;
+    State__Command command = STATE__COMMAND__INIT;
+    uint8_t sha256[SHA256_LEN];
+    struct st_err err = {0};
+    if (!removed_meanwhile)
+        return;
+    cert_fingerprint(removed_meanwhile->der, removed_meanwhile->len, sha256);
+    removed_meanwhile = NULL;
+    remove_admin.fingerprint = (ProtobufCBinaryData){sizeof(sha256), sha256};
+    command.change_case = STATE__COMMAND__CHANGE_REMOVE_ADMIN;
+    command.remove_admin = &remove_admin;
+    assert_ok(nms_propose_wait(nms, &command, 10000, &err));
+}
+
+void __real_nms_propose(struct nms *nms, State__Command *command, nms_done done,
+                        void *arg);
+void __wrap_nms_propose(struct nms *nms, State__Command *command, nms_done done,
+                        void *arg);
+void
+__wrap_nms_propose(struct nms *nms, State__Command *command, nms_done done, void *arg)
+{
+    remove_meanwhile(nms);
+    __real_nms_propose(nms, command, done, arg);
+}
+
+void __real_nms_barrier(struct nms *nms, nms_done done, void *arg);
+void __wrap_nms_barrier(struct nms *nms, nms_done done, void *arg);
+void
+__wrap_nms_barrier(struct nms *nms, nms_done done, void *arg)
+{
+    remove_meanwhile(nms);
+    __real_nms_barrier(nms, done, arg);
+}
+
+static void
+N50_whom_another_master_removed_changes_nothing_and_reads_nothing(void **state)
+{
+    struct town *town = *state;
+    AUTO(channel_closep)
+    struct rpc_channel *channel = town_admin_channel(town, &town->stranger);
+    const struct cert *cert = &town->stranger.cert;
+    struct st_err err = {0};
+    assert_ok(add(town->admins, cert, "admin", &err));
+    removed_meanwhile = cert;
+    assert_code(add(channel, cert, "admin", &err), ST_UNAUTHENTICATED);
+    assert_null(removed_meanwhile);
+    assert_code(take_away(town->admins, cert, &err), ST_NOT_FOUND);
+    assert_ok(add(town->admins, cert, "viewer", &err));
+    removed_meanwhile = cert;
+    assert_code(look(channel), ST_UNAUTHENTICATED);
+    assert_null(removed_meanwhile);
+}
+
 static void
 N50_who_may_change_anything_last_stays(void **state)
 {
@@ -319,30 +412,46 @@ N50_who_owns_the_folder_of_a_master_lets_an_administrator_in(void **state)
     assert_code(act(channel), ST_UNAUTHENTICATED);
 }
 
-/* All places, for ten minutes each. */
+/* For ten minutes. */
 static void
-N46_a_viewer_makes_room_for_who_may_do_something(void **state)
+watch(struct rpc_channel *channel, struct rpc_stream **out)
 {
-    enum {
-        EACH = 128
-    };
-    struct town *town = *state;
-    struct rpc_channel *channels[2];
-    struct rpc_stream *streams[2 * EACH];
-    Grpc__Health__V1__HealthCheckRequest request =
+    const Grpc__Health__V1__HealthCheckRequest request =
         GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     struct st_err err = {0};
-    for (size_t i = 0; i < 2 * EACH; i++) {
-        if (i % EACH == 0)
-            channels[i / EACH] = town_admin_channel(town, &town->viewer);
-        assert_ok(rpc_stream_open(channels[i / EACH], "/grpc.health.v1.Health/Watch",
-                                  60000, &streams[i], &err));
-        assert_ok(rpc_stream_send(streams[i], &request.base, &err));
-        ProtobufCMessage *answer;
-        if (!rpc_stream_receive(streams[i],
-                                &grpc__health__v1__health_check_response__descriptor,
-                                &answer, &err))
-            protobuf_c_message_free_unpacked(answer, &secret_allocator);
+    ProtobufCMessage *answer;
+    assert_ok(rpc_stream_open(channel, "/grpc.health.v1.Health/Watch", 60000, out, &err));
+    assert_ok(rpc_stream_send(*out, &request.base, &err));
+    if (!rpc_stream_receive(*out, &grpc__health__v1__health_check_response__descriptor,
+                            &answer, &err))
+        protobuf_c_message_free_unpacked(answer, &secret_allocator);
+}
+
+/* And says nothing. */
+static void
+list(struct rpc_channel *channel, struct rpc_stream **out)
+{
+    struct st_err err = {0};
+    assert_ok(rpc_stream_open(channel, MANAGEMENT "ListNodes", 60000, out, &err));
+}
+
+/* All places are taken by this one, on a few connections. */
+static void
+makes_room(struct town *town, const struct town_admin *who,
+           void (*hold)(struct rpc_channel *channel, struct rpc_stream **out))
+{
+    enum {
+        CHANNELS = 4,
+        EACH = 64
+    };
+    struct rpc_channel *channels[CHANNELS];
+    struct rpc_stream *streams[CHANNELS * EACH];
+    struct st_err err = {0};
+    for (size_t c = 0; c < CHANNELS; c++) {
+        channels[c] = town_admin_channel(town, who);
+        for (size_t i = 0; i < EACH; i++)
+            hold(channels[c], &streams[c * EACH + i]);
+        (void)look(channels[c]); /* this has an answer, so those before it are heard */
     }
     enum st_code code = act(town->admins);
     for (int i = 0; code == ST_RESOURCE_EXHAUSTED && i < 100; i++) {
@@ -350,10 +459,47 @@ N46_a_viewer_makes_room_for_who_may_do_something(void **state)
         code = act(town->admins);
     }
     assert_code(code, ST_NOT_FOUND);
-    for (size_t i = 0; i < 2 * EACH; i++)
+    bool sent_away = hold != list;
+    for (size_t i = 0; i < CHANNELS * EACH; i++) {
+        sent_away =
+            sent_away || rpc_stream_finish(streams[i], &err) == ST_RESOURCE_EXHAUSTED;
         rpc_stream_close(streams[i]);
-    for (size_t i = 0; i < 2; i++)
-        rpc_channel_close(channels[i]);
+    }
+    assert_true(sent_away); /* and did not end by itself */
+    for (size_t c = 0; c < CHANNELS; c++)
+        rpc_channel_close(channels[c]);
+}
+
+static void
+N46_a_viewer_makes_room_for_who_may_do_something(void **state)
+{
+    struct town *town = *state;
+    makes_room(town, &town->viewer, watch);
+}
+
+static void
+N46_a_viewer_who_says_nothing_makes_room(void **state)
+{
+    struct town *town = *state;
+    makes_room(town, &town->viewer, list);
+}
+
+static void
+N46_an_administrator_who_looks_on_makes_room(void **state)
+{
+    struct town *town = *state;
+    struct st_err err = {0};
+    assert_ok(add(town->admins, &town->stranger.cert, "admin", &err));
+    makes_room(town, &town->stranger, watch);
+}
+
+static void
+N46_an_administrator_who_says_nothing_makes_room(void **state)
+{
+    struct town *town = *state;
+    struct st_err err = {0};
+    assert_ok(add(town->admins, &town->stranger.cert, "admin", &err));
+    makes_room(town, &town->stranger, list);
 }
 
 /* A self-signed Ed25519 certificate as openssl would make it; eku may be NULL. */
@@ -473,10 +619,15 @@ main(void)
         TOWN_TEST(N50_a_role_allows_what_the_table_says),
         TOWN_TEST(N50_a_node_is_no_administrator),
         TOWN_TEST(N50_who_is_added_is_heard_and_who_is_removed_is_not),
+        TOWN_TEST(N50_who_was_removed_says_nothing_in_a_call_that_he_began_before),
+        TOWN_TEST(N50_whom_another_master_removed_changes_nothing_and_reads_nothing),
         TOWN_TEST(N50_who_may_change_anything_last_stays),
         TOWN_TEST(the_list_says_who_was_added_when_and_by_whom),
         TOWN_TEST(N50_who_owns_the_folder_of_a_master_lets_an_administrator_in),
         TOWN_TEST(N46_a_viewer_makes_room_for_who_may_do_something),
+        TOWN_TEST(N46_a_viewer_who_says_nothing_makes_room),
+        TOWN_TEST(N46_an_administrator_who_looks_on_makes_room),
+        TOWN_TEST(N46_an_administrator_who_says_nothing_makes_room),
         cmocka_unit_test(N50_a_certificate_has_its_time),
         cmocka_unit_test(N50_a_certificate_for_servers_only_is_no_clients),
         TOWN_TEST(N31_a_repeated_request_does_not_hand_out_a_secret_that_opens_nothing),

@@ -19,6 +19,7 @@ open_member(void **state)
     static struct log_member member;
     struct st_err err = {0};
     log_open(&member);
+    log_found(&member);
     assert_ok(log_new_enrolment(&member, "rack", secret, 100, LOG_START + HOUR, &err));
     *state = &member;
     return 0;
@@ -90,8 +91,8 @@ approve(struct log_member *member, struct log_node *node, State__TpmClock *clock
     State__Command command = STATE__COMMAND__INIT;
     approve_boot.node_id = node->id;
     approve_boot.pcrs = node->message.pcrs;
-    approve_boot.by = (ProtobufCBinaryData){SHA256_LEN, (uint8_t *)log_administrator};
     approve_boot.clock = clock;
+    command.by = (ProtobufCBinaryData){SHA256_LEN, log_administrator};
     command.time = LOG_START;
     command.change_case = clock ? STATE__COMMAND__CHANGE_APPROVE_CLOCK
                                 : STATE__COMMAND__CHANGE_APPROVE_BOOT;

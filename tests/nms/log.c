@@ -316,8 +316,6 @@ log_adopt(struct log_member *member, const char *id, struct st_err *err)
     return log_apply(member, &command, err);
 }
 
-const uint8_t log_administrator[SHA256_LEN] = {0xad};
-
 enum st_code
 log_set_policy(struct log_member *member, const char *text, uint32_t schema,
                uint64_t expected, struct st_err *err)
@@ -325,9 +323,9 @@ log_set_policy(struct log_member *member, const char *text, uint32_t schema,
     State__SetPolicy set_policy = STATE__SET_POLICY__INIT;
     set_policy.text = (char *)text;
     set_policy.expected_version = expected;
-    bytes_of(&set_policy.by, (uint8_t *)log_administrator, SHA256_LEN);
     set_policy.schema = schema;
     State__Command command = STATE__COMMAND__INIT;
+    bytes_of(&command.by, log_administrator, SHA256_LEN);
     command.time = LOG_START + (int64_t)expected;
     command.change_case = STATE__COMMAND__CHANGE_SET_POLICY;
     command.set_policy = &set_policy;
@@ -345,6 +343,8 @@ log_remove_node(struct log_member *member, const char *id, struct st_err *err)
     return log_apply(member, &command, err);
 }
 
+uint8_t log_administrator[SHA256_LEN] = {0xad};
+
 void
 log_found(struct log_member *member)
 {
@@ -358,9 +358,14 @@ log_found(struct log_member *member)
     State__Member first = STATE__MEMBER__INIT;
     first.id = 1;
     bytes_of(&first.address, address, sizeof(address));
+    State__Admin administrator = STATE__ADMIN__INIT, *admins[] = {&administrator};
+    bytes_of(&administrator.fingerprint, log_administrator, SHA256_LEN);
+    administrator.role = STATE__ADMIN_ROLE__ADMIN;
     State__Found found = STATE__FOUND__INIT;
     found.cluster = &cluster;
     found.member = &first;
+    found.admins = admins;
+    found.n_admins = 1;
     State__Command command = STATE__COMMAND__INIT;
     command.time = LOG_START;
     command.change_case = STATE__COMMAND__CHANGE_FOUND;

@@ -77,7 +77,7 @@ enum st_code log_remove_node(struct log_member *member, const char *id,
 /* At LOG_START + expected, by log_administrator. */
 enum st_code log_set_policy(struct log_member *member, const char *text, uint32_t schema,
                             uint64_t expected, struct st_err *err);
-extern const uint8_t log_administrator[SHA256_LEN];
+extern uint8_t log_administrator[SHA256_LEN];
 
 /* A cluster whose only master is member 1 on 192.0.2.1, with the list number 1. */
 void log_found(struct log_member *member);

@@ -256,6 +256,7 @@ N24_any_certificate_of_the_key_will_do_where_the_policy_says_so(void **state)
  * one master that is the moment before it proposes. */
 static struct {
     ProtobufCBinaryData sha256, cert; /* of the CA that goes, or comes */
+    uint8_t by[SHA256_LEN];           /* who says so */
     bool always;                      /* instead: what is proposed never fits */
     unsigned proposed;
     size_t chain; /* how many certificates with the last that enrols */
@@ -273,7 +274,6 @@ change_the_CAs(struct nms *nms)
     State__EkCa ca = STATE__EK_CA__INIT;
     State__AddEkCa add_ek_ca = STATE__ADD_EK_CA__INIT;
     State__Command command = STATE__COMMAND__INIT;
-    uint8_t by[SHA256_LEN] = {1};
     struct st_err err = {0};
     if (meanwhile.sha256.len > 0) {
         remove_ek_ca.sha256 = meanwhile.sha256;
@@ -281,7 +281,7 @@ change_the_CAs(struct nms *nms)
         command.remove_ek_ca = &remove_ek_ca;
     } else {
         ca.cert = meanwhile.cert;
-        ca.added_by = (ProtobufCBinaryData){SHA256_LEN, by};
+        command.by = (ProtobufCBinaryData){SHA256_LEN, meanwhile.by};
         add_ek_ca.ca = &ca;
         command.change_case = STATE__COMMAND__CHANGE_ADD_EK_CA;
         command.add_ek_ca = &add_ek_ca;
@@ -349,6 +349,7 @@ a_CA_that_comes_meanwhile_counts(void **state)
     forge_issuer_make(&(struct forge_chain){.name = "another"}, &other);
     FORGE_BYTES cert =
         forge_ek_cert(&ca, &machine.ek_spki, &(struct forge_chain){.name = "an EK"});
+    cert_fingerprint(town->admin.cert.der, town->admin.cert.len, meanwhile.by);
     meanwhile.cert = (ProtobufCBinaryData){ca.der.len, ca.der.bytes};
     assert_ok(enrol(town, &machine, &cert, &err));
     assert_int_equal(meanwhile.proposed, 2);

@@ -32,6 +32,7 @@ open_member(void **state)
     static struct log_member member;
     struct st_err err = {0};
     log_open(&member);
+    log_found(&member);
     assert_ok(log_new_enrolment(&member, "rack1", secret_a, 100, LOG_START + 3600, &err));
     assert_ok(log_new_enrolment(&member, "rack2", secret_b, 100, LOG_START + 3600, &err));
     *state = &member;
@@ -317,10 +318,10 @@ add_ca(struct log_member *member, uint8_t *cert, size_t len, struct st_err *err)
 {
     State__EkCa ca = STATE__EK_CA__INIT;
     ca.cert = (ProtobufCBinaryData){len, cert};
-    ca.added_by = (ProtobufCBinaryData){SHA256_LEN, (uint8_t *)log_administrator};
     State__AddEkCa add_ek_ca = STATE__ADD_EK_CA__INIT;
     add_ek_ca.ca = &ca;
     State__Command command = STATE__COMMAND__INIT;
+    command.by = (ProtobufCBinaryData){SHA256_LEN, log_administrator};
     command.change_case = STATE__COMMAND__CHANGE_ADD_EK_CA;
     command.add_ek_ca = &add_ek_ca;
     return log_apply(member, &command, err);

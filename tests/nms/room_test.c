@@ -42,10 +42,9 @@ enum st_code
 __wrap_rpc_server_start(const struct rpc_server_config *config, struct rpc_server **out,
                         struct st_err *err)
 {
-    for (size_t i = 0; is_small && i < config->method_count; i++) {
+    const bool administrators = config->want_client_cert;
+    for (size_t i = 0; is_small && !administrators && i < config->method_count; i++) {
         struct rpc_method *method = (struct rpc_method *)&config->methods[i];
-        if (!method->first_ms) /* of administrators */
-            continue;
         method->max_calls = 1;
         method->first_ms = FEW_FIRST_MS;
     }

@@ -30,6 +30,7 @@ open_member(void **state)
     static struct log_member member;
     struct st_err err = {0};
     log_open(&member);
+    log_found(&member);
     assert_ok(log_new_enrolment(&member, "rack", secret, 5000, LOG_START + HOUR, &err));
     assert_ok(log_set_policy(&member, strict, POLICY_SCHEMA, 0, &err));
     *state = &member;
@@ -70,8 +71,8 @@ open_window(struct log_member *member, uint64_t seconds, char **node_ids, size_t
     open_window.seconds = seconds;
     open_window.node_ids = node_ids;
     open_window.n_node_ids = count;
-    open_window.by = (ProtobufCBinaryData){SHA256_LEN, (uint8_t *)log_administrator};
     State__Command command = STATE__COMMAND__INIT;
+    command.by = (ProtobufCBinaryData){SHA256_LEN, log_administrator};
     command.time = OPENED;
     command.change_case = STATE__COMMAND__CHANGE_OPEN_WINDOW;
     command.open_window = &open_window;
@@ -146,8 +147,8 @@ approve(struct log_member *member, struct log_node *node, uint8_t byte,
     boot_of(byte, &pcrs);
     approve_boot.node_id = node->id;
     approve_boot.pcrs = (ProtobufCBinaryData){sizeof(pcrs.digest), pcrs.digest[0]};
-    approve_boot.by = (ProtobufCBinaryData){SHA256_LEN, (uint8_t *)log_administrator};
     State__Command command = STATE__COMMAND__INIT;
+    command.by = (ProtobufCBinaryData){SHA256_LEN, log_administrator};
     command.time = OPENED;
     command.change_case = STATE__COMMAND__CHANGE_APPROVE_BOOT;
     command.approve_boot = &approve_boot;
