@@ -1,6 +1,6 @@
 /* What the flows decide is in the audit, with all that an operator needs, and nothing
  * that he must not see. */
-#include "tests/nms/town.h"
+#include "tests/nms/guest.h"
 
 #include "nms/digest.h"
 #include "proto/file.h"
@@ -18,6 +18,16 @@ AUTO_DEFINE(Api__NewEnrolmentConfigResponse *, enrolment_freep, town_answer_free
     "{\"adopt\":{\"automatic\":[]},\"ek\":{\"listed\":[\"%s\"],\"require\":\"listed\"}," \
     "\"pcrs\":{\"require_measured_boot\":false,\"require_set\":false,\"sets\":[]},"      \
     "\"schema\":1}"
+
+static _Atomic int64_t behind_s; /* the clock of the flows */
+
+int64_t __real_nms_now(void);
+int64_t __wrap_nms_now(void);
+int64_t
+__wrap_nms_now(void)
+{
+    return __real_nms_now() - behind_s;
+}
 
 static Api__ListAuditResponse *
 tail(struct town *town, const char *node)
@@ -319,6 +329,49 @@ the_audit_is_still_there_after_a_restart(void **state)
     assert_int_equal(last(after, "adopt")->number, last(before, "adopt")->number);
 }
 
+static void
+a_join_is_in(struct town *town, const char *name, bool expected)
+{
+    AUTO(st_freep) uint8_t *bytes = NULL;
+    char path[128];
+    size_t len;
+    struct st_err err = {0};
+    snprintf(path, sizeof(path), "%s/data/audit/%s.log", town->dir, name);
+    assert_ok(file_read(path, FILE_MAX_LEN, &bytes, &len, &err));
+    assert_int_equal(strstr((char *)bytes, " join ") != NULL, expected);
+}
+
+/* He may have it from anywhere, and comes as often as he likes. */
+static void
+N46_who_has_a_ticket_that_is_not_believed_pushes_no_change_out(void **state)
+{
+    struct town *town = *state;
+    Api__InviteMasterRequest request = API__INVITE_MASTER_REQUEST__INIT;
+    Api__InviteMasterResponse *invited;
+    Api__JoinMastersResponse *answer;
+    struct guest guest;
+    struct st_err err = {0};
+    guest_make(&guest, 1);
+    request.name = (char *)"host";
+    assert_ok(town_call(town->admins, "InviteMaster", &request.base,
+                        &api__invite_master_response__descriptor, &invited, &err));
+    const ProtobufCBinaryData *secret = &invited->ticket->secret;
+    behind_s = STATE_CLOCKS_DIFFER_S + 60;
+    assert_code(guest_ask(&guest, town->nodes, secret->data, secret->len, &answer, &err),
+                ST_UNAVAILABLE);
+    assert_int_equal(err.reason, ST_REASON_CLOCK);
+    behind_s = 0;
+    town_restart(town);
+    a_join_is_in(town, "changes", false);
+    a_join_is_in(town, "strangers", true);
+    assert_ok(guest_ask(&guest, town->nodes, secret->data, secret->len, &answer, &err));
+    town_answer_free(answer);
+    town_answer_free(invited);
+    town_restart(town);
+    a_join_is_in(town, "changes", true);
+    guest_free(&guest);
+}
+
 /* As bytes, as hex in either case: anywhere in a file of the audit. */
 static void
 holds_no(struct town *town, const struct secret *secret)
@@ -389,6 +442,7 @@ main(void)
         TOWN_TEST(who_may_only_look_may_read_the_audit),
         TOWN_TEST(N35_a_machine_that_calls_itself_a_line_is_none),
         TOWN_TEST(the_audit_is_still_there_after_a_restart),
+        TOWN_TEST(N46_who_has_a_ticket_that_is_not_believed_pushes_no_change_out),
         TOWN_TEST(N47_no_file_of_the_audit_shows_a_secret),
     };
     return cmocka_run_group_tests(tests, town_group_setup, town_group_teardown);
