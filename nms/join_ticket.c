@@ -170,8 +170,9 @@ pause_ms(uint32_t ms)
         NULL);
 }
 
-static const char clock_behind[] =
-    "the clock of the master that was asked is behind; its log says by how much";
+static const char clocks_differ[] =
+    "the clock of the master that was asked is behind, or that of the one that made the "
+    "ticket was ahead; its log says by how much";
 
 /* What the operator does about an answer on 7833, which is a code and a word, or about
  * none. */
@@ -202,7 +203,7 @@ explain(const struct st_err *said, struct st_err *err)
         return st_fail_for(err, said->code, said->reason,
                            "%s: the ticket is of another cluster", said->text);
     if (said->reason == ST_REASON_CLOCK)
-        return st_fail_for(err, said->code, said->reason, "%s", clock_behind);
+        return st_fail_for(err, said->code, said->reason, "%s", clocks_differ);
     if (said->reason == ST_REASON_NO_QUORUM)
         return st_fail_for(err, said->code, said->reason,
                            "the masters have no majority: run the same command again");
@@ -220,7 +221,7 @@ say_waiting(const struct st_err *said, uint64_t until, uint64_t *say_at)
     *say_at = now + SAY_MS;
     event("join", "decision=retry seconds_left=%llu reason=\"%s\"",
           (unsigned long long)(until - now) / 1000,
-          said->reason == ST_REASON_CLOCK       ? clock_behind
+          said->reason == ST_REASON_CLOCK       ? clocks_differ
           : said->reason == ST_REASON_NO_QUORUM ? "the masters have no majority"
                                                 : said->text);
 }

@@ -136,7 +136,8 @@ enum st_code state_count(struct state *state, int64_t now, struct state_counts *
 /* What Enrol would be told at `now` as far as this master knows, so that a stranger's
  * refusal costs no entry in the log.  The machine checks again, but for the clock.  That
  * of who proposes counts, and where it is behind, what expired would be good once more:
- * ST_UNAVAILABLE with ST_REASON_CLOCK where `now` is before the enrolment was made. */
+ * ST_UNAVAILABLE with ST_REASON_CLOCK where `now` is before the enrolment was made.  The
+ * clock of the master that made it may have been ahead as well. */
 enum st_code state_enrol_check(struct state *state, const State__Node *node, int64_t now,
                                struct st_err *err);
 

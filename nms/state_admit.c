@@ -8,15 +8,17 @@
 
 #include <inttypes.h>
 
-/* What was made later than it is here by now may have expired long ago. */
+/* What was made later than it is here by now may have expired long ago.  Or its maker's
+ * clock was ahead; then all masters say this of it until it is made anew. */
 static enum st_code
 behind_judge(const char *what, const char *name, int64_t created_at, int64_t now,
              struct st_err *err)
 {
     if (REFUSES(0x3101, created_at > now + STATE_CLOCKS_DIFFER_S))
         return st_fail_for(err, ST_UNAVAILABLE, ST_REASON_CLOCK,
-                           "%s %s was made %" PRId64 " s from now by the clock of this "
-                           "master: set it, or ask another master",
+                           "%s %s was made %" PRId64
+                           " s from now: this master's clock is behind, or that of the "
+                           "master that made it was ahead: compare both",
                            what, name, created_at - now);
     return ST_OK;
 }

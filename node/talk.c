@@ -84,9 +84,10 @@ static const struct meaning meanings[ST_REASON_COUNT] = {
                           NULL},
     [ST_REASON_NO_QUORUM] = {"the masters have no majority", "the masters have no "
                                                              "majority"},
-    [ST_REASON_CLOCK] = {"the clock of this master is behind, its log says by how much; "
-                         "another may take it",
-                         NULL},
+    [ST_REASON_CLOCK] =
+        {"this master's clock is behind, or that of the one that made the "
+         "enrolment was ahead; its log says by how much",
+         NULL},
     [ST_REASON_BUSY] = {"the masters are busy", "the masters are busy"},
     [ST_REASON_MALFORMED] = {"the master does not understand this machine; its log says "
                              "why",

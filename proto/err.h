@@ -55,7 +55,7 @@ enum st_reason {
     ST_REASON_CHANGED,      /* what it was judged by is another by now: judge again */
     ST_REASON_LOST,         /* local: it was asked, and the connection ended */
     ST_REASON_NO_LEADER,    /* none was found, so nothing was done: ask another master */
-    ST_REASON_CLOCK,        /* of this master is behind: ask another */
+    ST_REASON_CLOCK,        /* it is behind here, or was ahead elsewhere: ask another */
     ST_REASON_COUNT,
 };
 

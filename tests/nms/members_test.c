@@ -259,6 +259,7 @@ N31_a_clock_that_is_behind_makes_no_ticket_good_again(void **state)
         ST_UNAVAILABLE);
     assert_int_equal(err.reason, ST_REASON_CLOCK);
     assert_non_null(strstr(err.text, "ticket host was made"));
+    assert_non_null(strstr(err.text, "made it was ahead"));
     assert_code(state_join_check(member->state, &hash, &public_key, 0, &id, &err),
                 ST_UNAVAILABLE);
     /* Who was let in once is told so whatever the clock says. */

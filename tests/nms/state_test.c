@@ -637,6 +637,7 @@ N31_a_clock_that_is_behind_makes_no_enrolment_good_again(void **state)
                 ST_UNAVAILABLE);
     assert_int_equal(err.reason, ST_REASON_CLOCK);
     assert_non_null(strstr(err.text, "enrolment rack2 was made"));
+    assert_non_null(strstr(err.text, "made it was ahead"));
     /* The node that did not hear its OK spends no secret. */
     assert_ok(log_enrol(member, &node, LOG_START, &err));
     assert_ok(state_enrol_check(member->state, &node.message, 0, &err));
