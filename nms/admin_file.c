@@ -10,6 +10,10 @@
 
 #define NAME "admin.pem"
 
+enum {
+    PAUSE_LOOKS = 5, /* before what was refused is tried again */
+};
+
 static enum st_code
 propose(struct nms *nms, const struct cert *cert, uint32_t timeout_ms, struct st_err *err)
 {
@@ -50,39 +54,65 @@ say(struct nms *nms, const struct cert *cert)
 
 /* A file that stays would bring him back whenever this master starts. */
 static enum st_code
-take(struct nms *nms, const char *path, const char *pem, uint32_t timeout_ms,
-     struct st_err *err)
+take(struct admin_file *file, struct nms *nms, const char *path, const char *pem,
+     uint32_t timeout_ms, struct st_err *err)
 {
     struct cert cert;
     enum st_code code;
-    if ((code = cert_from_pem(pem, &cert, err)) ||
-        (code = propose(nms, &cert, timeout_ms, err)))
+    if (file->listed)
+        return file_remove(path, err);
+    if ((code = cert_from_pem(pem, &cert, err))) {
+        file->is_none = true;
+        return code;
+    }
+    if ((code = propose(nms, &cert, timeout_ms, err)))
         return code;
     say(nms, &cert);
-    return file_erase(path, err);
+    file->listed = true;
+    return file_remove(path, err);
 }
 
+/* Once for each reason, and not again until other bytes are there. */
+static void
+say_why_not(struct admin_file *file, const char *path, const struct st_err *err)
+{
+    const uint32_t bit = 1u << err->code;
+    if (file->said & bit)
+        return;
+    file->said |= bit;
+    event("admin", "file=%s decision=%s reason=\"%s\" hint=\"%s\"", path,
+          st_code_name(err->code), err->text,
+          file->listed    ? "he is listed; remove it, or he is again whenever this "
+                            "master starts"
+          : file->is_none ? "put a certificate there"
+                          : "it is tried again while it is there");
+}
+
+/* The list may have room later, and this master's clock may be set.  A majority is there
+ * from one moment to the next. */
 void
 admin_file_look(struct admin_file *file, struct nms *nms, uint32_t timeout_ms)
 {
     AUTO(st_freep) uint8_t *pem = NULL;
     char path[NMS_DIR_MAX + sizeof(NAME) + 1];
-    uint8_t sha256[SHA256_LEN];
+    uint8_t sha256[SHA256_LEN] = {0};
     struct st_err err = {0};
     size_t len;
     snprintf(path, sizeof(path), "%s/%s", nms->dir, NAME);
     enum st_code code = file_read(path, FILE_MAX_LEN, &pem, &len, &err);
-    if (code == ST_NOT_FOUND)
-        return;
-    cert_fingerprint(pem ? pem : (const uint8_t *)"", pem ? len : 0, sha256);
-    const bool same = !memcmp(sha256, file->seen, SHA256_LEN);
-    if (same && file->done)
-        return;
     if (!code)
-        code = take(nms, path, (const char *)pem, timeout_ms, &err);
-    if (code && !same)
-        event("admin", "file=%s decision=%s reason=\"%s\"", path, st_code_name(code),
-              err.text);
-    file->done = code != ST_UNAVAILABLE;
+        cert_fingerprint(pem, len, sha256);
+    if (code == ST_NOT_FOUND || memcmp(sha256, file->seen, SHA256_LEN) != 0)
+        *file = (struct admin_file){0};
+    if (code == ST_NOT_FOUND || file->is_none || (file->looks && file->looks--))
+        return;
     memcpy(file->seen, sha256, SHA256_LEN);
+    if (!code)
+        code = take(file, nms, path, (const char *)pem, timeout_ms, &err);
+    if (!code) {
+        *file = (struct admin_file){0};
+        return;
+    }
+    say_why_not(file, path, &err);
+    file->looks = code == ST_UNAVAILABLE ? 0 : PAUSE_LOOKS;
 }

@@ -146,6 +146,14 @@ file_erase(const char *path, struct st_err *err)
 }
 
 enum st_code
+file_remove(const char *path, struct st_err *err)
+{
+    if (unlink(path))
+        return errno == ENOENT ? ST_OK : fail_errno(err, "remove", path);
+    return sync_folder_of(path, err);
+}
+
+enum st_code
 file_make_folder(const char *path, struct st_err *err)
 {
     char copy[PATH_MAX];

@@ -30,6 +30,11 @@ enum st_code file_read(const char *path, size_t max, uint8_t **out, size_t *out_
  * fine.  (Flash may keep old blocks: never the only protection.) */
 enum st_code file_erase(const char *path, struct st_err *err);
 
+/* Takes the name away, that of a symbolic link too, and fsyncs the folder; a missing file
+ * is fine.  Whose the file is does not matter, only whose the folder; its bytes may stay
+ * on the disk. */
+enum st_code file_remove(const char *path, struct st_err *err);
+
 /* mkdir -p with mode 0700 for what is made. */
 enum st_code file_make_folder(const char *path, struct st_err *err);
 

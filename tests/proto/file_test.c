@@ -138,6 +138,24 @@ what_is_erased_is_overwritten_before_it_is_gone_and_gone_for_good(void **state)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+static void
+what_is_removed_goes_by_its_name_alone_and_for_good(void **state)
+{
+    (void)state;
+    struct st_err err = {0};
+    char link[sizeof(path) + 8];
+    snprintf(link, sizeof(link), "%s.link", path);
+    assert_ok(file_write(path, 0400, "one", 3, &err));
+    assert_int_equal(symlink(path, link), 0);
+    memset(done, 0, sizeof(done));
+    assert_ok(file_remove(link, &err));
+    assert_string_equal(done, "ud");
+    assert_holds("one");
+    assert_ok(file_remove(path, &err));
+    assert_int_equal(access(path, F_OK), -1);
+    assert_ok(file_remove(path, &err));
+}
+
 int
 main(void)
 {
@@ -146,6 +164,7 @@ main(void)
         TEST(a_file_is_flushed_again_under_its_name_and_then_its_folder),
         TEST(it_is_written_only_where_each_flush_succeeds),
         TEST(what_is_erased_is_overwritten_before_it_is_gone_and_gone_for_good),
+        TEST(what_is_removed_goes_by_its_name_alone_and_for_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
