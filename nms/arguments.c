@@ -4,6 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+enum {
+    WRITTEN_AT = 1767225600, /* 2026: no date of before is today's */
+};
 
 const char arguments_usage[] =
     "smalltown-nms " ST_VERSION ", the master of a Smalltown cluster\n"
@@ -24,9 +29,10 @@ const char arguments_usage[] =
     "  smalltown-nms move --data DIR [--member ID=IP]...\n"
     "      where masters have new addresses, while none runs: the same line on each of\n"
     "      them; without --member it shows what DIR knows\n"
-    "  smalltown-nms recover --data DIR [--yes]\n"
+    "  smalltown-nms recover --data DIR [--yes [--today YYYY-MM-DD]]\n"
     "      where most masters are lost for good: shows what DIR holds; with --yes DIR\n"
-    "      goes on as the only master, and the others are none any more\n"
+    "      goes on as the only master, and the others are none any more; --today: the\n"
+    "      date by a watch, where the clock of a master was ahead of this machine's\n"
     "  smalltown-nms --help | --version\n"
     "\n"
     "Ports: 7833 nodes, 7834 masters, 7836 administrators.\n";
@@ -81,6 +87,8 @@ place_of(struct arguments *arguments, const char *option, const char **certifica
 {
     if (strcmp(option, "--data") == 0)
         return &arguments->init.dir;
+    if (arguments->command == COMMAND_RECOVER && strcmp(option, "--today") == 0)
+        return &arguments->date;
     if (arguments->command == COMMAND_RECOVER || arguments->command == COMMAND_MOVE)
         return NULL;
     if (strcmp(option, "--address") == 0)
@@ -116,13 +124,32 @@ check_join(const struct arguments *arguments, const char *certificates,
 }
 
 static enum st_code
+check_date(const char *text, int64_t *out, struct st_err *err)
+{
+    struct tm utc = {0};
+    const char *end = strptime(text, "%Y-%m-%d", &utc);
+    if (!end || *end)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "--today wants YYYY-MM-DD, such as 2026-12-31, not %.60s", text);
+    const int64_t midnight = timegm(&utc);
+    if (midnight < WRITTEN_AT)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "--today %.60s: no clock is right that says so", text);
+    *out = midnight;
+    return ST_OK;
+}
+
+static enum st_code
 check(struct arguments *arguments, const char *certificates, struct st_err *err)
 {
     struct init_config *init = &arguments->init;
     enum st_code code;
     if (!init->dir)
         return missing("--data", "the folder of this master", err);
-    if (arguments->command == COMMAND_RECOVER || arguments->command == COMMAND_MOVE)
+    if (arguments->command == COMMAND_RECOVER)
+        return arguments->date ? check_date(arguments->date, &arguments->today, err)
+                               : ST_OK;
+    if (arguments->command == COMMAND_MOVE)
         return ST_OK;
     if (arguments->command == COMMAND_RUN)
         return arguments->address ? address_parse(arguments->address, &init->address, err)

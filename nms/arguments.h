@@ -24,6 +24,8 @@ struct arguments {
     const char *ticket;      /* file, or NULL */
     bool certificates;       /* come on standard input */
     bool yes;                /* not only look */
+    const char *date;        /* as it was typed, or NULL */
+    int64_t today;           /* its midnight, UTC; 0 without one */
     size_t place_count;
     struct self_place places[REPLICA_MEMBERS_MAX];
     size_t master_count;

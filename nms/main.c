@@ -257,7 +257,7 @@ recover_main(const struct arguments *arguments)
             dir);
         return fflush(stdout) ? EXIT_FAILED : 0;
     }
-    if (recover_alone(dir, &view, &err))
+    if (recover_alone(dir, &view, arguments->today, &err))
         return failed(&err);
     printf("it is the only master now.  What was changed after its last entry is undone: "
            "nodes\n"

@@ -25,10 +25,13 @@ const char *recover_doubt(const struct recover_view *view);
 
 /* This member is the only voter.  All others are gone and their certificates revoked,
  * also of those of whom the folder does not know; nodes among them are workers.  Where it
- * was cut off nms_start() refuses the folder until it is repeated. ST_FAILED_PRECONDITION
- * where another one answers on its port 7834, or where the records do not name this one.
- */
+ * was cut off nms_start() refuses the folder until it is repeated.
+ *
+ * `today`: midnight, UTC, of the date that a person says it is; 0: nobody did.
+ * ST_FAILED_PRECONDITION where another one answers on its port 7834, where the records do
+ * not name this one, where `today` is another day than by this machine's clock, or is 0
+ * and that clock is behind the last change. */
 enum st_code recover_alone(const char *dir, const struct recover_view *view,
-                           struct st_err *err);
+                           int64_t today, struct st_err *err);
 
 #endif

@@ -16,10 +16,10 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -27,6 +27,8 @@ enum {
     KNOCK_MS = 2000,
     /* So many masters may have come to the group after the folder's last entry. */
     STRANGERS_MAX = 64,
+    DAY_S = 86400,
+    TIME_TEXT_MAX = 32,
 };
 
 /* What becomes of the others. */
@@ -95,7 +97,8 @@ give_up(const struct ca *ca, uint64_t id, struct farewell *farewell, struct st_e
 
 /* Also those who came after this log's end: their ids are the next ones.  The clock did
  * not go back with the log, so that ids from it were given out by no group that went on
- * from an older folder, however often. */
+ * from an older folder, however often.  Where they are later than it already, because one
+ * was ahead at an earlier recovery, it counts on top of them. */
 static enum st_code
 part(struct state *state, uint64_t me, struct farewell *out, struct st_err *err)
 {
@@ -119,8 +122,8 @@ part(struct state *state, uint64_t me, struct farewell *out, struct st_err *err)
     for (unsigned i = 0; i < STRANGERS_MAX; i++)
         if ((code = give_up(&ca, out->next_member++, out, err)))
             return code;
-    if (now > 0 && (uint64_t)now > out->next_member)
-        out->next_member = (uint64_t)now;
+    const uint64_t time = now > 0 ? (uint64_t)now : 0;
+    out->next_member = time > out->next_member ? time : out->next_member + time;
     return ST_OK;
 }
 
@@ -206,22 +209,53 @@ say_audit(const char *dir, struct state *state, uint64_t id)
     audit_free(audit);
 }
 
-/* What ids and serial numbers are new is counted from it, see part(). */
-static enum st_code
-clock_check(const struct recover_view *view, struct st_err *err)
+static void
+time_text(int64_t at, const char *format, char out[TIME_TEXT_MAX])
 {
-    const int64_t behind = view->changed_at - nms_now();
-    if (REFUSES(0x4303, behind > STATE_CLOCKS_DIFFER_S))
-        return st_fail(err, ST_FAILED_PRECONDITION,
-                       "the clock of this machine is %" PRId64
-                       " s behind the last change "
-                       "in this folder: set it (`date`)",
-                       behind);
+    const time_t time = (time_t)at;
+    struct tm utc;
+    if (!gmtime_r(&time, &utc) || !strftime(out, TIME_TEXT_MAX, format, &utc))
+        snprintf(out, TIME_TEXT_MAX, "an unknown time");
+}
+
+/* Somewhere it may be the day before, or after. */
+static bool
+is_date(int64_t today, int64_t now)
+{
+    const int64_t days = now / DAY_S - today / DAY_S;
+    return days >= -1 && days <= 1;
+}
+
+/* What ids and serial numbers are new is counted from it, see part().  Which clock is the
+ * wrong one no machine knows; who only said that this one is right would also say so of
+ * one that begins in 1970 at each start, so he says what day it is. */
+static enum st_code
+clock_check(const struct recover_view *view, int64_t today, struct st_err *err)
+{
+    const int64_t now = nms_now();
+    char here[TIME_TEXT_MAX], there[TIME_TEXT_MAX], said[TIME_TEXT_MAX];
+    time_text(now, "%FT%TZ", here);
+    time_text(view->changed_at, "%FT%TZ", there);
+    time_text(today, "%F", said);
+    if (REFUSES(0x4304, today && !is_date(today, now)))
+        return st_fail(
+            err, ST_FAILED_PRECONDITION,
+            "%s is not the date of this machine's clock, which says %s: set it "
+            "(`date`)",
+            said, here);
+    if (REFUSES(0x4303, !today && view->changed_at - now > STATE_CLOCKS_DIFFER_S))
+        return st_fail(
+            err, ST_FAILED_PRECONDITION,
+            "the clock of this machine says %s, the last change in this folder "
+            "is of %s: where this clock is wrong set it (`date`); where it is "
+            "right, a master's was ahead: add --today YYYY-MM-DD, by a watch",
+            here, there);
     return ST_OK;
 }
 
 enum st_code
-recover_alone(const char *dir, const struct recover_view *view, struct st_err *err)
+recover_alone(const char *dir, const struct recover_view *view, int64_t today,
+              struct st_err *err)
 {
     AUTO(state_freep) struct state *state = NULL;
     AUTO(replica_closep) struct replica *replica = NULL;
@@ -233,7 +267,7 @@ recover_alone(const char *dir, const struct recover_view *view, struct st_err *e
                        "master %llu is none in its own records: take the folder of "
                        "another one",
                        (unsigned long long)view->id);
-    if ((code = clock_check(view, err)) || (code = nobody_else(view, err)) ||
+    if ((code = clock_check(view, today, err)) || (code = nobody_else(view, err)) ||
         (code = state_new(&state, err)) || (code = begin(dir, err)))
         return code;
     address_format_port(&me->address, PORT_CONSENSUS, address);

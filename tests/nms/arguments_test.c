@@ -71,7 +71,13 @@ a_good_command_line_is_understood(void **state)
     assert_ok(read_words(WORDS("recover", "--yes", "--data", "/m"), &arguments, &err));
     assert_int_equal(arguments.command, COMMAND_RECOVER);
     assert_true(arguments.yes);
+    assert_int_equal(arguments.today, 0);
     assert_string_equal(arguments.init.dir, "/m");
+    assert_ok(
+        read_words(WORDS("recover", "--data", "/m", "--yes", "--today", "2026-03-01"),
+                   &arguments, &err));
+    assert_true(arguments.yes);
+    assert_int_equal(arguments.today, 1772323200);
     assert_ok(read_words(WORDS("--version"), &arguments, &err));
     assert_int_equal(arguments.command, COMMAND_VERSION);
     assert_ok(read_words(WORDS("join", "--help"), &arguments, &err));
@@ -114,6 +120,11 @@ every_slip_gets_a_sentence(void **state)
         {WORDS("run"), "--data is missing"},
         {WORDS("run", "--data", "/m", "--yes"), "run does not know --yes"},
         {WORDS("recover", "--data", "/m", "--address", "::1"), "does not know --address"},
+        {WORDS("run", "--data", "/m", "--today", "2026-03-01"), "not know --today"},
+        {WORDS("recover", "--data", "/m", "--today"), "wants a value: --today"},
+        {WORDS("recover", "--data", "/m", "--today", "1.3.2026"), "wants YYYY-MM-DD"},
+        {WORDS("recover", "--data", "/m", "--today", "2026-03-01Z"), "wants YYYY-MM-DD"},
+        {WORDS("recover", "--data", "/m", "--today", "1970-01-01"), "no clock is right"},
         {WORDS("run", "--data"), "wants a value: --data"},
         {WORDS("run", "--data", ""), "wants a value: --data"},
         {WORDS("run", "--data", "/m", "--data", "/n"), "given twice: --data"},

@@ -278,7 +278,7 @@ goes_on_alone(uint64_t id, State__Phase phase)
     struct st_err err = {0};
     const struct recover_view view = look(phase);
     assert_int_equal(view.id, id);
-    assert_ok(recover_alone(folder, &view, &err));
+    assert_ok(recover_alone(folder, &view, 0, &err));
     assert_false(look(STATE__PHASE__VOTER).begun);
     assert_ok(offline_open(folder, &after, &err));
     assert_int_equal(after.members.count, 1);

@@ -18,6 +18,28 @@
 
 static char folder[FOLDER_MAX];
 
+enum {
+    DAY_S = 86400,
+    YEAR_S = 365 * DAY_S,
+};
+
+static int64_t ahead_s; /* this machine's clock */
+
+int64_t __real_nms_now(void);
+int64_t __wrap_nms_now(void);
+int64_t
+__wrap_nms_now(void)
+{
+    return __real_nms_now() + ahead_s;
+}
+
+/* As `--today` has it. */
+static int64_t
+midnight(int64_t at)
+{
+    return at - at % DAY_S;
+}
+
 /* Of this process alone. */
 static struct st_address
 address_of(unsigned n)
@@ -35,6 +57,7 @@ set_up(void **state)
     (void)state;
     struct st_err err = {0};
     struct cert masters;
+    ahead_s = 0;
     if (folder_make(folder, "reco"))
         return 1;
     const struct init_config config = {
@@ -97,12 +120,12 @@ N43_nobody_goes_on_alone_while_another_master_answers(void **state)
     assert_ok(recover_look(folder, &view, &err));
     add_second(&view);
     const int fd = listen_on(&other, PORT_CONSENSUS);
-    assert_code(recover_alone(folder, &view, &err), ST_FAILED_PRECONDITION);
+    assert_code(recover_alone(folder, &view, 0, &err), ST_FAILED_PRECONDITION);
     assert_non_null(strstr(err.text, "master 2 answers at 127.83."));
     assert_ok(recover_look(folder, &after, &err));
     assert_int_equal(after.last, view.last);
     close(fd);
-    assert_ok(recover_alone(folder, &view, &err));
+    assert_ok(recover_alone(folder, &view, 0, &err));
     assert_ok(recover_look(folder, &after, &err));
     assert_true(after.last > view.last && after.term > view.term);
 }
@@ -142,7 +165,7 @@ N53_who_came_after_the_end_of_the_folder_is_revoked_and_nobody_has_its_id(void *
         AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
         const uint64_t before = next;
         assert_ok(recover_look(folder, &view, &err));
-        assert_ok(recover_alone(folder, &view, &err));
+        assert_ok(recover_alone(folder, &view, 0, &err));
         assert_ok(offline_open(folder, &records, &err));
         assert_ok(state_cluster(records.state, &cluster, &err));
         next = state_next_member(cluster);
@@ -164,7 +187,7 @@ N53_the_list_with_all_others_is_there_before_anybody_is_heard(void **state)
     OFFLINE records = {0};
     AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
     assert_ok(recover_look(folder, &view, &err));
-    assert_ok(recover_alone(folder, &view, &err));
+    assert_ok(recover_alone(folder, &view, 0, &err));
     assert_ok(offline_open(folder, &records, &err));
     assert_ok(state_cluster(records.state, &cluster, &err));
     assert_true(is_revoked(cluster, 2));
@@ -201,7 +224,7 @@ N43_a_folder_in_which_it_was_cut_off_is_not_run_until_it_is_finished(void **stat
     assert_non_null(strstr(err.text, "recover --data /tmp/"));
     assert_ok(recover_look(folder, &view, &err));
     assert_true(view.begun);
-    assert_ok(recover_alone(folder, &view, &err));
+    assert_ok(recover_alone(folder, &view, 0, &err));
     assert_ok(recover_look(folder, &view, &err));
     assert_false(view.begun);
     assert_ok(run(&err));
@@ -215,7 +238,7 @@ a_folder_that_does_not_know_its_own_master_is_not_gone_on_with(void **state)
     struct st_err err = {0};
     assert_ok(recover_look(folder, &view, &err));
     view.members.count = 0;
-    assert_code(recover_alone(folder, &view, &err), ST_FAILED_PRECONDITION);
+    assert_code(recover_alone(folder, &view, 0, &err), ST_FAILED_PRECONDITION);
     assert_ok(run(&err));
 }
 
@@ -232,23 +255,95 @@ a_folder_that_is_none_is_said_to_be_none(void **state)
     assert_code(recover_look("/nowhere", &view, &err), ST_NOT_FOUND);
 }
 
+/* What the next master of the folder is called. */
+static uint64_t
+next_member(void)
+{
+    OFFLINE records = {0};
+    AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
+    struct st_err err = {0};
+    assert_ok(offline_open(folder, &records, &err));
+    assert_ok(state_cluster(records.state, &cluster, &err));
+    return state_next_member(cluster);
+}
+
+static void
+is_refused(int64_t today, const char *sentence)
+{
+    struct recover_view view;
+    struct st_err err = {0};
+    assert_ok(recover_look(folder, &view, &err));
+    const uint64_t last = view.last;
+    assert_code(recover_alone(folder, &view, today, &err), ST_FAILED_PRECONDITION);
+    if (!strstr(err.text, sentence))
+        fail_msg("%s", err.text);
+    assert_ok(recover_look(folder, &view, &err));
+    assert_false(view.begun);
+    assert_int_equal(view.last, last);
+}
+
+static void
+goes_on(int64_t today)
+{
+    struct recover_view view;
+    struct st_err err = {0};
+    assert_ok(recover_look(folder, &view, &err));
+    assert_ok(recover_alone(folder, &view, today, &err));
+}
+
 /* From it are the ids and serial numbers that nobody has yet. */
 static void
 N43_a_clock_that_is_behind_the_folder_is_to_be_set_first(void **state)
 {
     (void)state;
-    struct recover_view view;
-    struct st_err err = {0};
-    assert_ok(recover_look(folder, &view, &err));
-    assert_false(view.begun);
-    const int64_t changed_at = view.changed_at;
-    view.changed_at += 3600;
-    assert_code(recover_alone(folder, &view, &err), ST_FAILED_PRECONDITION);
-    assert_non_null(strstr(err.text, "behind the last change"));
-    assert_ok(recover_look(folder, &view, &err));
-    assert_false(view.begun);
-    view.changed_at = changed_at;
-    assert_ok(recover_alone(folder, &view, &err));
+    const int64_t now = nms_now();
+    ahead_s = -now; /* 1970 */
+    is_refused(0, "clock of this machine says 1970-01-01T00:0");
+    is_refused(0, "the last change in this folder is of 20");
+    is_refused(midnight(now), "1970-01-01");
+    ahead_s = -2 * DAY_S;
+    is_refused(midnight(now), "is not the date of this machine's clock");
+    ahead_s = 0;
+    goes_on(0);
+}
+
+/* The master that made the last change was. */
+static void
+N43_where_a_clock_was_ahead_a_person_says_what_day_it_is(void **state)
+{
+    (void)state;
+    const int64_t now = nms_now();
+    ahead_s = YEAR_S;
+    goes_on(0);
+    ahead_s = 0;
+    is_refused(0, "--today");
+    is_refused(midnight(now + YEAR_S), "is not the date of this machine's clock");
+    is_refused(midnight(now - 2 * DAY_S), "is not the date of this machine's clock");
+    goes_on(midnight(now - DAY_S)); /* it is another day elsewhere */
+}
+
+/* Its ids are later than any time, then. */
+static void
+N53_a_folder_that_was_ahead_gives_out_no_id_twice_when_it_goes_on_twice(void **state)
+{
+    (void)state;
+    char copy[FOLDER_MAX + 8], command[3 * FOLDER_MAX];
+    const int64_t today = midnight(nms_now());
+    ahead_s = YEAR_S;
+    goes_on(0);
+    const uint64_t next = next_member();
+    ahead_s = 0;
+    snprintf(copy, sizeof(copy), "%s.copy", folder);
+    snprintf(command, sizeof(command), "cp -r %s %s", folder, copy);
+    assert_int_equal(system(command), 0);
+    goes_on(today);
+    const uint64_t first = next_member();
+    assert_true(first > next);
+    assert_int_equal(folder_remove(folder), 0);
+    assert_int_equal(rename(copy, folder), 0);
+    ahead_s = 3600;
+    goes_on(today);
+    assert_true(next_member() >= first + 3600);
 }
 
 int
@@ -260,6 +355,8 @@ main(void)
         TEST(N43_nobody_goes_on_alone_while_another_master_answers),
         TEST(N43_a_folder_in_which_it_was_cut_off_is_not_run_until_it_is_finished),
         TEST(N43_a_clock_that_is_behind_the_folder_is_to_be_set_first),
+        TEST(N43_where_a_clock_was_ahead_a_person_says_what_day_it_is),
+        TEST(N53_a_folder_that_was_ahead_gives_out_no_id_twice_when_it_goes_on_twice),
         TEST(N53_who_came_after_the_end_of_the_folder_is_revoked_and_nobody_has_its_id),
         TEST(N53_the_list_with_all_others_is_there_before_anybody_is_heard),
         TEST(a_folder_that_does_not_know_its_own_master_is_not_gone_on_with),
