@@ -336,6 +336,7 @@ main(int argc, char **argv)
     struct arguments arguments;
     struct st_err err = {0};
     secret_harden_process();
+    setenv("TSS2_LOG", "all+NONE", 0);
     if (arguments_read(argc, argv, &arguments, &err)) {
         (void)failed(&err);
         return EXIT_USAGE;

@@ -6,9 +6,9 @@
  * encodings are ST_INVALID_ARGUMENT, a proof that does not hold is ST_PERMISSION_DENIED.
  * Every function may be called from any thread.
  *
- * libtss2-mu writes a line to stderr for whatever it cannot read unless TSS2_LOG=all+NONE
- * is in the environment before the first call: a daemon's main() puts it there, or any
- * stranger writes its log.
+ * libtss2-mu writes a line to stderr for some of what it cannot read (a list of more than
+ * 16 banks, say) unless TSS2_LOG=all+NONE is in the environment before the first call: a
+ * daemon's main() puts it there, or any stranger writes its log.
  */
 #ifndef TPM_JUDGE_H
 #define TPM_JUDGE_H

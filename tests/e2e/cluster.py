@@ -31,8 +31,8 @@ SANITIZER_EXIT = 86
 # smalltown-nms(8): its folder is no member's, and a supervisor does not try again.
 WRONG_STATE = 4
 ENVIRONMENT = {
-    **os.environ,
-    "TSS2_LOG": "all+NONE",
+    # As a unit starts them: what our programs want to be there they put there themselves.
+    **{name: value for name, value in os.environ.items() if name != "TSS2_LOG"},
     "ASAN_OPTIONS": f"exitcode={SANITIZER_EXIT}",
     # In quotes: a path may hold a space or a colon.
     "LSAN_OPTIONS": f"exitcode={SANITIZER_EXIT}:print_suppressions=0:suppressions="

@@ -79,6 +79,13 @@ class Refusals(cluster.ClusterTest):
         self.assertIn(code, codes, details)
         return details
 
+    def events(self, since):
+        """The lines of the master's log from a character on: each is one event of ours."""
+        lines = self.master.log()[since:].splitlines()
+        for line in lines:
+            self.assertRegex(line, r"^[a-z-]+ ", "a line of the log is one event")
+        return lines
+
     def registering(self):
         return peer.Stream(self.stub.NewTPM2NodeRegister)
 
@@ -213,9 +220,20 @@ class Refusals(cluster.ClusterTest):
             request = bytes([0x22]) + varint(len(node_id)) + node_id
             message = b"\x0a" + varint(len(request)) + request
             self.assertEqual(self.raw(UNLOCK, message)[0], Code.INVALID_ARGUMENT, node_id)
-        for line in self.master.log()[since:].splitlines():
-            self.assertRegex(line, r"^[a-z-]+ ", "a line of the log is one event")
+        for line in self.events(since):
             self.assertNotRegex(line, r"^unlock node=x")
+
+    def test_N35_evidence_that_libtss2_would_write_to_stderr_about(self):
+        of_too_many_banks = b"\xffTCG\x80\x18" + bytes(2 + 2 + 17 + 8) + b"\xff" * 4 + bytes(99)
+        since = len(self.master.log())
+        for ak_public in (b"garbage", of_too_many_banks):
+            request = self.stranger.register(self.api)
+            request.register.ak_public = ak_public
+            self.refused(self.registering().send(request), Code.INVALID_ARGUMENT)
+        for fields in ({"quote": b"garbage"}, {"quote": of_too_many_banks},
+                       {"quote_signature": of_too_many_banks}):
+            self.assertIsNone(peer.unlock(self.api, self.stub, self.machine, **fields)[0], fields)
+        self.assertGreaterEqual(len(self.events(since)), 5)
 
     def test_N41_N42_another_nodes_id_an_unknown_id_and_a_bad_quote_look_alike(self):
         def status(**instead):
