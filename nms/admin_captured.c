@@ -2,7 +2,6 @@
 #include "nms/admin.h"
 #include "nms/captured.h"
 #include "nms/digest.h"
-#include "nms/pcrs.h"
 
 #include <string.h>
 
@@ -24,7 +23,7 @@ admin_handle_approve_boot(struct rpc_call *call, enum rpc_event what,
     if (what != RPC_MESSAGE)
         return;
     if (node_id_check(request->node_id, &err) ||
-        pcrs_unpack(request->n_pcrs, request->pcrs, &pcrs, &err)) {
+        tpm_pcrs_unpack(request->pcrs, request->n_pcrs, &pcrs, &err)) {
         rpc_call_finish(call, &err);
         return;
     }

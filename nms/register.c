@@ -12,7 +12,6 @@
 #include "nms/approve.h"
 #include "nms/digest.h"
 #include "nms/nms.h"
-#include "nms/pcrs.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
 #include "proto/secret.h"
@@ -196,7 +195,7 @@ step_proof(struct rpc_call *call, const Api__TPM2AttestResponse *response,
     };
     enum st_code code;
     const struct nms *nms = rpc_call_context(call);
-    if ((code = pcrs_unpack(response->n_pcrs, response->pcrs, &pcrs, err)) ||
+    if ((code = tpm_pcrs_unpack(response->pcrs, response->n_pcrs, &pcrs, err)) ||
         REFUSES(0x26f, (code = solution_check(enrolling, &response->ak_challenge_solution,
                                               err))) ||
         REFUSES(0x28f, (code = tpm_quote_check(enrolling->ak.public,

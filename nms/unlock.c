@@ -16,7 +16,6 @@
 #include "nms/boot.h"
 #include "nms/members.h"
 #include "nms/nms.h"
-#include "nms/pcrs.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
 #include "proto/secret.h"
@@ -147,7 +146,7 @@ proof_check(struct nms *nms, const struct unlocking *unlocking,
     if (address_unpack(&request->address, &out->address, NULL) ||
         !address_is_host(&out->address))
         out->address.len = 0;
-    if ((code = pcrs_unpack(request->n_pcrs, request->pcrs, &proof->pcrs, err)))
+    if ((code = tpm_pcrs_unpack(request->pcrs, request->n_pcrs, &proof->pcrs, err)))
         return code;
     const bool known = ak_find(nms, request->node_id, proof);
     code = tpm_quote_check(proof->ak, proof->ak_len, &evidence, unlocking->nonce,
