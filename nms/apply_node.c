@@ -167,9 +167,7 @@ apply_enrol(struct applying *applying, const State__Enrol *enrol, struct st_err 
     char *no_name = node->enrolment;
     node->enrolment = enrolment->name;
     node->enrolled_at = applying->now;
-    if (node->evidence != STATE__EVIDENCE__CHAIN &&
-        policy_lists(applying->state->policy, &node->ek_pubkey))
-        node->evidence = STATE__EVIDENCE__LISTED;
+    node->evidence = policy_evidence(applying->state->policy, node);
     node->role = first_role(applying->state->policy, node);
     key_of_node(node->node_id, key);
     applying_put(applying, key, ek_hash, &node->base);
@@ -212,9 +210,7 @@ adoption_judge(const struct applying *applying, State__Node *node,
         return cas_changed(err);
     if (evidence != STATE__EVIDENCE__UNJUDGED)
         node->evidence = evidence;
-    if (node->evidence != STATE__EVIDENCE__CHAIN &&
-        policy_lists(policy, &node->ek_pubkey))
-        node->evidence = STATE__EVIDENCE__LISTED;
+    node->evidence = policy_evidence(policy, node);
     if (REFUSES(0x12d, policy_judge_node(policy, node, &why)))
         return st_fail_for(err, ST_FAILED_PRECONDITION, ST_REASON_REFUSED,
                            "the policy refuses %s: %s", node->node_id, why.text);

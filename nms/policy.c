@@ -30,12 +30,20 @@ has_name(const struct policy_names *names, const char *name)
     return false;
 }
 
-bool
-policy_lists(const struct policy *policy, const ProtobufCBinaryData *ek_pubkey)
+static bool
+lists(const struct policy *policy, const ProtobufCBinaryData *ek_pubkey)
 {
     uint8_t digest[SHA256_LEN];
     cert_fingerprint(ek_pubkey->data, ek_pubkey->len, digest);
     return has_digest(&policy->listed, digest);
+}
+
+State__Evidence
+policy_evidence(const struct policy *policy, const State__Node *node)
+{
+    return node->evidence != STATE__EVIDENCE__CHAIN && lists(policy, &node->ek_pubkey)
+               ? STATE__EVIDENCE__LISTED
+               : node->evidence;
 }
 
 bool
@@ -54,7 +62,7 @@ enum st_code
 policy_judge_evidence(const struct policy *policy, const State__Node *node,
                       struct st_err *err)
 {
-    if (policy->ek == POLICY_EK_NONE || policy_lists(policy, &node->ek_pubkey))
+    if (policy->ek == POLICY_EK_NONE || lists(policy, &node->ek_pubkey))
         return ST_OK;
     if (REFUSES(0x24d, policy->ek == POLICY_EK_LISTED))
         return refused(err, "the policy lists EKs, and not the one of this TPM");

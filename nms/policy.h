@@ -66,8 +66,9 @@ enum st_code policy_parse(const void *text, size_t len, struct policy **out,
 void policy_free(struct policy *policy);
 AUTO_DEFINE(struct policy *, policy_freep, policy_free)
 
-/* The EK is on the list. */
-bool policy_lists(const struct policy *policy, const ProtobufCBinaryData *ek_pubkey);
+/* What speaks for the node's EK: what is known of its certificate (node->evidence), or,
+ * where that is less than a CA's word, the list. */
+State__Evidence policy_evidence(const struct policy *policy, const State__Node *node);
 /* A node that came with this enrolment needs no administrator. */
 bool policy_adopts(const struct policy *policy, const char *enrolment);
 

@@ -411,9 +411,14 @@ N24_an_EK_that_is_listed_needs_nothing_else(void **state)
         node.evidence = STATE__EVIDENCE__NOTHING;
         node.ek_pubkey = (ProtobufCBinaryData){sizeof(ek), ek};
         assert_code(policy_judge_evidence(policy, &node, NULL), ST_OK);
+        assert_int_equal(policy_evidence(policy, &node), STATE__EVIDENCE__LISTED);
         node.ek_pubkey.len = 2;
         assert_code(policy_judge_evidence(policy, &node, NULL),
                     i == 0 ? ST_OK : ST_PERMISSION_DENIED);
+        assert_int_equal(policy_evidence(policy, &node), STATE__EVIDENCE__NOTHING);
+        node.ek_pubkey.len = 3;
+        node.evidence = STATE__EVIDENCE__CHAIN; /* it says more */
+        assert_int_equal(policy_evidence(policy, &node), STATE__EVIDENCE__CHAIN);
     }
 }
 

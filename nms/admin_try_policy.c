@@ -54,9 +54,7 @@ verdict_send(struct admin_pending *pending, const struct policy *policy,
     Api__TestPolicyResponse response = API__TEST_POLICY_RESPONSE__INIT;
     state_find_evidence(state, node, &evidence);
     node->evidence = evidence.found;
-    if (node->evidence != STATE__EVIDENCE__CHAIN &&
-        policy_lists(policy, &node->ek_pubkey))
-        node->evidence = STATE__EVIDENCE__LISTED;
+    node->evidence = policy_evidence(policy, node);
     response.evidence_now = (Api__Node__Evidence)node->evidence;
     if (policy_judge_node(policy, node, &adopt))
         response.adopt = adopt.text;
