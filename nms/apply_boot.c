@@ -23,19 +23,13 @@ static enum st_code
 booted_find(const struct applying *applying, const char *node_id,
             const ProtobufCBinaryData *pcrs, struct booted *out, struct st_err *err)
 {
-    char key[STATE_KEY_MAX];
     enum st_code code = node_id_check(node_id, err);
     if (code)
         return code;
     if (pcrs->len != sizeof(out->pcrs.digest))
         return st_fail(err, ST_INVALID_ARGUMENT, "a boot of %zu bytes", pcrs->len);
     memcpy(out->pcrs.digest, pcrs->data, sizeof(out->pcrs.digest));
-    key_of_node(node_id, key);
-    const struct record *record = records_find(&applying->state->records, key);
-    if (!record)
-        return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND, "no node %s", node_id);
-    out->node = record_unpack(record, &state__node__descriptor);
-    return ST_OK;
+    return node_find(applying->state, node_id, &out->node, err);
 }
 
 enum st_code

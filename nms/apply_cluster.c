@@ -59,11 +59,11 @@ enum st_code
 apply_renew_authority(struct applying *applying,
                       const State__RenewAuthority *renew_authority, struct st_err *err)
 {
-    const struct record *record = records_find(&applying->state->records, "cluster");
-    if (!record || !renew_authority->authority ||
-        !is_seal_authority(renew_authority->authority))
+    const bool whole =
+        renew_authority->authority && is_seal_authority(renew_authority->authority);
+    State__Cluster *old = whole ? cluster_of(applying->state) : NULL;
+    if (!old)
         return st_fail(err, ST_INVALID_ARGUMENT, "an authority without all its parts");
-    State__Cluster *old = record_unpack(record, &state__cluster__descriptor);
     enum st_code code = ST_OK;
     if (is_expected(old, &renew_authority->expected)) {
         State__Cluster next = *old;

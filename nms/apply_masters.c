@@ -6,10 +6,9 @@
 void
 masters_renumber(struct applying *applying)
 {
-    const struct record *record = records_find(&applying->state->records, "cluster");
-    if (!record)
+    State__Cluster *cluster = cluster_of(applying->state);
+    if (!cluster)
         return;
-    State__Cluster *cluster = record_unpack(record, &state__cluster__descriptor);
     const uint64_t now = applying->now > 0 ? (uint64_t)applying->now : 0;
     const uint64_t next = cluster->masters_number + 1;
     cluster->masters_number = now > next ? now : next;
@@ -20,14 +19,9 @@ masters_renumber(struct applying *applying)
 static void
 told(struct applying *applying, const char *node_id, uint64_t number)
 {
-    char key[STATE_KEY_MAX];
-    if (node_id_check(node_id, NULL))
-        return;
-    key_of_node(node_id, key);
-    const struct record *record = records_find(&applying->state->records, key);
-    if (!record)
+    State__Node *node = node_of(applying->state, node_id);
+    if (!node)
         return; /* it was removed meanwhile */
-    State__Node *node = record_unpack(record, &state__node__descriptor);
     if (node->masters_number < number) {
         node->masters_number = number;
         applying_put_node(applying, node);

@@ -27,13 +27,6 @@ state_next_member(const State__Cluster *cluster)
     return cluster->next_member ? cluster->next_member : SECOND_MEMBER;
 }
 
-static State__Cluster *
-cluster_unpack(const struct state *state)
-{
-    const struct record *record = records_find(&state->records, "cluster");
-    return record ? record_unpack(record, &state__cluster__descriptor) : NULL;
-}
-
 void
 member_put(struct applying *applying, const State__Member *member)
 {
@@ -118,7 +111,7 @@ admit_judge(const struct applying *applying, const State__Cluster *cluster,
 enum st_code
 member_admit(struct applying *applying, State__Member *member, struct st_err *err)
 {
-    State__Cluster *cluster = cluster_unpack(applying->state);
+    State__Cluster *cluster = cluster_of(applying->state);
     enum st_code code = admit_judge(applying, cluster, member, err);
     if (!code) {
         member->phase = STATE__PHASE__JOINING;
@@ -306,7 +299,7 @@ apply_recover(struct applying *applying, const State__Recover *recover,
     enum st_code code = member_find(applying, recover->id, &member, err);
     if (code)
         return code;
-    State__Cluster *cluster = cluster_unpack(applying->state);
+    State__Cluster *cluster = cluster_of(applying->state);
     if (!(code = recover_judge(cluster, recover, err)))
         stay(applying, member);
     record_free_unpacked(member);
@@ -351,7 +344,7 @@ apply_member_gone(struct applying *applying, const State__MemberGone *member_gon
     enum st_code code = member_find(applying, member_gone->id, &member, err);
     if (code)
         return code;
-    State__Cluster *cluster = cluster_unpack(applying->state);
+    State__Cluster *cluster = cluster_of(applying->state);
     if (!(code = gone_judge(member, cluster, member_gone, err))) {
         list_put(applying, cluster, member_gone->crl, member_gone->crl_number);
         member_delete(applying, member->id);

@@ -64,12 +64,9 @@ static bool
 node_move(struct applying *applying, const char *node_id,
           const ProtobufCBinaryData *address)
 {
-    char key[STATE_KEY_MAX];
-    key_of_node(node_id, key);
-    const struct record *record = records_find(&applying->state->records, key);
-    if (!record)
+    State__Node *node = node_of(applying->state, node_id);
+    if (!node)
         return false;
-    State__Node *node = record_unpack(record, &state__node__descriptor);
     const ProtobufCBinaryData old = node->address;
     if (!is_same(&old, address)) {
         node->address = *address;

@@ -181,21 +181,6 @@ apply_enrol(struct applying *applying, const State__Enrol *enrol, struct st_err 
     return ST_OK;
 }
 
-static enum st_code
-node_find(const struct applying *applying, const char *id, char key[STATE_KEY_MAX],
-          struct record **out, struct st_err *err)
-{
-    enum st_code code = node_id_check(id, err);
-    if (code)
-        return code;
-    key_of_node(id, key);
-    struct record *record = records_find(&applying->state->records, key);
-    if (!record)
-        return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND, "no node %s", id);
-    *out = record;
-    return ST_OK;
-}
-
 /* By the policy as it is, and the CAs that the proposer knew. */
 static enum st_code
 adoption_judge(const struct applying *applying, State__Node *node,
@@ -220,14 +205,12 @@ adoption_judge(const struct applying *applying, State__Node *node,
 enum st_code
 apply_adopt(struct applying *applying, const State__Adopt *adopt, struct st_err *err)
 {
-    char key[STATE_KEY_MAX];
-    struct record *record;
+    State__Node *node;
     enum st_code code;
     if (adopt->role != STATE__ROLE__WORKER)
         return st_fail(err, ST_INVALID_ARGUMENT, "Adopt is for workers");
-    if ((code = node_find(applying, adopt->node_id, key, &record, err)))
+    if ((code = node_find(applying->state, adopt->node_id, &node, err)))
         return code;
-    State__Node *node = record_unpack(record, &state__node__descriptor);
     if (node->role == STATE__ROLE__REGISTERED) {
         code = adoption_judge(applying, node, adopt->evidence, &adopt->ek_cas, err);
         node->role = adopt->role;
@@ -262,15 +245,13 @@ enum st_code
 apply_adopt_master(struct applying *applying, const State__AdoptMaster *adopt_master,
                    struct st_err *err)
 {
-    char key[STATE_KEY_MAX];
-    struct record *record;
+    State__Node *node;
     State__Member *member = adopt_master->member;
     enum st_code code;
     if (!member || member->key.len == 0)
         return st_fail(err, ST_INVALID_ARGUMENT, "a master without all its parts");
-    if ((code = node_find(applying, adopt_master->node_id, key, &record, err)))
+    if ((code = node_find(applying->state, adopt_master->node_id, &node, err)))
         return code;
-    State__Node *node = record_unpack(record, &state__node__descriptor);
     if (node->role != STATE__ROLE__MASTER) {
         State__Member made = STATE__MEMBER__INIT;
         made.id = member->id;
@@ -292,11 +273,11 @@ apply_adopt_master(struct applying *applying, const State__AdoptMaster *adopt_ma
 }
 
 static void
-node_end(struct applying *applying, const char *key, const struct record *record)
+node_end(struct applying *applying, const State__Node *node)
 {
-    State__Node *node = record_unpack(record, &state__node__descriptor);
+    char key[STATE_KEY_MAX];
     boots_forget(applying, node);
-    record_free_unpacked(node);
+    key_of_node(node->node_id, key);
     applying_delete(applying, key);
 }
 
@@ -306,15 +287,15 @@ enum st_code
 apply_remove_node(struct applying *applying, const State__RemoveNode *remove_node,
                   struct st_err *err)
 {
-    char key[STATE_KEY_MAX];
-    struct record *record;
+    State__Node *node = NULL;
     State__Member *member = member_of_node(applying->state, remove_node->node_id);
     const bool leaving = member && member->phase == STATE__PHASE__LEAVING;
-    enum st_code code = node_find(applying, remove_node->node_id, key, &record, err);
+    enum st_code code = node_find(applying->state, remove_node->node_id, &node, err);
     if (code == ST_NOT_FOUND && leaving)
         code = ST_OK;
     else if (!code && (!member || !(code = member_leave(applying, member, err))))
-        node_end(applying, key, record);
+        node_end(applying, node);
+    record_free_unpacked(node);
     record_free_unpacked(member);
     return code;
 }

@@ -69,12 +69,10 @@ recovery_judge_again(const State__Node *known, const State__Node *node,
 void
 apply_recovery_again(struct applying *applying, const State__Node *node)
 {
-    char key[STATE_KEY_MAX];
-    key_of_node(node->node_id, key);
-    const struct record *record = records_find(&applying->state->records, key);
-    if (node->recovery.len == 0 || !record)
+    State__Node *known =
+        node->recovery.len > 0 ? node_of(applying->state, node->node_id) : NULL;
+    if (!known)
         return;
-    State__Node *known = record_unpack(record, &state__node__descriptor);
     const ProtobufCBinaryData before = known->recovery;
     if (before.len != node->recovery.len ||
         memcmp(before.data, node->recovery.data, before.len) != 0) {

@@ -25,18 +25,15 @@ enum st_code
 apply_release(struct applying *applying, const State__Release *release,
               struct st_err *err)
 {
-    char key[STATE_KEY_MAX];
     enum st_code code = node_id_check(release->node_id, err);
     if (code)
         return code;
     if (!release->clock)
         return st_fail(err, ST_INVALID_ARGUMENT, "a quote without its clock");
-    key_of_node(release->node_id, key);
-    const struct record *record = records_find(&applying->state->records, key);
-    if (!record)
+    State__Node *node = node_of(applying->state, release->node_id);
+    if (!node)
         return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
                            "the node was removed a moment ago");
-    State__Node *node = record_unpack(record, &state__node__descriptor);
     const struct tpm_clock clock = clock_unpack(release->clock);
     if (!(code = quote_judge(node, &release->ak_public, err)) &&
         !(code = clock_judge(node, &clock, err)) && is_news(node, &clock))

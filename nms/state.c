@@ -224,10 +224,9 @@ state_member_of_node(struct state *state, const char *node_id, State__Member **o
 uint64_t
 masters_number(const struct state *state)
 {
-    const struct record *record = records_find(&state->records, "cluster");
-    if (!record)
+    State__Cluster *cluster = cluster_of(state);
+    if (!cluster)
         return 0;
-    State__Cluster *cluster = record_unpack(record, &state__cluster__descriptor);
     const uint64_t number = cluster->masters_number;
     record_free_unpacked(cluster);
     return number;

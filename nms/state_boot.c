@@ -107,17 +107,6 @@ boot_judge(const struct state *state, const struct policy *policy,
     return code;
 }
 
-State__Node *
-node_of(const struct state *state, const char *node_id)
-{
-    char key[STATE_KEY_MAX];
-    if (node_id_check(node_id, NULL))
-        return NULL;
-    key_of_node(node_id, key);
-    const struct record *record = records_find(&state->records, key);
-    return record ? record_unpack(record, &state__node__descriptor) : NULL;
-}
-
 static enum st_code
 no_node(const char *node_id, struct st_err *err)
 {

@@ -92,8 +92,6 @@ enum st_code window_find(const struct state *state, int64_t now, State__Window *
 bool refusal_is_news(const struct state *state, const char *node_id,
                      const struct tpm_pcrs *pcrs, const struct tpm_clock *clock,
                      int64_t now);
-/* NULL: no such node.  Freed with record_free_unpacked(). */
-State__Node *node_of(const struct state *state, const char *node_id);
 /* By what the record has; where that is nothing, any clock is good. */
 enum st_code clock_judge(const State__Node *node, const struct tpm_clock *clock,
                          struct st_err *err);
@@ -125,6 +123,14 @@ _Noreturn void state_die(const char *sentence);
 /* Never NULL: a record was checked when it came in. */
 void *record_unpack(const struct record *record, const ProtobufCMessageDescriptor *type);
 void record_free_unpacked(void *message);
+
+/* What these give is freed with record_free_unpacked().  NULL: there is none yet. */
+State__Cluster *cluster_of(const struct state *state);
+/* NULL: no such node. */
+State__Node *node_of(const struct state *state, const char *node_id);
+/* ST_INVALID_ARGUMENT for what is no id; ST_NOT_FOUND. */
+enum st_code node_find(const struct state *state, const char *node_id, State__Node **out,
+                       struct st_err *err);
 
 /* Into memory and into the change. */
 void applying_put(struct applying *applying, const char *key,

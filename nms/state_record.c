@@ -120,6 +120,38 @@ record_free_unpacked(void *message)
     protobuf_c_message_free_unpacked(message, &state_allocator);
 }
 
+State__Cluster *
+cluster_of(const struct state *state)
+{
+    const struct record *record = records_find(&state->records, "cluster");
+    return record ? record_unpack(record, &state__cluster__descriptor) : NULL;
+}
+
+State__Node *
+node_of(const struct state *state, const char *node_id)
+{
+    char key[STATE_KEY_MAX];
+    if (node_id_check(node_id, NULL))
+        return NULL;
+    key_of_node(node_id, key);
+    const struct record *record = records_find(&state->records, key);
+    return record ? record_unpack(record, &state__node__descriptor) : NULL;
+}
+
+enum st_code
+node_find(const struct state *state, const char *node_id, State__Node **out,
+          struct st_err *err)
+{
+    enum st_code code = node_id_check(node_id, err);
+    if (code)
+        return code;
+    State__Node *node = node_of(state, node_id);
+    if (!node)
+        return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND, "no node %s", node_id);
+    *out = node;
+    return ST_OK;
+}
+
 bool
 is_seal_authority(const State__SealAuthority *authority)
 {
