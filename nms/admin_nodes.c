@@ -97,6 +97,7 @@ worker_propose(struct admin_pending *pending)
     adopt.role = STATE__ROLE__WORKER;
     adopt.evidence = evidence.found;
     adopt.ek_cas = (ProtobufCBinaryData){SHA256_LEN, evidence.ek_cas};
+    adopt.ek_sha256 = (ProtobufCBinaryData){SHA256_LEN, evidence.ek_sha256};
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_ADOPT;
     command.adopt = &adopt;
@@ -120,7 +121,8 @@ master_recorded(void *arg, const struct st_err *err)
     struct admin_pending *pending = arg;
     struct st_err outcome = *err;
     if (err->code == ST_ABORTED && ++pending->tries < ISSUES_MAX) {
-        /* Another was given this id a moment ago, or the CAs are others: hear of it. */
+        /* Another was given this id a moment ago, or the CAs or the EK are others: hear
+         * of it. */
         admin_barrier(pending, master_again);
         return;
     }
@@ -156,6 +158,7 @@ master_propose(struct admin_pending *pending)
     adopt_master.member = &member;
     adopt_master.evidence = evidence.found;
     adopt_master.ek_cas = (ProtobufCBinaryData){SHA256_LEN, evidence.ek_cas};
+    adopt_master.ek_sha256 = (ProtobufCBinaryData){SHA256_LEN, evidence.ek_sha256};
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_ADOPT_MASTER;
     command.adopt_master = &adopt_master;

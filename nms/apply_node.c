@@ -1,6 +1,7 @@
 /* Who becomes a node, and who stops being one. */
 #include "nms/digest.h"
 #include "nms/state_internal.h"
+#include "proto/cert.h"
 #include "proto/mutant.h"
 #include "proto/secret.h"
 
@@ -181,20 +182,40 @@ apply_enrol(struct applying *applying, const State__Enrol *enrol, struct st_err 
     return ST_OK;
 }
 
+/* What the proposer found, and for which EK. */
+struct finding {
+    State__Evidence evidence;
+    const ProtobufCBinaryData *ek_cas, *ek_sha256;
+};
+
+/* By this id there may be another machine than the proposer knew. */
+static bool
+is_of_another(const struct finding *finding, const State__Node *node)
+{
+    uint8_t own[SHA256_LEN];
+    cert_fingerprint(node->ek_pubkey.data, node->ek_pubkey.len, own);
+    return finding->evidence != STATE__EVIDENCE__UNJUDGED &&
+           (finding->ek_sha256->len != SHA256_LEN ||
+            memcmp(finding->ek_sha256->data, own, SHA256_LEN) != 0);
+}
+
 /* By the policy as it is, and the CAs that the proposer knew. */
 static enum st_code
 adoption_judge(const struct applying *applying, State__Node *node,
-               State__Evidence evidence, const ProtobufCBinaryData *ek_cas,
-               struct st_err *err)
+               const struct finding *finding, struct st_err *err)
 {
     const struct policy *policy = applying->state->policy;
     struct st_err why = {0};
     if (node->role != STATE__ROLE__REGISTERED)
         return ST_OK;
-    if (REFUSES(0x24f2, is_outdated(applying->state, evidence, ek_cas)))
+    if (REFUSES(0x24f2, is_outdated(applying->state, finding->evidence, finding->ek_cas)))
         return cas_changed(err);
-    if (evidence != STATE__EVIDENCE__UNJUDGED)
-        node->evidence = evidence;
+    if (REFUSES(0x24f3, is_of_another(finding, node)))
+        return st_fail_for(err, ST_ABORTED, ST_REASON_CHANGED,
+                           "%s was enrolled anew meanwhile, by another TPM",
+                           node->node_id);
+    if (finding->evidence != STATE__EVIDENCE__UNJUDGED)
+        node->evidence = finding->evidence;
     node->evidence = policy_evidence(policy, node);
     if (REFUSES(0x12d, policy_judge_node(policy, node, &why)))
         return st_fail_for(err, ST_FAILED_PRECONDITION, ST_REASON_REFUSED,
@@ -212,7 +233,9 @@ apply_adopt(struct applying *applying, const State__Adopt *adopt, struct st_err 
     if ((code = node_find(applying->state, adopt->node_id, &node, err)))
         return code;
     if (node->role == STATE__ROLE__REGISTERED) {
-        code = adoption_judge(applying, node, adopt->evidence, &adopt->ek_cas, err);
+        const struct finding finding = {adopt->evidence, &adopt->ek_cas,
+                                        &adopt->ek_sha256};
+        code = adoption_judge(applying, node, &finding, err);
         node->role = adopt->role;
         if (!code) {
             applying_put_node(applying, node);
@@ -260,8 +283,9 @@ apply_adopt_master(struct applying *applying, const State__AdoptMaster *adopt_ma
         made.address = node->address;
         made.node_id = node->node_id;
         made.name = node->node_id;
-        if (!(code = adoption_judge(applying, node, adopt_master->evidence,
-                                    &adopt_master->ek_cas, err)) &&
+        const struct finding finding = {adopt_master->evidence, &adopt_master->ek_cas,
+                                        &adopt_master->ek_sha256};
+        if (!(code = adoption_judge(applying, node, &finding, err)) &&
             !(code = former_judge(applying, node->node_id, err)))
             code = member_admit(applying, &made, err);
         node->role = STATE__ROLE__MASTER;

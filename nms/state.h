@@ -182,12 +182,13 @@ enum st_code state_each_policy(struct state *state,
 /* What speaks for the EK of this node, by its certificate and the CAs that this master
  * knows.  Another master may have added or removed one that it has not heard of: a
  * command takes both with it, and the machine answers ST_ABORTED with ST_REASON_CHANGED
- * where the CAs are others by then.  Whoever proposed waits for a barrier, and looks
- * again; at most STATE_EVIDENCE_TRIES times. */
+ * where the CAs are others by then, or the EK of this id is.  Whoever proposed waits for
+ * a barrier, and looks again; at most STATE_EVIDENCE_TRIES times. */
 struct state_evidence {
     State__Evidence found;
     bool directly; /* a CA signed the EK certificate itself: ek_chain is not needed */
     uint8_t ek_cas[SHA256_LEN];
+    uint8_t ek_sha256[SHA256_LEN]; /* for whom it was found: of its ek_pubkey */
 };
 void state_find_evidence(struct state *state, const State__Node *node,
                          struct state_evidence *out);

@@ -257,7 +257,8 @@ N24_any_certificate_of_the_key_will_do_where_the_policy_says_so(void **state)
 static struct {
     ProtobufCBinaryData sha256, cert; /* of the CA that goes, or comes */
     uint8_t by[SHA256_LEN];           /* who says so */
-    bool always;                      /* instead: what is proposed never fits */
+    bool always;                      /* instead: what is proposed never fits, */
+    bool of_another;                  /* or once is for another machine's EK */
     unsigned proposed;
     size_t chain; /* how many certificates with the last that enrols */
 } meanwhile;
@@ -305,6 +306,9 @@ __wrap_nms_propose(struct nms *nms, State__Command *command, nms_done done, void
         command->enrol->ek_cas.len = 0;
     if (adopt && meanwhile.always)
         command->adopt->ek_cas.len = 0;
+    if (adopt && meanwhile.of_another)
+        command->adopt->ek_sha256.data[0] ^= 1;
+    meanwhile.of_another &= !adopt;
     __real_nms_propose(nms, command, done, arg);
 }
 
@@ -377,6 +381,20 @@ CAs_that_keep_changing_are_not_waited_for(void **state)
     assert_code(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err), ST_ABORTED);
     assert_int_equal(err.reason, ST_REASON_CHANGED);
     meanwhile.always = false;
+}
+
+static void
+what_was_found_for_another_EK_is_looked_for_again(void **state)
+{
+    struct town *town = *state;
+    struct st_err err = {0};
+    MACHINE machine;
+    memset(&meanwhile, 0, sizeof(meanwhile));
+    machine_make(&machine, FORGE_ECC);
+    assert_ok(enrol(town, &machine, NULL, &err));
+    meanwhile.of_another = true;
+    assert_ok(town_adopt(town, machine.id, API__NODE__STATE__WORKER, &err));
+    assert_int_equal(meanwhile.proposed, 3);
 }
 
 /* Where somebody's certificates are followed to the CAs: who waits for a barrier is told
@@ -817,6 +835,7 @@ main(void)
         TOWN_TEST(N24_a_CA_that_goes_meanwhile_certified_nothing),
         TOWN_TEST(a_CA_that_comes_meanwhile_counts),
         TOWN_TEST(CAs_that_keep_changing_are_not_waited_for),
+        TOWN_TEST(what_was_found_for_another_EK_is_looked_for_again),
         TOWN_TEST(N24_a_master_that_is_behind_adopts_nobody_unseen),
         TOWN_TEST(N31_who_has_no_good_secret_has_no_certificate_looked_at),
         TOWN_TEST(N12_another_boot_is_refused_and_shown_to_the_operator),

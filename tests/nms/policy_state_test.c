@@ -1,5 +1,6 @@
 /* The policy in the records: one document after another, the same on every master, and in
  * force for whoever enrols and is adopted. */
+#include "proto/cert.h"
 #include "tests/nms/log.h"
 
 #include <stdio.h>
@@ -430,18 +431,45 @@ N24_what_was_found_with_other_CAs_is_not_believed(void **state)
     assert_ok(log_enrol_by(member, &node, now, LOG_START, &err));
 }
 
+/* With a CA found for the EK of this machine. */
 static enum st_code
-adopt_by(struct log_member *member, const char *id, const uint8_t ek_cas[SHA256_LEN],
-         struct st_err *err)
+adopt_by(struct log_member *member, const struct log_node *node,
+         const uint8_t ek_cas[SHA256_LEN], struct st_err *err)
 {
+    uint8_t ek_sha256[SHA256_LEN];
     State__Adopt adopt = STATE__ADOPT__INIT;
-    adopt.node_id = (char *)id;
+    cert_fingerprint(node->ek, sizeof(node->ek), ek_sha256);
+    adopt.node_id = (char *)node->id;
     adopt.role = STATE__ROLE__WORKER;
     adopt.evidence = STATE__EVIDENCE__CHAIN;
     adopt.ek_cas = (ProtobufCBinaryData){SHA256_LEN, (uint8_t *)ek_cas};
+    adopt.ek_sha256 = (ProtobufCBinaryData){SHA256_LEN, ek_sha256};
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_ADOPT;
     command.adopt = &adopt;
+    return log_apply(member, &command, err);
+}
+
+static enum st_code
+adopt_master_by(struct log_member *member, const struct log_node *node,
+                const uint8_t ek_cas[SHA256_LEN], struct st_err *err)
+{
+    static uint8_t cert[] = "a certificate", key[] = "a key";
+    uint8_t ek_sha256[SHA256_LEN];
+    State__Member made = STATE__MEMBER__INIT;
+    State__AdoptMaster adopt_master = STATE__ADOPT_MASTER__INIT;
+    cert_fingerprint(node->ek, sizeof(node->ek), ek_sha256);
+    made.id = 2;
+    made.cert = (ProtobufCBinaryData){sizeof(cert), cert};
+    made.key = (ProtobufCBinaryData){sizeof(key), key};
+    adopt_master.node_id = (char *)node->id;
+    adopt_master.member = &made;
+    adopt_master.evidence = STATE__EVIDENCE__CHAIN;
+    adopt_master.ek_cas = (ProtobufCBinaryData){SHA256_LEN, (uint8_t *)ek_cas};
+    adopt_master.ek_sha256 = (ProtobufCBinaryData){SHA256_LEN, ek_sha256};
+    State__Command command = STATE__COMMAND__INIT;
+    command.change_case = STATE__COMMAND__CHANGE_ADOPT_MASTER;
+    command.adopt_master = &adopt_master;
     return log_apply(member, &command, err);
 }
 
@@ -460,12 +488,40 @@ N24_a_node_is_not_adopted_by_a_CA_that_was_removed(void **state)
     digest_of_the_CAs(member, before);
     assert_ok(remove_ca(member, SHA256_OF_ABC, &err));
     digest_of_the_CAs(member, now);
-    assert_code(adopt_by(member, node.id, before, &err), ST_ABORTED);
+    assert_code(adopt_by(member, &node, before, &err), ST_ABORTED);
     assert_int_equal(err.reason, ST_REASON_CHANGED);
     assert_int_equal(role_of(member, node.id), STATE__ROLE__REGISTERED);
-    assert_ok(adopt_by(member, node.id, now, &err));
+    assert_ok(adopt_by(member, &node, now, &err));
     /* Who is adopted is not judged again. */
-    assert_ok(adopt_by(member, node.id, before, &err));
+    assert_ok(adopt_by(member, &node, before, &err));
+}
+
+/* The proposer is another master, which has not heard that the id is another machine's by
+ * now. */
+static void
+N24_what_was_found_for_the_EK_of_another_machine_adopts_nobody(void **state)
+{
+    struct log_member *member = *state;
+    struct log_node before, now;
+    uint8_t cas[SHA256_LEN];
+    struct st_err err = {0};
+    log_found(member);
+    log_node_make(1, secret_b, &before);
+    assert_ok(log_enrol(member, &before, LOG_START, &err));
+    assert_ok(log_remove_node(member, before.id, &err));
+    log_node_make(2, secret_b, &now);
+    memcpy(now.id, before.id, sizeof(now.id));
+    now.message.ek_cert = now.message.id_cert;
+    assert_ok(log_enrol(member, &now, LOG_START, &err));
+    assert_ok(set(member, certified, 0, &err));
+    digest_of_the_CAs(member, cas);
+    assert_code(adopt_by(member, &before, cas, &err), ST_ABORTED);
+    assert_int_equal(err.reason, ST_REASON_CHANGED);
+    assert_code(adopt_master_by(member, &before, cas, &err), ST_ABORTED);
+    assert_int_equal(err.reason, ST_REASON_CHANGED);
+    assert_null(log_find(member, "member/2"));
+    assert_int_equal(role_of(member, now.id), STATE__ROLE__REGISTERED);
+    assert_ok(adopt_master_by(member, &now, cas, &err));
 }
 
 #define MEMBER_TEST(name) cmocka_unit_test_setup_teardown(name, open_member, close_member)
@@ -489,6 +545,7 @@ main(void)
         MEMBER_TEST(the_CAs_have_one_digest),
         MEMBER_TEST(N24_what_was_found_with_other_CAs_is_not_believed),
         MEMBER_TEST(N24_a_node_is_not_adopted_by_a_CA_that_was_removed),
+        MEMBER_TEST(N24_what_was_found_for_the_EK_of_another_machine_adopts_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
