@@ -278,6 +278,18 @@ recover_judge(const State__Cluster *cluster, const State__Recover *recover,
     return ST_OK;
 }
 
+/* The node that it was is gone; who has the name by now, or later, is somebody else, and
+ * his end would be the master's. */
+static void
+node_forget(const struct state *state, State__Member *member)
+{
+    State__Node *node = node_of(state, member->node_id);
+    const bool gone = !node || node->role == STATE__ROLE__REGISTERED;
+    record_free_unpacked(node);
+    if (*member->node_id && REFUSES(0x4004, gone))
+        *member->node_id = 0;
+}
+
 /* Nobody is left who would carry on what was to become of it.  Its certificate is good:
  * it would be revoked with the end of its record. */
 static void
@@ -287,6 +299,7 @@ stay(struct applying *applying, State__Member *member)
         return;
     member->phase = STATE__PHASE__VOTER;
     key_forget(member);
+    node_forget(applying->state, member);
     member_put(applying, member);
     change_role(applying, member->node_id, STATE__ROLE__WORKER, STATE__ROLE__MASTER);
 }

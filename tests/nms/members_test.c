@@ -461,6 +461,14 @@ who_is_left_has_a_vote_whatever_was_to_become_of_it(void **state)
     }
 }
 
+/* Of no node: whoever removes one does not end it. */
+static void
+assert_is_host(struct log_member *member, uint64_t id)
+{
+    AUTO(state_member_freep) State__Member *found = find(member, id);
+    assert_string_equal(found->node_id, "");
+}
+
 /* The machine came again under its name, and waits. */
 static void
 N40_who_waits_is_not_adopted_because_it_is_the_master_that_is_left(void **state)
@@ -476,7 +484,27 @@ N40_who_waits_is_not_adopted_because_it_is_the_master_that_is_left(void **state)
     assert_ok(log_recover(member, 2, LOG_START, &err));
     assert_phase(member, 2, STATE__PHASE__VOTER);
     assert_role(member, nodes[0].id, STATE__ROLE__REGISTERED);
-    assert_code(log_adopt_master(member, nodes[0].id, 103, NULL), ST_FAILED_PRECONDITION);
+    assert_is_host(member, 2);
+    assert_ok(log_remove_node(member, nodes[0].id, &err));
+    assert_phase(member, 2, STATE__PHASE__VOTER);
+}
+
+static void
+N40_who_comes_later_is_not_the_master_that_is_left(void **state)
+{
+    struct log_member *member = *state;
+    struct st_err err = {0};
+    assert_ok(log_new_enrolment(member, "again", secret_a, 1, later, &err));
+    assert_ok(log_adopt_master(member, nodes[0].id, 2, &err));
+    make_voter(member, 2);
+    assert_ok(log_remove_node(member, nodes[0].id, &err));
+    assert_ok(log_recover(member, 2, LOG_START, &err));
+    assert_is_host(member, 2);
+    log_node_make(1, secret_a, &nodes[0]);
+    assert_ok(log_enrol(member, &nodes[0], LOG_START, &err));
+    assert_ok(log_adopt(member, nodes[0].id, &err));
+    assert_ok(log_remove_node(member, nodes[0].id, &err));
+    assert_phase(member, 2, STATE__PHASE__VOTER);
 }
 
 static void
@@ -623,6 +651,7 @@ main(void)
         MEMBER_TEST(a_node_that_is_a_master_no_more_keeps_its_disk_and_may_be_one_again),
         MEMBER_TEST(who_is_left_has_a_vote_whatever_was_to_become_of_it),
         MEMBER_TEST(N40_who_waits_is_not_adopted_because_it_is_the_master_that_is_left),
+        MEMBER_TEST(N40_who_comes_later_is_not_the_master_that_is_left),
         MEMBER_TEST(N40_who_waits_is_not_adopted_because_the_master_that_it_was_goes),
         MEMBER_TEST(N40_the_last_voter_stays),
         MEMBER_TEST(N40_only_who_is_leaving_can_be_gone),
