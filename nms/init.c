@@ -190,6 +190,7 @@ found(const struct init_config *config, const struct making *making,
     cluster.name = (char *)config->name;
     cluster.founded_at = nms_now();
     cluster.crl_number = 1;
+    cluster.next_member = FIRST_MEMBER + 1;
     bytes_of(&cluster.masters_seed, making->masters_seed.bytes, making->masters_seed.len);
     bytes_of(&cluster.masters_cert, making->masters_cert.der, making->masters_cert.len);
     bytes_of(&cluster.ca_cert, making->ca.cert.der, making->ca.cert.len);

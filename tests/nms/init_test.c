@@ -1,6 +1,7 @@
 /* An init that ended early, and what is said of its folder. */
 #include "nms/init.h"
 #include "nms/nms.h"
+#include "nms/offline.h"
 #include "nms/self.h"
 #include "store/store.h"
 #include "tests/cmocka.h"
@@ -29,6 +30,19 @@ tear_down(void **state)
 {
     (void)state;
     return folder_remove(folder);
+}
+
+/* Only records of 0.1 leave it to whoever reads them. */
+static void
+the_records_say_which_id_is_the_next(void **state)
+{
+    AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
+    OFFLINE opened = {0};
+    struct st_err err = {0};
+    (void)state;
+    assert_ok(offline_open(folder, &opened, &err));
+    assert_ok(state_cluster(opened.state, &cluster, &err));
+    assert_int_equal(cluster->next_member, 2);
 }
 
 static void
@@ -93,6 +107,7 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        TEST(the_records_say_which_id_is_the_next),
         TEST(an_init_without_a_group_is_run_again),
         TEST(a_store_that_is_gone_is_no_init),
         TEST(an_empty_store_of_a_member_that_joined_is_no_init),
