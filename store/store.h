@@ -65,8 +65,6 @@ struct store_batch;
 struct store_batch *store_batch_new(void); /* NULL without memory */
 void store_batch_free(struct store_batch *batch);
 bool store_batch_empty(const struct store_batch *batch);
-/* Takes: the changes of `last` happen after those of `batch`. */
-void store_batch_join(struct store_batch *batch, struct store_batch *last);
 
 void store_put_member(struct store_batch *batch, uint64_t member);
 void store_put_hard(struct store_batch *batch, uint64_t term, uint64_t vote);
@@ -143,10 +141,6 @@ typedef enum st_code (*store_visit_record)(void *arg, const void *key, size_t ke
 /* All records in key order; ST_DATA_LOSS also where one is missing. */
 enum st_code store_each_record(struct store *store, store_visit_record visit, void *arg,
                                struct st_err *err);
-
-/* The newest configuration at or before index, malloc'ed.  ST_NOT_FOUND. */
-enum st_code store_configuration(struct store *store, uint64_t index, uint64_t *out_index,
-                                 void **out, size_t *out_len, struct st_err *err);
 
 /* One moment of it all, for a snapshot: applied index, its term, the configuration at
  * it, and every record, from one read transaction.  `moment` is called first. */

@@ -28,13 +28,11 @@ store_batch_empty(const struct store_batch *batch)
 }
 
 static bool
-make_room(struct store_batch *batch, size_t count)
+make_room(struct store_batch *batch)
 {
-    if (batch->room - batch->count >= count)
+    if (batch->count < batch->room)
         return true;
-    size_t room = batch->room ? batch->room * 2 : 8;
-    while (room - batch->count < count)
-        room *= 2;
+    const size_t room = batch->room ? batch->room * 2 : 8;
     struct change *changes = realloc(batch->changes, room * sizeof(*changes));
     if (!changes) {
         batch->bad = true;
@@ -48,7 +46,7 @@ make_room(struct store_batch *batch, size_t count)
 static void
 add(struct store_batch *batch, struct change change)
 {
-    if (make_room(batch, 1))
+    if (make_room(batch))
         batch->changes[batch->count++] = change;
     else
         free(change.memory);
@@ -71,20 +69,6 @@ add_copy(struct store_batch *batch, struct change change)
     change.key = memory;
     change.bytes = memory + change.key_len;
     add(batch, change);
-}
-
-void
-store_batch_join(struct store_batch *batch, struct store_batch *last)
-{
-    assert(!last->done);
-    batch->bad |= last->bad;
-    if (make_room(batch, last->count) && last->count) {
-        memcpy(batch->changes + batch->count, last->changes,
-               last->count * sizeof(*last->changes));
-        batch->count += last->count;
-        last->count = 0;
-    }
-    store_batch_free(last);
 }
 
 void

@@ -245,27 +245,6 @@ find_configuration(struct store *store, struct reading *reading, uint64_t index,
     return store_row(store, TABLE_CONF, &found_key, &found, out, out_len, err);
 }
 
-enum st_code
-store_configuration(struct store *store, uint64_t index, uint64_t *out_index, void **out,
-                    size_t *out_len, struct st_err *err)
-{
-    AUTO(reading_end) struct reading reading = {0};
-    const uint8_t *bytes;
-    size_t len;
-    enum st_code code = reading_begin(store, &reading, err);
-    if (!code)
-        code = find_configuration(store, &reading, index, out_index, &bytes, &len, err);
-    if (code)
-        return code;
-    void *copy = malloc(len + 1);
-    if (!copy)
-        return st_fail(err, ST_RESOURCE_EXHAUSTED, "out of memory");
-    memcpy(copy, bytes, len);
-    *out = copy;
-    *out_len = len;
-    return ST_OK;
-}
-
 static enum st_code
 term_of_applied(struct store *store, struct reading *reading,
                 const struct store_head *head, uint64_t *out, struct st_err *err)
