@@ -187,19 +187,6 @@ state_node(struct state *state, const char *id, State__Node **out, struct st_err
 }
 
 enum st_code
-state_enrolment(struct state *state, const char *name, State__Enrolment **out,
-                struct st_err *err)
-{
-    char key[STATE_KEY_MAX];
-    enum st_code code = name_check("an enrolment", name, err);
-    if (code)
-        return code;
-    key_of_enrolment(name, key);
-    return state_get(state, key, &state__enrolment__descriptor, "enrolment", name, out,
-                     err);
-}
-
-enum st_code
 state_member(struct state *state, uint64_t id, State__Member **out, struct st_err *err)
 {
     char key[STATE_KEY_MAX];
@@ -491,12 +478,6 @@ void
 state_node_free(State__Node *node)
 {
     record_free_unpacked(node);
-}
-
-void
-state_enrolment_free(State__Enrolment *enrolment)
-{
-    record_free_unpacked(enrolment);
 }
 
 void

@@ -74,8 +74,6 @@ uint64_t state_next_member(const State__Cluster *cluster);
 /* ST_NOT_FOUND. */
 enum st_code state_node(struct state *state, const char *id, State__Node **out,
                         struct st_err *err);
-enum st_code state_enrolment(struct state *state, const char *name,
-                             State__Enrolment **out, struct st_err *err);
 enum st_code state_member(struct state *state, uint64_t id, State__Member **out,
                           struct st_err *err);
 /* The master that this node is.  ST_NOT_FOUND where it is none. */
@@ -248,14 +246,12 @@ enum st_code state_digest(struct state *state, uint8_t out[SHA256_LEN],
 
 void state_cluster_free(State__Cluster *cluster);
 void state_node_free(State__Node *node);
-void state_enrolment_free(State__Enrolment *enrolment);
 void state_member_free(State__Member *member);
 void state_policy_free(State__Policy *policy);
 void state_window_free(State__Window *window);
 void state_refused_free(State__Refused *refused);
 AUTO_DEFINE(State__Cluster *, state_cluster_freep, state_cluster_free)
 AUTO_DEFINE(State__Node *, state_node_freep, state_node_free)
-AUTO_DEFINE(State__Enrolment *, state_enrolment_freep, state_enrolment_free)
 AUTO_DEFINE(State__Member *, state_member_freep, state_member_free)
 AUTO_DEFINE(State__Policy *, state_policy_freep, state_policy_free)
 AUTO_DEFINE(State__Window *, state_window_freep, state_window_free)

@@ -304,6 +304,30 @@ log_remove_enrolment(struct log_member *member, const char *name, struct st_err 
     return log_apply(member, &command, err);
 }
 
+struct uses {
+    const char *name;
+    int left;
+};
+
+static enum st_code
+note_uses(void *arg, const State__Enrolment *enrolment, struct st_err *err)
+{
+    struct uses *uses = arg;
+    (void)err;
+    if (strcmp(enrolment->name, uses->name) == 0)
+        uses->left = (int)enrolment->uses_left;
+    return ST_OK;
+}
+
+int
+log_uses_left(const struct log_member *member, const char *name)
+{
+    struct uses uses = {name, -1};
+    struct st_err err = {0};
+    assert_ok(state_each_enrolment(member->state, note_uses, &uses, &err));
+    return uses.left;
+}
+
 enum st_code
 log_adopt(struct log_member *member, const char *id, struct st_err *err)
 {

@@ -70,6 +70,8 @@ enum st_code log_new_enrolment(struct log_member *member, const char *name,
                                int64_t expires_at, struct st_err *err);
 enum st_code log_remove_enrolment(struct log_member *member, const char *name,
                                   struct st_err *err);
+/* How often it can still be used; -1: there is none of this name. */
+int log_uses_left(const struct log_member *member, const char *name);
 enum st_code log_adopt(struct log_member *member, const char *id, struct st_err *err);
 enum st_code log_remove_node(struct log_member *member, const char *id,
                              struct st_err *err);

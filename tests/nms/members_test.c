@@ -611,9 +611,7 @@ N56_records_of_0_1_load_and_their_cluster_can_grow(void **state)
     assert_phase(member, 1, STATE__PHASE__VOTER);
     struct st_address masters[REPLICA_MEMBERS_MAX];
     assert_int_equal(state_masters(member->state, masters, NULL), 1);
-    AUTO(state_enrolment_freep) State__Enrolment *enrolment = NULL;
-    assert_ok(state_enrolment(member->state, "rack1", &enrolment, &err));
-    assert_int_equal(enrolment->uses_left, 2);
+    assert_int_equal(log_uses_left(member, "rack1"), 2);
     const char *id = "smalltown-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
     AUTO(state_node_freep) State__Node *node = NULL;
     assert_ok(state_node(member->state, id, &node, &err));
