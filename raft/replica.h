@@ -168,9 +168,7 @@ struct replica_member {
     bool connected;
     /* Where it says that it listens; empty where it was not heard since this start. */
     char says[REPLICA_ADDRESS_MAX];
-    /* Known to the leader only, 0 and false elsewhere: the last entry that it is known to
-     * have on disk, and whether it answered within the last seconds. */
-    uint64_t stored_index;
+    /* Known to the leader only, false elsewhere: it answered within the last seconds. */
     bool answers;
 };
 

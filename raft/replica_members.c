@@ -38,7 +38,6 @@ describe(const struct replica *replica, const struct raft_server *server, bool l
                              : "");
     if (!lead)
         return member;
-    member.stored_index = me ? replica->raft.last_stored : peer->stored;
     member.answers = me || (peer->heard && replica_now() - peer->heard < ANSWERS_MS);
     return member;
 }
