@@ -6,7 +6,6 @@
  */
 #include "nms/digest.h"
 #include "nms/issue.h"
-#include "nms/members.h"
 #include "nms/nms.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
@@ -107,15 +106,11 @@ answer(const struct joining *joining, uint64_t id, struct st_err *err)
 {
     AUTO(state_cluster_freep) State__Cluster *cluster = NULL;
     AUTO(state_member_freep) State__Member *member = NULL;
-    struct members members;
-    char text[MEMBERS_TEXT_MAX];
     const struct st_err ok = {0};
     enum st_code code;
     if ((code = state_cluster(joining->nms->state, &cluster, err)) ||
         (code = state_member(joining->nms->state, id, &member, err)))
         return code;
-    members_read(joining->nms->state, &members);
-    members_text(&members, text);
 
     Api__ConsensusCertificates certs = API__CONSENSUS_CERTIFICATES__INIT;
     certs.ca = cluster->ca_cert;
@@ -123,7 +118,6 @@ answer(const struct joining *joining, uint64_t id, struct st_err *err)
     certs.cert = member->cert;
     Api__JoinMastersResponse response = API__JOIN_MASTERS_RESPONSE__INIT;
     response.certs = &certs;
-    response.initialcluster = text;
     say(joining, id, &ok);
     rpc_call_reply(joining->call, &response.base);
     return ST_OK;

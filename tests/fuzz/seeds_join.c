@@ -196,7 +196,6 @@ ticket(struct membership *membership)
     begun.ticket = seed_lend(digest, sizeof(digest));
     membership->certs.key.len = 0;
     response.certs = &membership->certs;
-    response.initialcluster = (char *)"1=192.0.2.1:7834";
     seed_message_piece(&ticket.base);
     seed_message_piece(&begun.base);
     seed_message_piece(&response.base);

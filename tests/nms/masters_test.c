@@ -172,7 +172,6 @@ the_same_ticket_and_key_are_answered_again_with_the_same_certificate(void **stat
     assert_memory_equal(first->certs->cert.data, second->certs->cert.data,
                         first->certs->cert.len);
     assert_int_equal(first->certs->key.len, 0);
-    assert_non_null(strstr(first->initialcluster, "2=127.72."));
     town_answer_free(first);
     town_answer_free(second);
 
