@@ -56,10 +56,9 @@ hand_over(struct nms *nms, const struct member *member, struct st_err *err)
     Api__JoinClusterRequest request = API__JOIN_CLUSTER_REQUEST__INIT;
     request.initialcluster = text;
     request.certs = &certs;
-    code = node_call(nms, node, "/api.NodeService/JoinCluster", &request.base,
-                     &api__join_cluster_response__descriptor, CARRIER_CALL_MS, err);
-    /* It has them already, and our record of that was lost. */
-    if (code && code != ST_ALREADY_EXISTS)
+    /* Who has them already, and our record of that was lost, says OK again. */
+    if ((code = node_call(nms, node, "/api.NodeService/JoinCluster", &request.base,
+                          &api__join_cluster_response__descriptor, CARRIER_CALL_MS, err)))
         return code;
     return phase_set(nms, member->id, STATE__PHASE__JOINING, STATE__PHASE__CATCHING_UP,
                      err);
