@@ -326,14 +326,15 @@ say_leaderless(struct carrier *carrier)
     struct replica_member group[REPLICA_MEMBERS_MAX];
     const unsigned count = replica_members(carrier->nms->replica, group);
     unsigned connected = 0;
+    char why[MEMBERS_APART_MAX];
     for (unsigned i = 0; i < count; i++)
         connected += group[i].connected;
-    event(
-        "leader",
-        "member=none connected=%u of=%u reason=\"no majority of the masters is in "
-        "touch with this one: it answers nobody\" hint=\"do the others run, and is port "
-        "7834 open between them?\"",
-        connected, count);
+    members_apart(group, count, 0, why);
+    event("leader",
+          "member=none connected=%u of=%u reason=\"no majority of the masters is in "
+          "touch with this one: it answers nobody%s\" hint=\"do the others run, and is "
+          "port 7834 open between them?\"",
+          connected, count, why);
 }
 
 /* Whom the others of this log speak of; nobody only where that lasts. */

@@ -88,6 +88,15 @@ forget(struct nms *nms, const struct member *member, struct st_err *err)
     return nms_propose_wait(nms, &command, CARRIER_STEP_MS, err);
 }
 
+static enum st_code
+not_met(struct nms *nms, uint64_t id, struct st_err *err)
+{
+    struct replica_member group[REPLICA_MEMBERS_MAX];
+    char why[MEMBERS_APART_MAX];
+    members_apart(group, replica_members(nms->replica, group), id, why);
+    return st_fail(err, ST_UNAVAILABLE, "it is not connected with this master%s", why);
+}
+
 enum st_code
 carrier_take(struct nms *nms, const struct member *member, enum members_step step,
              struct st_err *err)
@@ -103,7 +112,7 @@ carrier_take(struct nms *nms, const struct member *member, enum members_step ste
         return phase_set(nms, member->id, STATE__PHASE__JOINING,
                          STATE__PHASE__CATCHING_UP, err);
     case MEMBERS_MEET:
-        return st_fail(err, ST_UNAVAILABLE, "it is not connected with this master");
+        return not_met(nms, member->id, err);
     case MEMBERS_PROMOTE:
         return group_step(nms, REPLICA_STEP_PROMOTE, member, err);
     case MEMBERS_VOTE:

@@ -78,6 +78,18 @@ members_text(const struct members *members, char out[MEMBERS_TEXT_MAX])
     }
 }
 
+void
+members_apart(const struct replica_member *group, size_t count, uint64_t id,
+              char out[MEMBERS_APART_MAX])
+{
+    size_t len = 0;
+    *out = 0;
+    for (size_t i = 0; i < count && len < MEMBERS_APART_MAX; i++)
+        if ((!id || group[i].id == id) && !group[i].connected && *group[i].trouble)
+            len += (size_t)snprintf(out + len, MEMBERS_APART_MAX - len, "; %s",
+                                    group[i].trouble);
+}
+
 static enum members_step
 next_for_leaving(const struct members_facts *facts)
 {

@@ -71,6 +71,15 @@ bool members_unrecorded(const struct members *members, const struct replica_memb
 const char *members_step_word(enum members_step step);
 const char *members_step_hint(enum members_step step);
 
+/* "; 192.0.2.2:7834 (member 2): connection refused", and so on: why this master is not
+ * connected with this member, or, where `id` is 0, with each; "" where that is not known,
+ * or they are.  Maybe cut. */
+enum {
+    MEMBERS_APART_MAX = 600, /* of a line of the log */
+};
+void members_apart(const struct replica_member *group, size_t count, uint64_t id,
+                   char out[MEMBERS_APART_MAX]);
+
 /* Whether those that are left without `leaving` and answer now are a majority of those
  * that are left.  Who answers is connected, and where the view is the leader's (`leads`),
  * was heard of a moment ago.  ST_FAILED_PRECONDITION. */

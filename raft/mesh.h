@@ -92,8 +92,11 @@ struct mesh_ways {
     uint64_t dialled, accepted;
 };
 struct mesh_ways mesh_ways(const struct mesh *mesh, uint64_t id);
-/* Why the last connection ended that did; code ST_OK where none has.  For the log. */
+/* Why the last connection ended that did, a stranger's too; code ST_OK where none has. */
 const struct st_err *mesh_trouble(const struct mesh *mesh);
+/* The same of a member that is followed, whom we dialled or who showed its certificate:
+ * a sentence for the log; "" where none has. */
+const char *mesh_trouble_with(const struct mesh *mesh, uint64_t id);
 
 /* For io_init().  An AppendEntries of more than about 1 MiB, or 4096 entries, goes with
  * its first entries only (and a commit index that ends with them): libraft finds out from

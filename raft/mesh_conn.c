@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -57,6 +58,11 @@ note_trouble(struct mesh_conn *conn, const struct st_err *why)
         address_format(&conn->source, host);
         (void)!st_wrap(trouble, "%s", host);
     }
+    struct mesh_peer *peer =
+        conn->peer ? conn->peer : mesh_peer_find(conn->mesh, conn->member.id);
+    if (peer)
+        snprintf(peer->trouble, sizeof(peer->trouble), "%.*s", REPLICA_TROUBLE_MAX - 1,
+                 trouble->text);
 }
 
 void

@@ -113,6 +113,7 @@ struct mesh_peer {
     char address[REPLICA_ADDRESS_MAX]; /* of the group */
     char says[REPLICA_ADDRESS_MAX];    /* its own word, that is newer; "": none yet */
     char dialled[REPLICA_ADDRESS_MAX]; /* the last one */
+    char trouble[REPLICA_TROUBLE_MAX]; /* mesh_trouble_with() */
     struct mesh_conn *conn;            /* NULL: dialled again at `due` */
     uint64_t due;
     unsigned delay;
@@ -155,8 +156,8 @@ void mesh_conn_dial(struct mesh *mesh, struct mesh_peer *peer);
 struct mesh_conn *mesh_conn_new(struct mesh *mesh, bool dialled);
 /* It has a socket: TLS begins. */
 void mesh_conn_begin(struct mesh_conn *conn);
-/* `why` becomes mesh_trouble(), with the name of who it was; later calls change
- * nothing. */
+/* `why` becomes mesh_trouble(), with the name of who it was, and mesh_trouble_with() a
+ * member; later calls change nothing. */
 void mesh_conn_close(struct mesh_conn *conn, const struct st_err *why);
 void mesh_conn_close_for(struct mesh_conn *conn, enum st_code code, const char *text);
 /* Tells the other side, too. */
@@ -212,6 +213,8 @@ void mesh_peer_lost(struct mesh_peer *peer);
 /* Its member is there: it says so itself. */
 void mesh_peer_heard(struct mesh *mesh, uint64_t id);
 void mesh_peer_forget_all(struct mesh *mesh);
+/* One that is followed; NULL. */
+struct mesh_peer *mesh_peer_find(const struct mesh *mesh, uint64_t id);
 
 /* mesh_place.c */
 /* Its certificate was seen, and its Hello taken. */

@@ -54,6 +54,22 @@ mesh_peer_lost(struct mesh_peer *peer)
         uv_timer_start(timer, on_dial, delay, 0);
 }
 
+struct mesh_peer *
+mesh_peer_find(const struct mesh *mesh, uint64_t id)
+{
+    for (struct mesh_peer *peer = mesh->peers; peer; peer = peer->next)
+        if (peer->id == id)
+            return peer;
+    return NULL;
+}
+
+const char *
+mesh_trouble_with(const struct mesh *mesh, uint64_t id)
+{
+    const struct mesh_peer *peer = mesh_peer_find(mesh, id);
+    return peer ? peer->trouble : "";
+}
+
 void
 mesh_peer_heard(struct mesh *mesh, uint64_t id)
 {

@@ -18,10 +18,8 @@ mesh_peer_says(struct mesh *mesh, uint64_t id, const char *address)
 const char *
 mesh_says(const struct mesh *mesh, uint64_t id)
 {
-    for (const struct mesh_peer *peer = mesh->peers; peer; peer = peer->next)
-        if (peer->id == id)
-            return peer->says;
-    return "";
+    const struct mesh_peer *peer = mesh_peer_find(mesh, id);
+    return peer ? peer->says : "";
 }
 
 enum {

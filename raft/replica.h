@@ -152,6 +152,7 @@ enum st_code replica_barrier_wait(struct replica *replica, uint32_t timeout_ms,
 enum {
     REPLICA_MEMBERS_MAX = 9,
     REPLICA_ADDRESS_MAX = 64,
+    REPLICA_TROUBLE_MAX = 160,
 };
 
 enum replica_role {
@@ -166,6 +167,9 @@ struct replica_member {
     char address[REPLICA_ADDRESS_MAX];
     /* As this member sees it; itself always. */
     bool connected;
+    /* While it is not, why the last connection with it ended, or never came to be, and
+     * where that was: a sentence for the log, maybe cut; empty where none has. */
+    char trouble[REPLICA_TROUBLE_MAX];
     /* Where it says that it listens; empty where it was not heard since this start. */
     char says[REPLICA_ADDRESS_MAX];
     /* Known to the leader only, false elsewhere: it answered within the last seconds. */

@@ -32,6 +32,9 @@ describe(const struct replica *replica, const struct raft_server *server, bool l
     struct replica_member member = {.id = server->id, .role = role_of(server->role)};
     snprintf(member.address, sizeof(member.address), "%s", server->address);
     member.connected = me || (replica->mesh && mesh_connected(replica->mesh, server->id));
+    if (!member.connected && replica->mesh)
+        snprintf(member.trouble, sizeof(member.trouble), "%s",
+                 mesh_trouble_with(replica->mesh, server->id));
     snprintf(member.says, sizeof(member.says), "%s",
              me              ? replica->raft.address
              : replica->mesh ? mesh_says(replica->mesh, server->id)
@@ -58,7 +61,7 @@ describe_all(const struct replica *replica, bool lead,
     return count;
 }
 
-/* How far the others are moves with every write, and nobody is told of that alone. */
+/* Why one is not there changes with every try, and nobody is told of that alone. */
 static bool
 differs(const struct replica *replica, const struct replica_status *status,
         unsigned count, const struct replica_member *members)

@@ -145,6 +145,8 @@ class Masters(unittest.TestCase):
         self.assertEqual(done.returncode, 6, done.stderr)
         self.assertIn("no majority", done.stderr)
         self.assertEqual(alone.run("enrolment", "create", "x", "--timeout", "30s").returncode, 5)
+        left[0].expect(r"^leader member=none connected=1 of=2 reason=\"no majority.*; "
+                       rf"{re.escape(left[1].address)}:7834 \(member \d\): connection refused\"")
         left[1].start()
         cluster.until(lambda: alone.run("enrolment", "list").returncode == 0, 30, left[0].log, 0.1)
 

@@ -13,6 +13,12 @@
 
 static bool stays; /* who is leaving */
 
+/* The last that was said of one that is not there. */
+static struct {
+    pthread_mutex_t lock;
+    char text[400];
+} away = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
 enum st_code __real_carrier_take(struct nms *nms, const struct member *member,
                                  enum members_step step, struct st_err *err);
 enum st_code __wrap_carrier_take(struct nms *nms, const struct member *member,
@@ -24,7 +30,22 @@ __wrap_carrier_take(struct nms *nms, const struct member *member, enum members_s
     if ((step == MEMBERS_YIELD || step == MEMBERS_REMOVE) &&
         __atomic_load_n(&stays, __ATOMIC_ACQUIRE))
         return st_fail(err, ST_UNAVAILABLE, "it stays for now");
-    return __real_carrier_take(nms, member, step, err);
+    const enum st_code code = __real_carrier_take(nms, member, step, err);
+    if (step == MEMBERS_MEET) {
+        pthread_mutex_lock(&away.lock);
+        snprintf(away.text, sizeof(away.text), "%s", err->text);
+        pthread_mutex_unlock(&away.lock);
+    }
+    return code;
+}
+
+static bool
+is_away_because(const char *why)
+{
+    pthread_mutex_lock(&away.lock);
+    const bool is = strstr(away.text, why) != NULL;
+    pthread_mutex_unlock(&away.lock);
+    return is;
 }
 
 static enum st_code
@@ -180,6 +201,28 @@ the_same_ticket_and_key_are_answered_again_with_the_same_certificate(void **stat
     assert_string_equal(err.text, "refused");
     guest_free(&guest);
     guest_free(&thief);
+}
+
+static void
+of_a_host_that_does_not_come_is_said_why(void **state)
+{
+    struct town *town = *state;
+    struct guest guest;
+    uint8_t secret[32];
+    char where[ADDRESS_TEXT_MAX], why[ADDRESS_TEXT_MAX + 100];
+    Api__JoinMastersResponse *answer;
+    struct st_err err = {0};
+    guest_make(&guest, 1);
+    address_format_port(&guest.address, PORT_CONSENSUS, where);
+    assert_ok(invite(town->admins, "host", secret, &err));
+    assert_ok(guest_ask(&guest, town->nodes, secret, sizeof(secret), &answer, &err));
+    town_answer_free(answer);
+    snprintf(why, sizeof(why),
+             "it is not connected with this master; %s (member 2): connection refused",
+             where);
+    while (!is_away_because(why))
+        usleep(20000);
+    guest_free(&guest);
 }
 
 typedef void (*tamper)(Api__JoinMastersRequest *request);
@@ -966,6 +1009,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TOWN_TEST(a_host_becomes_a_master_by_its_ticket_and_answers_every_call),
         TOWN_TEST(the_same_ticket_and_key_are_answered_again_with_the_same_certificate),
+        TOWN_TEST(of_a_host_that_does_not_come_is_said_why),
         TOWN_TEST(
             N30_a_host_that_says_strange_things_of_itself_is_refused_and_keeps_its_ticket),
         TOWN_TEST(a_ticket_is_good_at_a_master_that_has_not_heard_of_it_yet),

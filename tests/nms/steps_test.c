@@ -67,6 +67,30 @@ whose_vote_the_group_has_lost_gets_it_again(void **state)
     }
 }
 
+static void
+who_is_apart_is_named_with_the_reason(void **state)
+{
+    (void)state;
+    char text[MEMBERS_APART_MAX];
+    struct replica_member group[REPLICA_MEMBERS_MAX] = {
+        {.id = 1, .connected = true, .trouble = "of before"},
+        {.id = 2, .trouble = "192.0.2.2:7834 (member 2): connection refused"},
+        {.id = 3, .trouble = "192.0.2.3:7834 (member 3): no connection in time"},
+        {.id = 4},
+    };
+    members_apart(group, 4, 0, text);
+    assert_string_equal(text, "; 192.0.2.2:7834 (member 2): connection refused"
+                              "; 192.0.2.3:7834 (member 3): no connection in time");
+    members_apart(group, 4, 3, text);
+    assert_string_equal(text, "; 192.0.2.3:7834 (member 3): no connection in time");
+    members_apart(group, 4, 4, text);
+    assert_string_equal(text, "");
+    for (size_t i = 0; i < REPLICA_MEMBERS_MAX; i++)
+        memset(group[i].trouble, 'x', REPLICA_TROUBLE_MAX - 1);
+    members_apart(group, REPLICA_MEMBERS_MAX, 0, text);
+    assert_int_equal(strlen(text), MEMBERS_APART_MAX - 1);
+}
+
 /* The first of a group of as many, from 1, that has no record; 0. */
 static uint64_t
 unrecorded(const char *records, size_t group_count, uint64_t me)
@@ -227,6 +251,7 @@ main(void)
         cmocka_unit_test(who_is_not_there_is_not_promoted),
         cmocka_unit_test(who_votes_is_left_alone),
         cmocka_unit_test(whose_vote_the_group_has_lost_gets_it_again),
+        cmocka_unit_test(who_is_apart_is_named_with_the_reason),
         cmocka_unit_test(who_is_in_the_group_without_a_record_leaves),
         cmocka_unit_test(nothing_is_done_while_the_group_is_about_to_be_another_one),
         cmocka_unit_test(who_leaves_is_removed_by_another_and_forgotten_last),

@@ -324,6 +324,24 @@ the_only_voter_cannot_be_removed(void **state)
 }
 
 static void
+why_a_member_is_not_there_is_known(void **state)
+{
+    struct group *group = *state;
+    struct replica_member members[REPLICA_MEMBERS_MAX];
+    const char *address = group_of(group, 2)->address;
+    bool known = false;
+    group_form(group);
+    group_close(group, 2);
+    for (int i = 0; i < 12000 && !known; i++) {
+        assert_int_equal(replica_members(group_of(group, 1)->replica, members), 3);
+        known = strncmp(members[1].trouble, address, strlen(address)) == 0;
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+    assert_non_null(strstr(members[1].trouble, " (member 2): connection refused"));
+    assert_string_equal(members[0].trouble, "");
+}
+
+static void
 members_know_of_each_other(void **state)
 {
     struct group *group = *state;
@@ -619,6 +637,7 @@ main(void)
         TEST(a_removed_member_has_no_say),
         TEST(the_leader_can_be_removed),
         TEST(the_only_voter_cannot_be_removed),
+        TEST(why_a_member_is_not_there_is_known),
         TEST(members_know_of_each_other),
         TEST(a_member_joins_where_another_one_joined_that_has_moved),
         TEST(a_change_that_nobody_agreed_to_is_seen_as_under_way),

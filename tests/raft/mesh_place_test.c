@@ -55,6 +55,8 @@ a_member_is_found_at_any_of_the_places_that_were_told(void **state)
     follow_at(a, b->id, "127.0.9.9:7834");
     NET_UNTIL(net, mesh_trouble(a->mesh)->code != ST_OK);
     assert_non_null(strstr(mesh_trouble(a->mesh)->text, "127.0.9.9:7834"));
+    assert_string_equal(mesh_trouble_with(a->mesh, b->id), mesh_trouble(a->mesh)->text);
+    assert_string_equal(mesh_trouble_with(a->mesh, a->id), "");
     assert_string_equal(mesh_says(a->mesh, b->id), "");
     mesh_set_places(a->mesh, places, 4);
     NET_UNTIL(net, mesh_connected(a->mesh, b->id));

@@ -75,6 +75,23 @@ N50_a_stranger_without_a_certificate_is_not_heard(void **state)
     net_end(net);
 }
 
+/* Anybody would write into what an operator is told of a member. */
+static void
+what_a_stranger_does_is_no_members_trouble(void **state)
+{
+    (void)state;
+    struct net *net = one_member();
+    struct net_member *member = &net->members[0], *other = &net->members[1];
+    struct attempt a = {.config.address = member->address};
+    net_follow(net, member, &other->id, 1);
+    NET_UNTIL(net, *mesh_trouble_with(member->mesh, other->id));
+    net_meanwhile(net, attempt, &a);
+    assert_true(a.closed);
+    assert_memory_equal(mesh_trouble_with(member->mesh, other->id), other->address,
+                        strlen(other->address));
+    net_end(net);
+}
+
 static void
 N50_a_certificate_of_another_authority_is_not_heard(void **state)
 {
@@ -695,6 +712,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(N50_a_stranger_without_a_certificate_is_not_heard),
+        cmocka_unit_test(what_a_stranger_does_is_no_members_trouble),
         cmocka_unit_test(N50_a_certificate_of_another_authority_is_not_heard),
         cmocka_unit_test(N50_a_certificate_for_servers_only_does_not_dial),
         cmocka_unit_test(N50_a_revoked_certificate_is_not_heard),
