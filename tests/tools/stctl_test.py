@@ -381,7 +381,7 @@ class FakeMaster:
 
     def GetStatus(self, request, context):
         self._heard(request, context)
-        return self.api.GetStatusResponse(cluster=self.name, version="0.1.0", member_id=1,
+        return self.api.GetStatusResponse(cluster=self.name, version="0.2.0", member_id=1,
                                           window=self.window, leader_id=self.leader, term=3, commit_index=9,
                                           applied_index=9, members=1, nodes=3, waiting=1,
                                           enrolments=1, role="admin",
