@@ -7,9 +7,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* While a snapshot is loaded the default stands for a moment, with nodes already there.
- * Nobody gets a key by it: what a barrier lets pass runs on the thread that loads
- * (raft/replica.h). */
 enum st_code
 state_reset_policy(struct state *state, struct st_err *err)
 {

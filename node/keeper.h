@@ -33,8 +33,8 @@ struct keeper_config {
     const char *esp;         /* where its ESP is mounted, that has the list of masters;
                               * NULL: there is none */
     uint32_t retry_first_ms, retry_max_ms;
-    uint32_t
-        join_ms; /* for what a request needs; 0: 8000, less than JoinCluster may take */
+    uint32_t join_ms; /* for what a request needs; 0: 15000, less than JoinCluster may
+                       * take */
 };
 
 /* smalltown-nms beside this program, else in PATH.  ST_NOT_FOUND. */

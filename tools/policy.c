@@ -186,8 +186,7 @@ static enum st_code
 print_test(const struct invocation *in, const Api__Node *node,
            const Api__TestPolicyResponse *verdict, struct st_err *err)
 {
-    const char *of =
-        verdict->seen ? "the last one that this master saw" : "that of its enrolment";
+    const char *of = verdict->seen ? "the last one known" : "that of its enrolment";
     if (in->json)
         return json_print(json_pack("{s:s, s:s, s:b, s:s, s:b, s:s, s:b}", "node_id",
                                     node->node_id, "evidence",
