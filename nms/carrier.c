@@ -332,7 +332,7 @@ say_leaderless(struct carrier *carrier)
     members_apart(group, count, 0, why);
     event("leader",
           "member=none connected=%u of=%u reason=\"no majority of the masters is in "
-          "touch with this one: it answers nobody%s\" hint=\"do the others run, and is "
+          "touch with this one: it decides nothing%s\" hint=\"do the others run, and is "
           "port 7834 open between them?\"",
           connected, count, why);
 }
