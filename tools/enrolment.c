@@ -9,7 +9,7 @@
 #include <time.h>
 
 enum {
-    USES_MAX = 100000,
+    USES_MAX = 10000, /* nms/state.h */
     REQUEST_ID_LEN = 16,
 };
 

@@ -156,6 +156,9 @@ class CommandLine(unittest.TestCase):
                       ["audit", "tail", "--node", "aaa"], ["audit", "tail", "--follow=1"]):
             self.fails(2, *words)
 
+    def test_no_more_uses_are_asked_for_than_a_master_allows(self):
+        self.assertIn("from 1 to 10000,", self.fails(2, "enrolment", "create", "a", "--uses", "10001"))
+
     def test_what_must_be_given_is_said_before_and_after(self):
         for verb, needed in (("context add", ("--address", "--masters-cert")),
                              ("node recovery-key", ("--key",)), ("recovery open", ("--key",)),
