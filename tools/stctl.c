@@ -14,7 +14,7 @@ enum {
 
 const struct verb stctl_verbs[] = {
     {"keygen", NULL, NULL, OPTION_BIT(OPTION_OUT) | OPTION_BIT(OPTION_NAME),
-     "Makes your administrator's key and certificate",
+     "Makes an administrator's key and certificate",
      "Writes admin-key.pem (0600) and admin.pem into the folder --out, by default\n"
      "~/.config/smalltown.  Never overwrites.  The certificate is what a master wants\n"
      "with `smalltown-nms init --admin-cert`; the key stays with you.\n",
@@ -25,12 +25,12 @@ const struct verb stctl_verbs[] = {
          OPTION_BIT(OPTION_KEY),
      "Remembers a cluster under a name",
      "masters.pem lies in the folder of `smalltown-nms init`, which also printed its\n"
-     "fingerprint; it is copied into the context.  The first context is in use at "
+     "fingerprint; it is copied into the context.  The first context is in use at\n"
      "once.\n",
      stctl_context_add},
-    {"context", "update", NULL, 0, "Learns where the masters of the cluster are now",
-     "Asks the masters of the context in use, or of --context; its certificate and your\n"
-     "key stay.  Say it after a master has come or gone.\n",
+    {"context", "update", NULL, 0, "Learns where the cluster's masters are now",
+     "Asks the masters of the context in use, or of --context; its certificate and\n"
+     "your key stay.  Say it after a master has come or gone.\n",
      stctl_context_update},
     {"context", "use", "NAME", 0, "Makes this the cluster that stctl talks to", NULL,
      stctl_context_use},
@@ -40,17 +40,14 @@ const struct verb stctl_verbs[] = {
      stctl_context_remove},
     {"admin", "list", NULL, 0, "Lists who may administer", NULL, stctl_admin_list},
     {"admin", "add", "FILE", OPTION_BIT(OPTION_ROLE), "Lets somebody administer",
-     "FILE is the admin.pem that `stctl keygen` made for him; his key stays with him.  "
-     "With\n"
-     "--role viewer he may look and change nothing.  Who is listed gets the role that "
-     "is\n"
-     "said now.\n",
+     "FILE is the admin.pem that `stctl keygen` made for him; his key stays with him.\n"
+     "With --role viewer he may look and change nothing.  Who is listed gets the role\n"
+     "that is said now.\n",
      stctl_admin_add},
     {"admin", "remove", "SHA256", OPTION_BIT(OPTION_YES),
      "Hears an administrator no more",
-     "SHA256 is that of his certificate, or its first digits, as `stctl admin list` "
-     "shows\n"
-     "them.  The last one who may change anything stays.\n",
+     "SHA256 is that of his certificate, or its first digits, as `stctl admin list`\n"
+     "shows them.  The last one who may change anything stays.\n",
      stctl_admin_remove},
     {"enrolment", "create", "NAME",
      OPTION_BIT(OPTION_USES) | OPTION_BIT(OPTION_EXPIRES) | OPTION_BIT(OPTION_OUT) |
@@ -62,7 +59,7 @@ const struct verb stctl_verbs[] = {
      "sealed to that file's owner: `stctl node recovery-key` shows it.\n",
      stctl_enrolment_create},
     {"enrolment", "list", NULL, 0, "Lists the enrolments", NULL, stctl_enrolment_list},
-    {"enrolment", "revoke", "NAME", 0, "Ends an enrolment; nodes that came with it stay",
+    {"enrolment", "revoke", "NAME", 0, "Ends an enrolment; nodes that have come stay",
      NULL, stctl_enrolment_revoke},
     {"node", "list", NULL, OPTION_BIT(OPTION_STATE), "Lists the nodes", NULL,
      stctl_node_list},
@@ -70,46 +67,42 @@ const struct verb stctl_verbs[] = {
      "ID is the node's id or its beginning, with smalltown- or without.\n",
      stctl_node_show},
     {"node", "adopt", "ID", OPTION_BIT(OPTION_ROLE), "Lets a registered node unlock",
-     "ID is the node's id or its beginning, with smalltown- or without.  Compare it "
-     "with\n"
-     "what the machine itself shows: whoever has an enrolment file can register.\n"
-     "With --role master it becomes a master, too, also if it is a worker already: that\n"
-     "is answered when it has caught up with the others.\n",
+     "ID is the node's id or its beginning, with smalltown- or without.  Compare it\n"
+     "with what the machine itself shows: whoever has an enrolment file can register.\n"
+     "With --role master it becomes a master, too, also if it is a worker already:\n"
+     "that is answered when it has caught up with the others.\n",
      stctl_node_adopt},
     {"node", "remove", "ID", OPTION_BIT(OPTION_YES) | OPTION_BIT(OPTION_FORCE),
      "Destroys a node's half of its key",
      "ID is the node's id or its beginning, with smalltown- or without.  The node can\n"
-     "never unlock again; what is on its disk is lost, unless somebody has its recovery\n"
-     "key: `stctl node recovery-key` before this.  If it is a master, its certificate "
-     "is\n"
-     "revoked.\n",
+     "never unlock again; what is on its disk is lost, unless somebody has its\n"
+     "recovery key: `stctl node recovery-key` before this.  If it is a master, its\n"
+     "certificate is revoked.\n",
      stctl_node_remove},
     {"node", "recovery-key", "ID", OPTION_NEEDED(OPTION_KEY),
      "Shows the recovery key of a node's disk",
      "ID is the node's id or its beginning, with smalltown- or without; --key is the\n"
-     "recovery-key.pem to whose other half its enrolment was made.  It is opened here; "
-     "no\n"
-     "master can.  On the machine `smalltown-node recover` asks for it.\n",
+     "recovery-key.pem to whose other half its enrolment was made.  It is opened here;\n"
+     "no master can.  On the machine `smalltown-node recover` asks for it.\n",
      stctl_node_recovery_key},
     {"node", "pcrs", "ID", OPTION_BIT(OPTION_DIFF),
-     "Tells what a node booted, as its TPM measured it",
+     "Tells what a node booted, as its TPM saw it",
      "When it enrolled, when a master last gave it its key, and what was refused last;\n"
      "with -o json in full.  --diff compares the newest of them with the policy.\n",
      stctl_node_pcrs},
     {"node", "approve", "ID", OPTION_BIT(OPTION_YES),
      "Lets a node boot what was refused last",
-     "Shows what differs, and asks.  The boot is good for this node from then on, "
-     "beside\n"
-     "the policy's sets: `stctl policy captured list`.\n",
+     "Shows what differs, and asks.  The boot is good for this node from then on,\n"
+     "beside the policy's sets: `stctl policy captured list`.\n",
      stctl_node_approve},
     {"recovery", "keygen", NULL, OPTION_BIT(OPTION_OUT),
-     "Makes the key to which recovery keys are sealed",
-     "Writes recovery-key.pem (0600) and recovery.pem into the folder --out, by default\n"
-     "~/.config/smalltown.  Never overwrites.  recovery.pem is for `stctl enrolment\n"
-     "create`; keep recovery-key.pem where no attacker and no fire gets it.\n",
+     "Makes a key to which recovery keys are sealed",
+     "Writes recovery-key.pem (0600) and recovery.pem into the folder --out, by\n"
+     "default ~/.config/smalltown.  Never overwrites.  recovery.pem is for `stctl\n"
+     "enrolment create`; keep recovery-key.pem where no attacker and no fire gets it.\n",
      stctl_recovery_keygen},
     {"recovery", "open", "FILE", OPTION_NEEDED(OPTION_KEY),
-     "Shows the recovery key that lies in a disk's own header",
+     "Shows the recovery key in a disk's own header",
      "For a node that was removed already, or where no majority of masters answers.\n"
      "FILE is what `cryptsetup token export` of token 1 wrote on its machine; stctl(1)\n"
      "says how.  --key as in `stctl node recovery-key`.\n",
@@ -121,46 +114,43 @@ const struct verb stctl_verbs[] = {
      stctl_policy_show},
     {"policy", "set", "FILE", OPTION_BIT(OPTION_EXPECT),
      "Replaces the policy by that of a file",
-     "In force at once.  With --expect only where that is the version in force, so that "
-     "no\n"
-     "other administrator's change is lost.\n",
+     "In force at once.  With --expect only where that is the version in force, so\n"
+     "that no other administrator's change is lost.\n",
      stctl_policy_set},
-    {"policy", "edit", NULL, 0, "Opens the policy in $VISUAL or $EDITOR, then sets it",
-     NULL, stctl_policy_edit},
+    {"policy", "edit", NULL, 0, "Opens the policy in $EDITOR, then sets it",
+     "In $VISUAL, where that is set.\n", stctl_policy_edit},
     {"policy", "test", "ID", OPTION_BIT(OPTION_FILE),
-     "Tells what the policy says of a node; changes nothing",
-     "With --file, what that policy would say.  Exit status 6 where it would be "
-     "refused.\n",
+     "Tells what the policy says of a node",
+     "With --file, what that policy would say.  Nothing changes.  Exit status 6 where\n"
+     "it would be refused.\n",
      stctl_policy_test},
     {"policy", "history", NULL, 0, "Lists the last versions, and who made them", NULL,
      stctl_policy_history},
     {"policy", "capture", "ID",
      OPTION_NEEDED(OPTION_NAME) | OPTION_BIT(OPTION_PCRS) | OPTION_BIT(OPTION_ALL) |
          OPTION_BIT(OPTION_REFUSED),
-     "Makes a set of the PCRs that a node booted with",
+     "Makes a set of the PCRs that a node booted",
      "Of the last boot that was accepted (or, with --refused, refused), else of its\n"
-     "enrolment.  The set is for this node, with --all for every "
-     "one.\n",
+     "enrolment.  The set is for this node, with --all for every one.\n",
      stctl_policy_capture},
     {"policy", "window open", NULL, OPTION_NEEDED(OPTION_FOR) | OPTION_BIT(OPTION_NODES),
      "Lets boots change for some time",
-     "For an update: what the policy refuses is accepted once of each node, and is good\n"
-     "for that node from then on.  Never a boot that nobody measured.  It closes by "
-     "itself.\n",
+     "For an update: what the policy refuses is accepted once of each node, and is\n"
+     "good for that node from then on.  Never a boot that nobody measured.  It closes\n"
+     "by itself.\n",
      stctl_policy_window_open},
     {"policy", "window close", NULL, 0, "Closes the window before its time",
      "What came through it stays good.\n", stctl_policy_window_close},
-    {"policy", "captured list", NULL, 0,
-     "Lists the boots that windows and approvals let in",
+    {"policy", "captured list", NULL, 0, "Lists what windows and approvals let in",
      "Beside the policy's own sets; with -o json in full, with the nodes of each.\n",
      stctl_policy_captured_list},
     {"policy", "captured remove", "SET", 0, "Makes such a boot bad again",
      "For every node; SET is its name or the beginning of its digest.\n",
      stctl_policy_captured_remove},
     {"policy", "ca add", "FILE", 0, "Trusts a CA to certify EKs",
-     "FILE is a certificate in PEM or DER, or a folder of them.  It is trusted as it "
-     "is,\n"
-     "also where it is an intermediate: add the CA that signed the EK certificates.\n",
+     "FILE is a certificate in PEM or DER, or a folder of them.  It is trusted as it\n"
+     "is, also where it is an intermediate: add the CA that signed the EK\n"
+     "certificates.\n",
      stctl_policy_ca_add},
     {"policy", "ca list", NULL, 0, "Lists the CAs that may certify EKs", NULL,
      stctl_policy_ca_list},
@@ -168,18 +158,15 @@ const struct verb stctl_verbs[] = {
      "Its SHA-256 as `stctl policy ca list` shows it.  Nodes that it certified stay.\n",
      stctl_policy_ca_remove},
     {"authority", "renew", NULL, 0, "Makes a new key that approves of other boots",
-     "After an update a node's own half opens because the cluster signed the new "
-     "values.\n"
-     "Say it once in a cluster that was made with 0.1, when all masters are of this\n"
-     "release, and whenever somebody may have got at the keys of a master.  The key "
-     "before\n"
-     "counts until the next time: let every node unlock in between.\n",
+     "After an update a node's own half opens because the cluster signed the new\n"
+     "values.  Say it once in a cluster that was made with 0.1, when all masters are\n"
+     "of this release, and whenever somebody may have got at the keys of a master.\n"
+     "The key before counts until the next time: let every node unlock in between.\n",
      stctl_authority_renew},
     {"master", "invite", "NAME", OPTION_BIT(OPTION_EXPIRES) | OPTION_BIT(OPTION_OUT),
-     "Makes a ticket with which a host becomes a master",
-     "For a host without a TPM, once.  The file (--out, by default ticket.pb here, "
-     "0600)\n"
-     "holds a secret: on the host it is what `smalltown-nms join` reads.\n",
+     "Makes a ticket for a host to become a master",
+     "For a host without a TPM, once.  The file (--out, by default ticket.pb here,\n"
+     "0600) holds a secret: on the host it is what `smalltown-nms join` reads.\n",
      stctl_master_invite},
     {"master", "invitations", NULL, 0, "Lists the tickets that can still be used", NULL,
      stctl_master_invitations},
@@ -199,12 +186,12 @@ const struct verb stctl_verbs[] = {
     {"audit", "tail", NULL,
      OPTION_BIT(OPTION_FOLLOW) | OPTION_BIT(OPTION_LINES) | OPTION_BIT(OPTION_NODE),
      "Tells what the masters decided last",
-     "Who enrolled, unlocked, was refused and why, and which administrator changed "
-     "what:\n"
-     "each master keeps its own, and every master of the context is asked.  Behind the\n"
-     "time stands the number of the master.  -o json prints one object a line.\n",
+     "Who enrolled, unlocked, was refused and why, and which administrator changed\n"
+     "what: each master keeps its own, and every master of the context is asked.\n"
+     "Behind the time stands the number of the master.  -o json prints one object a\n"
+     "line.\n",
      stctl_audit_tail},
-    {"status", NULL, NULL, 0, "Tells how the cluster and each of its masters are",
+    {"status", NULL, NULL, 0, "Tells how the cluster and its masters are",
      "Asks every master of the context, and those that these tell of.  Exit status 5\n"
      "where none has a leader.\n",
      stctl_status},

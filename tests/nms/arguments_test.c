@@ -172,6 +172,18 @@ every_slip_gets_a_sentence(void **state)
     }
 }
 
+static void
+the_help_fits_into_80_columns(void **state)
+{
+    (void)state;
+    for (const char *line = arguments_usage; *line;) {
+        const size_t len = strcspn(line, "\n");
+        if (len > 80)
+            fail_msg("%zu columns: %.*s", len, (int)len, line);
+        line += len + (line[len] != 0);
+    }
+}
+
 int
 main(void)
 {
@@ -179,6 +191,7 @@ main(void)
         cmocka_unit_test(a_good_command_line_is_understood),
         cmocka_unit_test(masters_may_be_at_as_many_places_as_a_list_has),
         cmocka_unit_test(every_slip_gets_a_sentence),
+        cmocka_unit_test(the_help_fits_into_80_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "node/retry.h"
 #include "tests/cmocka.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -165,6 +166,24 @@ every_slip_gets_a_sentence(void **state)
 }
 
 static void
+the_help_fits_into_80_columns(void **state)
+{
+    (void)state;
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t len;
+    FILE *help = tmpfile();
+    assert_non_null(help);
+    options_help(help);
+    rewind(help);
+    while ((len = getline(&line, &size, help)) > 0)
+        if (len > 80 + 1)
+            fail_msg("%zd columns: %s", len - 1, line);
+    free(line);
+    fclose(help);
+}
+
+static void
 a_wait_grows_is_spread_and_is_bounded(void **state)
 {
     (void)state;
@@ -203,6 +222,7 @@ main(void)
         cmocka_unit_test(a_good_command_line_is_understood),
         cmocka_unit_test(the_volume_of_a_key_is_all_that_is_needed),
         cmocka_unit_test(every_slip_gets_a_sentence),
+        cmocka_unit_test(the_help_fits_into_80_columns),
         cmocka_unit_test(a_wait_grows_is_spread_and_is_bounded),
         cmocka_unit_test(a_hint_is_never_undercut),
     };

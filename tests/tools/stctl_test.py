@@ -70,8 +70,11 @@ class CommandLine(unittest.TestCase):
             done = self.run_it(*verb, "--help")
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertIn("usage: stctl " + " ".join(verb), done.stdout)
-            self.assertEqual(self.run_it(verb[0], "-h").returncode, 0)
-            self.assertLessEqual(max(map(len, done.stdout.splitlines())), 90)
+            noun = self.run_it(verb[0], "-h")
+            self.assertEqual(noun.returncode, 0)
+            self.assertEqual([line for line in (done.stdout + noun.stdout).splitlines()
+                              if len(line) > 80], [])
+        self.assertLessEqual(max(map(len, self.run_it("-h").stdout.splitlines())), 80)
         self.assertEqual(self.run_it().returncode, 2)
         self.assertRegex(self.run_it("--version").stdout, r"\Astctl \d+\.\d+\.\d+\n\Z")
 
