@@ -22,6 +22,16 @@ enum option_id {
     OPTION_VERSION
 };
 
+#define BIT(option) (1u << (option - OPTION_ESP))
+
+static const struct verb {
+    const char *name;
+    unsigned takes;
+} run = {"run", BIT(OPTION_MASTER) - 1},
+  recover = {"recover", BIT(OPTION_ESP) | BIT(OPTION_TPM) | BIT(OPTION_VOLUME) |
+                            BIT(OPTION_CONTROL)},
+  masters = {"masters", BIT(OPTION_ESP) | BIT(OPTION_MASTER)};
+
 static const struct option long_options[] = {
     {"esp", required_argument, NULL, OPTION_ESP},
     {"tpm", required_argument, NULL, OPTION_TPM},
@@ -227,6 +237,12 @@ check_bootstrap(const struct options *options, struct st_err *err)
     return ST_OK;
 }
 
+static const struct verb *
+verb_of(const struct options *options)
+{
+    return options->masters ? &masters : options->recover ? &recover : &run;
+}
+
 /* The address comes last: only run needs one. */
 static enum st_code
 check_needed(const struct options *options, struct st_err *err)
@@ -241,19 +257,13 @@ check_needed(const struct options *options, struct st_err *err)
     for (size_t i = 0; i < count; i++)
         if (!needed[i].value || !*needed[i].value)
             return st_fail(err, ST_INVALID_ARGUMENT, "smalltown-node %s needs %s",
-                           options->recover ? "recover" : "run", needed[i].name);
+                           verb_of(options)->name, needed[i].name);
     return ST_OK;
 }
 
 static enum st_code
 check_recover(const struct options *options, struct st_err *err)
 {
-    if (options->address_text || options->bootstrap || options->master_data ||
-        options->admin_cert_count || options->no_recovery || options->recovery_terminal ||
-        options->encryption != DISK_AUTHENTICATED)
-        return st_fail(err, ST_INVALID_ARGUMENT,
-                       "smalltown-node recover takes --esp, --tpm, --data-volume and "
-                       "--control-volume");
     if (!strcmp(options->volume, "none"))
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "without a data volume there is nothing to recover");
@@ -263,12 +273,6 @@ check_recover(const struct options *options, struct st_err *err)
 static enum st_code
 check_masters(const struct options *options, struct st_err *err)
 {
-    if (options->tcti || options->volume || options->address_text || options->bootstrap ||
-        options->master_data || options->admin_cert_count || options->no_recovery ||
-        options->recovery_terminal || options->encryption != DISK_AUTHENTICATED ||
-        options->ak != TPM_AK_ECC_P256)
-        return st_fail(err, ST_INVALID_ARGUMENT,
-                       "smalltown-node masters takes --esp and --master");
     if (!options->esp || !*options->esp)
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "smalltown-node masters needs --esp DIR");
@@ -278,23 +282,34 @@ check_masters(const struct options *options, struct st_err *err)
     return ST_OK;
 }
 
+/* An option that a verb does not heed is a slip: somebody expects something of it. */
 static enum st_code
-check(struct options *options, struct st_err *err)
+check_given(const struct options *options, unsigned given, struct st_err *err)
 {
+    const struct verb *verb = verb_of(options);
+    for (const struct option *option = long_options; option->name; option++)
+        if (given & BIT(option->val) & ~verb->takes)
+            return st_fail(err, ST_INVALID_ARGUMENT,
+                           "smalltown-node %s does not take --%s (see --help)",
+                           verb->name, option->name);
+    return ST_OK;
+}
+
+static enum st_code
+check(struct options *options, unsigned given, struct st_err *err)
+{
+    enum st_code code = check_given(options, given, err);
+    if (code)
+        return code;
     if (options->masters)
         return check_masters(options, err);
-    if (options->masters_now_count)
-        return st_fail(err, ST_INVALID_ARGUMENT,
-                       "--master goes with smalltown-node masters");
-    enum st_code needed = check_needed(options, err);
-    if (needed)
-        return needed;
+    if ((code = check_needed(options, err)))
+        return code;
     if (options->recover)
         return check_recover(options, err);
     if (options->recovery_terminal && !*options->recovery_terminal)
         return st_fail(err, ST_INVALID_ARGUMENT, "--recovery-key is a terminal, or none");
-    enum st_code code = address_parse(options->address_text, &options->address, err);
-    if (code)
+    if (address_parse(options->address_text, &options->address, err))
         return st_wrap(err, "--address");
     return check_bootstrap(options, err);
 }
@@ -315,6 +330,7 @@ enum st_code
 options_read(int argc, char **argv, struct options *out, struct st_err *err)
 {
     struct options options = {0};
+    unsigned given = 0;
     int id;
     opterr = 0;
     optind = 0;
@@ -322,6 +338,7 @@ options_read(int argc, char **argv, struct options *out, struct st_err *err)
         enum st_code code = take(id, argv, &options, err);
         if (code)
             return code;
+        given |= BIT(id);
     }
     *out = options;
     if (options.help || options.version)
@@ -341,5 +358,5 @@ options_read(int argc, char **argv, struct options *out, struct st_err *err)
     if (optind + 1 < argc)
         return st_fail(err, ST_INVALID_ARGUMENT, "'%.60s' is one word too many",
                        argv[optind + 1]);
-    return check(out, err);
+    return check(out, given, err);
 }
