@@ -7,6 +7,7 @@
 #include "nms/owner.h"
 #include "nms/recover.h"
 #include "proto/event.h"
+#include "proto/nms_exit.h"
 #include "proto/say.h"
 #include "proto/scope.h"
 
@@ -18,18 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-    EXIT_FAILED = 1,      /* what was asked for could not be done */
-    EXIT_USAGE = 2,       /* what was asked for is not clear */
-    EXIT_MALFORMED = 3,   /* join: ST_INVALID_ARGUMENT */
-    EXIT_WRONG_STATE = 4, /* of the folder, and no second try changes it */
-};
-
 static int
 failed(const struct st_err *err)
 {
     say_failed("smalltown-nms", err->text);
-    return EXIT_FAILED;
+    return NMS_EXIT_FAILED;
 }
 
 static int
@@ -55,7 +49,7 @@ init_main(struct arguments *arguments)
                init->name, arguments->address);
     else
         printf("note: no --admin-cert was given, so nobody can administer it\n");
-    return fflush(stdout) ? EXIT_FAILED : 0;
+    return fflush(stdout) ? NMS_EXIT_FAILED : 0;
 }
 
 /* All of standard input; more than there may be counts as too much by one byte. */
@@ -91,14 +85,14 @@ static void
 store_failed(const char *sentence)
 {
     event("fatal", "reason=\"%s\"", sentence);
-    _exit(EXIT_FAILED);
+    _exit(NMS_EXIT_FAILED);
 }
 
 static void
 refused(const char *sentence)
 {
     event("fatal", "reason=\"%s\"", sentence);
-    _exit(EXIT_WRONG_STATE);
+    _exit(NMS_EXIT_WRONG_STATE);
 }
 
 static void
@@ -121,13 +115,13 @@ say_listening(const struct nms *nms)
           nms->cluster, (unsigned long long)nms->member_id, nodes, admins, hex);
 }
 
-/* What node/join.c turns into a status again. */
+/* What judge() of node/supervise_join.c turns into a code again. */
 static int
 exit_of_join(enum st_code code)
 {
-    return code == ST_INVALID_ARGUMENT      ? EXIT_MALFORMED
-           : code == ST_FAILED_PRECONDITION ? EXIT_WRONG_STATE
-                                            : EXIT_FAILED;
+    return code == ST_INVALID_ARGUMENT      ? NMS_EXIT_MALFORMED
+           : code == ST_FAILED_PRECONDITION ? NMS_EXIT_WRONG_STATE
+                                            : NMS_EXIT_FAILED;
 }
 
 static int
@@ -161,7 +155,7 @@ join_main(const struct arguments *arguments)
         "Then it catches up, and has a vote: see `stctl master list`.  Administrators\n"
         "learn its address with `stctl context update`.\n",
         (unsigned long long)id, config.dir);
-    return fflush(stdout) ? EXIT_FAILED : 0;
+    return fflush(stdout) ? NMS_EXIT_FAILED : 0;
 }
 
 /* What a supervisor goes by: where the folder is at fault, it need not try again. */
@@ -170,7 +164,7 @@ exit_of_start(int failed, enum st_code code)
 {
     bool folder =
         code == ST_FAILED_PRECONDITION || code == ST_NOT_FOUND || code == ST_DATA_LOSS;
-    return folder ? EXIT_WRONG_STATE : failed;
+    return folder ? NMS_EXIT_WRONG_STATE : failed;
 }
 
 /* A signal that ends us is waiting to be taken. */
@@ -255,7 +249,7 @@ recover_main(const struct arguments *arguments)
             "the highest\nentry; stop all other masters for good; then: "
             "smalltown-nms recover --data %s --yes\n",
             dir);
-        return fflush(stdout) ? EXIT_FAILED : 0;
+        return fflush(stdout) ? NMS_EXIT_FAILED : 0;
     }
     if (recover_alone(dir, &view, arguments->today, &err))
         return failed(&err);
@@ -267,7 +261,7 @@ recover_main(const struct arguments *arguments)
            "then let others join anew, with empty folders: `stctl master invite`, and\n"
            "`stctl node adopt NODE --role master` for those that are nodes\n",
            dir);
-    return fflush(stdout) ? EXIT_FAILED : 0;
+    return fflush(stdout) ? NMS_EXIT_FAILED : 0;
 }
 
 static void
@@ -307,7 +301,7 @@ move_main(const struct arguments *arguments)
                "Administrators: `stctl context add`, with the new addresses, and `stctl "
                "context use`.\n",
                dir);
-    return fflush(stdout) ? EXIT_FAILED : 0;
+    return fflush(stdout) ? NMS_EXIT_FAILED : 0;
 }
 
 /* Before any thread exists, so that all of them inherit it. */
@@ -327,7 +321,7 @@ static int
 print(const char *text)
 {
     fputs(text, stdout);
-    return fflush(stdout) ? EXIT_FAILED : 0;
+    return fflush(stdout) ? NMS_EXIT_FAILED : 0;
 }
 
 int
@@ -339,11 +333,11 @@ main(int argc, char **argv)
     setenv("TSS2_LOG", "all+NONE", 0);
     if (arguments_read(argc, argv, &arguments, &err)) {
         (void)failed(&err);
-        return EXIT_USAGE;
+        return NMS_EXIT_USAGE;
     }
     if (arguments.init.dir && owner_check(arguments.init.dir, argv[1], &err)) {
         (void)failed(&err);
-        return EXIT_WRONG_STATE;
+        return NMS_EXIT_WRONG_STATE;
     }
     switch (arguments.command) {
     case COMMAND_HELP:
@@ -366,5 +360,5 @@ main(int argc, char **argv)
         return run_main(&arguments, &ends);
     }
     }
-    return EXIT_USAGE;
+    return NMS_EXIT_USAGE;
 }

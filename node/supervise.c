@@ -5,6 +5,7 @@
 #include "node/retry.h"
 #include "node/stop.h"
 #include "proto/event.h"
+#include "proto/nms_exit.h"
 #include "proto/scope.h"
 
 #include <errno.h>
@@ -18,10 +19,9 @@
 #include <unistd.h>
 
 enum {
-    STOP_MS = 4000,       /* that a master has to hand over and end by itself */
-    DAEMON_MS = 5000,     /* that it has to follow */
-    EXIT_WRONG_STATE = 4, /* smalltown-nms(8) */
-    HEALTHY_MS = 60000    /* a master that ran so long fails for the first time again */
+    STOP_MS = 4000,    /* that a master has to hand over and end by itself */
+    DAEMON_MS = 5000,  /* that it has to follow */
+    HEALTHY_MS = 60000 /* a master that ran so long fails for the first time again */
 };
 
 struct supervision {
@@ -101,7 +101,7 @@ reap(struct supervision *supervision)
     supervision->running = false;
     if (now_ms() - supervision->began_ms > HEALTHY_MS)
         supervision->retry.attempts = 0;
-    if (status == EXIT_WRONG_STATE) {
+    if (status == NMS_EXIT_WRONG_STATE) {
         if (supervision->succeeded)
             look(supervision);
         else

@@ -1,6 +1,7 @@
 #include "node/supervise.h"
 
 #include "node/child.h"
+#include "proto/nms_exit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,9 +15,7 @@
 
 enum {
     JOIN_MS = 15000,
-    COMPLAINTS_MAX = 4096, /* of what it says, the end */
-    EXIT_MALFORMED = 3,    /* smalltown-nms(8) */
-    EXIT_WRONG_STATE = 4
+    COMPLAINTS_MAX = 4096 /* of what it says, the end */
 };
 
 static void
@@ -93,9 +92,9 @@ judge(int status, int complaints, struct supervise_answer *out)
     complaint_read(complaints, text);
     if (status == 0)
         answer(out, ST_OK, "");
-    else if (status == EXIT_MALFORMED)
+    else if (status == NMS_EXIT_MALFORMED)
         answer(out, ST_INVALID_ARGUMENT, text);
-    else if (status == EXIT_WRONG_STATE)
+    else if (status == NMS_EXIT_WRONG_STATE)
         answer(out, ST_FAILED_PRECONDITION, text);
     else
         answer(out, ST_INTERNAL, *text ? text : "smalltown-nms join failed");
