@@ -25,8 +25,6 @@ enum {
     INIT_COMMIT_MS = 30000,
 };
 
-AUTO_DEFINE(struct replica *, replica_closep, replica_close)
-
 /* All that a cluster is made of. */
 struct making {
     struct {
@@ -156,13 +154,6 @@ resume(const struct init_config *config, struct state *state, struct replica **o
     return ST_OK;
 }
 
-static void
-bytes_of(ProtobufCBinaryData *out, const void *bytes, size_t len)
-{
-    out->data = (uint8_t *)bytes;
-    out->len = len;
-}
-
 static enum st_code
 propose_wait(struct replica *replica, const State__Command *command, struct st_err *err)
 {
@@ -191,23 +182,24 @@ found(const struct init_config *config, const struct making *making,
     cluster.founded_at = nms_now();
     cluster.crl_number = 1;
     cluster.next_member = FIRST_MEMBER + 1;
-    bytes_of(&cluster.masters_seed, making->masters_seed.bytes, making->masters_seed.len);
-    bytes_of(&cluster.masters_cert, making->masters_cert.der, making->masters_cert.len);
-    bytes_of(&cluster.ca_cert, making->ca.cert.der, making->ca.cert.len);
-    bytes_of(&cluster.ca_key, making->ca.key.bytes, making->ca.key.len);
-    bytes_of(&cluster.crl, making->self.crl.der, making->self.crl.len);
+    self_lend(&cluster.masters_seed, making->masters_seed.bytes,
+              making->masters_seed.len);
+    self_lend(&cluster.masters_cert, making->masters_cert.der, making->masters_cert.len);
+    self_lend(&cluster.ca_cert, making->ca.cert.der, making->ca.cert.len);
+    self_lend(&cluster.ca_key, making->ca.key.bytes, making->ca.key.len);
+    self_lend(&cluster.crl, making->self.crl.der, making->self.crl.len);
     State__SealAuthority authority = STATE__SEAL_AUTHORITY__INIT;
-    bytes_of(&authority.point, making->authority, sizeof(making->authority));
-    bytes_of(&authority.key, making->authority_key.bytes, making->authority_key.len);
+    self_lend(&authority.point, making->authority, sizeof(making->authority));
+    self_lend(&authority.key, making->authority_key.bytes, making->authority_key.len);
     authority.made_at = cluster.founded_at;
     cluster.seal_authority = &authority;
     State__Member member = STATE__MEMBER__INIT;
     member.id = FIRST_MEMBER;
-    bytes_of(&member.address, config->address.bytes, config->address.len);
-    bytes_of(&member.cert, making->self.cert.der, making->self.cert.len);
+    self_lend(&member.address, config->address.bytes, config->address.len);
+    self_lend(&member.cert, making->self.cert.der, making->self.cert.len);
     for (size_t i = 0; i < config->admin_count; i++) {
         state__admin__init(&admins[i]);
-        bytes_of(&admins[i].fingerprint, making->admins[i].fingerprint, SHA256_LEN);
+        self_lend(&admins[i].fingerprint, making->admins[i].fingerprint, SHA256_LEN);
         admins[i].name = (char *)making->admins[i].name;
         admins[i].role = config->admins[i].role;
         admins[i].added_at = cluster.founded_at;
@@ -221,7 +213,7 @@ found(const struct init_config *config, const struct making *making,
     if (making->policy)
         first.policy = making->policy;
     State__Command command = STATE__COMMAND__INIT;
-    bytes_of(&command.request_id, id.bytes, id.len);
+    self_lend(&command.request_id, id.bytes, id.len);
     command.time = cluster.founded_at;
     command.change_case = STATE__COMMAND__CHANGE_FOUND;
     command.found = &first;

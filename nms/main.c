@@ -32,12 +32,10 @@ init_main(struct arguments *arguments)
     struct init_config *init = &arguments->init;
     struct st_err err = {0};
     struct cert masters;
-    uint8_t fingerprint[SHA256_LEN];
     char hex[SHA256_HEX_LEN + 1];
     if (init_cluster(init, &masters, &err))
         return failed(&err);
-    cert_fingerprint(masters.der, masters.len, fingerprint);
-    digest_hex(fingerprint, hex);
+    cert_fingerprint_hex(masters.der, masters.len, hex);
     printf("cluster %s is made\n"
            "certificate of the masters: %s/masters.pem\n"
            "its SHA-256: %s\n"
@@ -106,11 +104,9 @@ say_listening(const struct nms *nms)
 {
     char nodes[ADDRESS_TEXT_MAX], admins[ADDRESS_TEXT_MAX];
     char hex[SHA256_HEX_LEN + 1];
-    uint8_t fingerprint[SHA256_LEN];
     address_format_port(&nms->address, rpc_server_port(nms->nodes), nodes);
     address_format_port(&nms->address, rpc_server_port(nms->admins), admins);
-    cert_fingerprint(nms->masters_cert.der, nms->masters_cert.len, fingerprint);
-    digest_hex(fingerprint, hex);
+    cert_fingerprint_hex(nms->masters_cert.der, nms->masters_cert.len, hex);
     event("listening", "cluster=%s member=%llu nodes=%s admins=%s masters_sha256=%s",
           nms->cluster, (unsigned long long)nms->member_id, nodes, admins, hex);
 }

@@ -14,12 +14,6 @@
 
 AUTO_DEFINE(struct nms *, nms_stopp, nms_stop)
 
-static void
-self_wipe(struct self *self)
-{
-    secret_wipe(&self->key);
-}
-
 /* What the doors need of the cluster's record.  Right after init it may still be in the
  * log only: then it is there once the replica has caught up. */
 static enum st_code
@@ -112,7 +106,7 @@ nms_open(struct nms *nms, const struct nms_config *config, struct self *self, bo
 static enum st_code
 nothing_here(const char *dir, struct st_err *err)
 {
-    AUTO(self_wipe) struct self begun = {0};
+    AUTO(self_wipep) struct self begun = {0};
     const bool joining = self_begun_read(dir, &begun, NULL) == ST_OK;
     return st_fail_for(err, ST_NOT_FOUND, ST_REASON_NOT_FOUND,
                        joining ? "the join of %s has no answer yet: run the same `join` "
@@ -135,7 +129,7 @@ half_recovered(const char *dir, struct st_err *err)
 enum st_code
 nms_start(const struct nms_config *config, struct nms **out, struct st_err *err)
 {
-    AUTO(self_wipe) struct self self = {0};
+    AUTO(self_wipep) struct self self = {0};
     enum st_code code;
     if ((code = self_read(config->dir, &self, err)))
         return code == ST_NOT_FOUND ? nothing_here(config->dir, err) : code;

@@ -37,8 +37,6 @@ struct farewell {
     uint64_t crl_number, next_member;
 };
 
-AUTO_DEFINE(struct replica *, replica_closep, replica_close)
-
 /* Whether somebody takes a connection there. */
 static bool
 answers(const struct st_address *address, uint16_t port)

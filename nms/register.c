@@ -17,7 +17,6 @@
 #include "proto/secret.h"
 #include "tpm/measure.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -99,13 +99,6 @@ read_from(const char *dir, const char *name, struct self *out, struct st_err *er
     return code ? st_wrap(err, "%s", path) : ST_OK;
 }
 
-static void
-bytes_of(ProtobufCBinaryData *out, const void *bytes, size_t len)
-{
-    out->data = (uint8_t *)bytes;
-    out->len = len;
-}
-
 static enum st_code
 write_to(const char *dir, const char *name, const struct self *self, struct st_err *err)
 {
@@ -118,20 +111,20 @@ write_to(const char *dir, const char *name, const struct self *self, struct st_e
         const struct self_place *place = &self->places[i];
         state__place__init(place_list[i] = &places[i]);
         places[i].id = place->id;
-        bytes_of(&places[i].address, place->address.bytes, place->address.len);
+        self_lend(&places[i].address, place->address.bytes, place->address.len);
     }
     packed.places = place_list;
     packed.n_places = self->place_count;
     packed.id = self->id;
     packed.joining = self->joining;
     packed.recovering = self->recovering;
-    bytes_of(&packed.address, self->address.bytes, self->address.len);
-    bytes_of(&packed.cert, self->cert.der, self->cert.len);
-    bytes_of(&packed.key, self->key.bytes, self->key.len);
-    bytes_of(&packed.ca, self->ca.der, self->ca.len);
-    bytes_of(&packed.crl, self->crl.der, self->crl.len);
+    self_lend(&packed.address, self->address.bytes, self->address.len);
+    self_lend(&packed.cert, self->cert.der, self->cert.len);
+    self_lend(&packed.key, self->key.bytes, self->key.len);
+    self_lend(&packed.ca, self->ca.der, self->ca.len);
+    self_lend(&packed.crl, self->crl.der, self->crl.len);
     if (memcmp(self->ticket, no_ticket, SHA256_LEN) != 0)
-        bytes_of(&packed.ticket, self->ticket, SHA256_LEN);
+        self_lend(&packed.ticket, self->ticket, SHA256_LEN);
     enum st_code code = path_of(dir, name, path, err);
     if (code)
         return code;

@@ -14,6 +14,7 @@
 #include "proto/address.h"
 #include "raft/replica.h"
 
+#include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -48,6 +49,14 @@ static inline void
 self_wipep(struct self *self)
 {
     secret_wipe(&self->key);
+}
+
+/* Makes these bytes a field of a message that is packed and not written to. */
+static inline void
+self_lend(ProtobufCBinaryData *out, const void *bytes, size_t len)
+{
+    out->data = (uint8_t *)bytes;
+    out->len = len;
 }
 
 /* ST_NOT_FOUND where there is none; ST_DATA_LOSS where it is not readable. */

@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -35,14 +34,6 @@ struct supervision {
     struct retry retry;
 };
 
-static uint64_t
-now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 bool
 supervise_has_member(const struct keeper_config *config)
 {
@@ -56,14 +47,14 @@ start_later(struct supervision *supervision, const struct st_err *err)
 {
     struct retry *retry = &supervision->retry;
     retry_say(retry, "master", err);
-    supervision->next_ms = now_ms() + retry_delay(retry, ++retry->attempts, 0);
+    supervision->next_ms = supervise_now_ms() + retry_delay(retry, ++retry->attempts, 0);
 }
 
 static void
 start(struct supervision *supervision)
 {
     struct st_err err = {0};
-    supervision->began_ms = now_ms();
+    supervision->began_ms = supervise_now_ms();
     supervision->succeeded = false;
     if (supervise_run(supervision->config, &supervision->master, &err))
         start_later(supervision, &err);
@@ -99,7 +90,7 @@ reap(struct supervision *supervision)
     struct st_err err = {0};
     const int status = child_reap(&supervision->master);
     supervision->running = false;
-    if (now_ms() - supervision->began_ms > HEALTHY_MS)
+    if (supervise_now_ms() - supervision->began_ms > HEALTHY_MS)
         supervision->retry.attempts = 0;
     if (status == NMS_EXIT_WRONG_STATE) {
         if (supervision->succeeded)
@@ -172,7 +163,7 @@ serve(struct supervision *supervision)
 static int
 patience(const struct supervision *supervision)
 {
-    const uint64_t now = now_ms();
+    const uint64_t now = supervise_now_ms();
     if (supervision->running || !supervision->looking ||
         !supervise_has_member(supervision->config))
         return -1;

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -26,21 +25,13 @@ answer(struct supervise_answer *out, enum st_code code, const char *text)
     snprintf(out->text, sizeof(out->text), "%.*s", (int)sizeof(out->text) - 1, text);
 }
 
-static int64_t
-now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Writes the request and waits; true where the child ended by itself. */
 static bool
 feed(const struct child *child, int in, const uint8_t *request, size_t len, int64_t end,
      int daemon, int signals)
 {
     for (;;) {
-        const int64_t left = end - now_ms();
+        const int64_t left = end - supervise_now_ms();
         struct pollfd fds[4] = {{.fd = child->fd, .events = POLLIN},
                                 {.fd = in, .events = POLLOUT},
                                 {.fd = daemon}, /* hangs up */
@@ -123,7 +114,8 @@ supervise_join(const struct keeper_config *config, const void *request, size_t l
         answer(out, code, err.text);
         close(in[1]);
     } else {
-        const int64_t end = now_ms() + (config->join_ms ? config->join_ms : JOIN_MS);
+        const int64_t end =
+            supervise_now_ms() + (config->join_ms ? config->join_ms : JOIN_MS);
         const bool by_itself = feed(&child, in[1], request, len, end, daemon, signals);
         if (!by_itself)
             child_end(&child, 0);

@@ -11,7 +11,6 @@
 #include "proto/secret.h"
 
 #include <grpc/grpc_security.h>
-#include <stdatomic.h>
 
 /* The first CERTIFICATE block of len bytes of PEM, malloc'ed DER of at most CERT_MAX_LEN.
  * ST_INVALID_ARGUMENT. */

@@ -19,6 +19,7 @@
 
 #include "proto/address.h"
 #include "proto/err.h"
+#include "proto/scope.h"
 #include "proto/secret.h"
 
 #include <stdbool.h>
@@ -120,6 +121,7 @@ enum st_code replica_open(const struct replica_config *config, struct replica **
 /* Every pending callback has run (with ST_UNAVAILABLE) when it returns. Not from the loop
  * thread. NULL is fine. */
 void replica_close(struct replica *replica);
+AUTO_DEFINE(struct replica *, replica_closep, replica_close)
 
 /* err->code 0: the command is on disk on a majority and applied here, result is what
  * apply() said, lent until return. ST_UNAVAILABLE: not known whether it will be, so retry

@@ -1,5 +1,4 @@
 /* stctl admin: who may administer. */
-#include "proto/file.h"
 #include "tools/confirm.h"
 #include "tools/connect.h"
 #include "tools/table.h"
@@ -13,15 +12,6 @@ enum {
     SHORT_LEN = 16, /* digits, as in the audit */
 };
 
-/* "-" where it is no SHA-256. */
-static void
-hex_of(const ProtobufCBinaryData *sha256, char out[TEXT_SHA256_MAX])
-{
-    strcpy(out, "-");
-    for (size_t i = 0; sha256->len == SHA256_LEN && i < SHA256_LEN; i++)
-        snprintf(out + 2 * i, 3, "%02x", sha256->data[i]);
-}
-
 static bool
 is_me(const struct connection *connection, const char *sha256)
 {
@@ -34,8 +24,8 @@ static json_t *
 as_json(const Api__Administrator *admin)
 {
     char sha256[TEXT_SHA256_MAX], by[TEXT_SHA256_MAX];
-    hex_of(&admin->sha256, sha256);
-    hex_of(&admin->added_by, by);
+    text_hex(&admin->sha256, sha256);
+    text_hex(&admin->added_by, by);
     return json_pack("{s:s, s:s, s:s, s:o, s:s}", "sha256", sha256, "name", admin->name,
                      "role", admin->role, "added_at", json_time(admin->added_at),
                      "added_by", by);
@@ -47,8 +37,8 @@ add_row(struct table *table, const struct connection *connection,
 {
     char sha256[TEXT_SHA256_MAX], by[TEXT_SHA256_MAX], age[TEXT_AGE_MAX], name[160];
     AUTO(st_freep) char *printable = text_printable(admin->name);
-    hex_of(&admin->sha256, sha256);
-    hex_of(&admin->added_by, by);
+    text_hex(&admin->sha256, sha256);
+    text_hex(&admin->added_by, by);
     text_age(admin->added_at, time(NULL), age);
     snprintf(name, sizeof(name), "%s%s", printable,
              is_me(connection, sha256) ? " (you)" : "");
@@ -90,18 +80,6 @@ stctl_admin_list(const struct invocation *in, struct st_err *err)
     return ST_OK;
 }
 
-static enum st_code
-read_cert(const char *path, struct cert *out, struct st_err *err)
-{
-    AUTO(st_freep) uint8_t *pem = NULL;
-    size_t len;
-    enum st_code code = file_read(path, FILE_MAX_LEN, &pem, &len, err);
-    if (code)
-        return code;
-    code = cert_from_pem((const char *)pem, out, err);
-    return code ? st_wrap(err, "%s", path) : ST_OK;
-}
-
 enum st_code
 stctl_admin_add(const struct invocation *in, struct st_err *err)
 {
@@ -114,7 +92,7 @@ stctl_admin_add(const struct invocation *in, struct st_err *err)
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "--role of an administrator is admin or viewer, not '%.30s'",
                        role);
-    enum st_code code = read_cert(in->argument, &cert, err);
+    enum st_code code = config_read_cert(in->argument, &cert, err);
     if (code)
         return code;
     request.cert = (ProtobufCBinaryData){cert.len, cert.der};
@@ -149,7 +127,7 @@ find(const Api__ListAdministratorsResponse *list, const char *typed,
                        "an administrator is named by the first digits of the SHA-256 of "
                        "the certificate: see `stctl admin list`");
     for (size_t i = 0; i < list->n_administrators; i++) {
-        hex_of(&list->administrators[i]->sha256, sha256);
+        text_hex(&list->administrators[i]->sha256, sha256);
         if (strncasecmp(sha256, typed, len) != 0)
             continue;
         *out = list->administrators[i];

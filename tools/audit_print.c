@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum {
-    SHA256_BYTES = 32,
     TIME_MAX = TEXT_TIME_MAX + 8,
     COLUMNS = 80,
 };
@@ -44,14 +43,6 @@ audit_merge(const struct audit_master *masters, size_t count, struct audit_row *
                                           masters[i].answer->member_id};
     *out = rows;
     return used;
-}
-
-static void
-ek_hex(const Api__AuditLine *line, char out[2 * SHA256_BYTES + 1])
-{
-    out[0] = 0;
-    for (size_t i = 0; line->ek_sha256.len == SHA256_BYTES && i < SHA256_BYTES; i++)
-        snprintf(out + 2 * i, 3, "%02x", line->ek_sha256.data[i]);
 }
 
 static bool
@@ -145,13 +136,12 @@ void
 audit_print(const struct audit_row *row)
 {
     const Api__AuditLine *line = row->line;
-    char hex[2 * SHA256_BYTES + 1];
+    char hex[TEXT_SHA256_MAX];
     print_head(row);
     if (is_plain_login(line))
         return;
     print_reason(line);
-    ek_hex(line, hex);
-    if (*hex && (!is_ok(line) || strcmp(line->what, "unlock")))
+    if (text_hex(&line->ek_sha256, hex) && (!is_ok(line) || strcmp(line->what, "unlock")))
         printf("    EK %s\n", hex);
     if (!is_ok(line) || line->more || strcmp(line->what, "unlock"))
         print_who(line);
@@ -184,8 +174,6 @@ enum st_code
 audit_print_json(const struct audit_row *row, struct st_err *err)
 {
     const Api__AuditLine *line = row->line;
-    char hex[2 * SHA256_BYTES + 1];
-    ek_hex(line, hex);
     AUTO(json_freep)
     json_t *value = json_pack(
         "{s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}",
@@ -193,7 +181,7 @@ audit_print_json(const struct audit_row *row, struct st_err *err)
         (json_int_t)line->number, "what", json_text(line->what), "subject",
         json_text(line->subject), "member_id", json_number(line->member), "admin",
         json_text(line->admin), "peer", json_text(line->peer), "ek_sha256",
-        json_text(hex), "policy", (json_int_t)line->policy, "more",
+        json_hex(&line->ek_sha256), "policy", (json_int_t)line->policy, "more",
         (json_int_t)line->more, "step", json_text(line->step), "approved",
         json_text(line->approved), "decision", json_text(line->decision), "reason",
         json_text(line->reason));

@@ -23,18 +23,18 @@ list(struct connection *connection, ProtobufCMessage **out, struct st_err *err)
 static json_t *
 set_json(const Api__CapturedSet *set)
 {
-    char sha256[NODE_PCR_HEX], by[NODE_PCR_HEX];
+    char sha256[TEXT_SHA256_MAX], by[TEXT_SHA256_MAX];
     json_t *values = json_object(), *nodes = json_array();
     for (size_t i = 0; i < set->n_pcrs && i < set->n_values; i++) {
-        char number[12], hex[NODE_PCR_HEX];
+        char number[12], hex[TEXT_SHA256_MAX];
         snprintf(number, sizeof(number), "%u", set->pcrs[i]);
-        node_pcr_hex(&set->values[i], hex);
+        text_hex(&set->values[i], hex);
         json_object_set_new(values, number, json_string(hex));
     }
     for (size_t i = 0; i < set->n_node_ids; i++)
         json_array_append_new(nodes, json_string(set->node_ids[i]));
-    node_pcr_hex(&set->sha256, sha256);
-    node_pcr_hex(&set->made_by, by);
+    text_hex(&set->sha256, sha256);
+    text_hex(&set->made_by, by);
     return json_pack("{s:s, s:o, s:o, s:o, s:s, s:b}", "sha256", sha256, "values", values,
                      "nodes", nodes, "made_at", json_time(set->made_at), "made_by", by,
                      "approved", set->approved);
@@ -44,14 +44,14 @@ static void
 add_row(struct table *table, const Api__CapturedSet *set)
 {
     char name[NODE_SET_MAX], pcrs[NODE_PCRS * 12] = "", nodes[24], age[TEXT_AGE_MAX],
-                                              by[NODE_PCR_HEX], how[40];
+                                              by[TEXT_SHA256_MAX], how[40];
     for (size_t i = 0; i < set->n_pcrs && i < NODE_PCRS; i++)
         snprintf(pcrs + strlen(pcrs), sizeof(pcrs) - strlen(pcrs), "%s%u", i ? "," : "",
                  set->pcrs[i]);
     node_set_name(set, name);
     snprintf(nodes, sizeof(nodes), "%zu", set->n_node_ids);
     text_age(set->made_at, time(NULL), age);
-    node_pcr_hex(&set->made_by, by);
+    text_hex(&set->made_by, by);
     snprintf(how, sizeof(how), "%s %.16s", set->approved ? "approved" : "window", by);
     table_row(table, (const char *[]){name, pcrs, nodes, age, how});
 }
@@ -83,13 +83,13 @@ stctl_policy_captured_list(const struct invocation *in, struct st_err *err)
 
 /* What was typed as the beginning of a digest: with "captured-" or without. */
 static enum st_code
-prefix_parse(const char *typed, char out[NODE_PCR_HEX], struct st_err *err)
+prefix_parse(const char *typed, char out[TEXT_SHA256_MAX], struct st_err *err)
 {
     static const char name[] = "captured-";
     const char *digits =
         strncmp(typed, name, strlen(name)) ? typed : typed + strlen(name);
     const size_t len = strlen(digits);
-    if (len < PREFIX_MIN || len >= NODE_PCR_HEX ||
+    if (len < PREFIX_MIN || len >= TEXT_SHA256_MAX ||
         strspn(digits, "0123456789abcdefABCDEF") != len)
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "a captured set is named by at least %d hex digits: see `stctl "
@@ -107,8 +107,8 @@ find(const Api__ListCapturedSetsResponse *sets, const char *prefix,
 {
     size_t count = 0;
     for (size_t i = 0; i < sets->n_sets; i++) {
-        char hex[NODE_PCR_HEX];
-        node_pcr_hex(&sets->sets[i]->sha256, hex);
+        char hex[TEXT_SHA256_MAX];
+        text_hex(&sets->sets[i]->sha256, hex);
         if (strncmp(hex, prefix, strlen(prefix)) == 0) {
             *out = sets->sets[i];
             count++;
@@ -132,7 +132,7 @@ stctl_policy_captured_remove(const struct invocation *in, struct st_err *err)
     CONNECTION connection = {0};
     AUTO(connect_answer_freep) ProtobufCMessage *sets = NULL, *answer = NULL;
     const Api__CapturedSet *set = NULL;
-    char prefix[NODE_PCR_HEX], name[NODE_SET_MAX];
+    char prefix[TEXT_SHA256_MAX], name[NODE_SET_MAX];
     enum st_code code = prefix_parse(in->argument, prefix, err);
     if (!code)
         code = connect_open(in, &connection, err);

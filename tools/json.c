@@ -26,6 +26,13 @@ json_time(int64_t seconds)
 }
 
 json_t *
+json_hex(const ProtobufCBinaryData *sha256)
+{
+    char hex[TEXT_SHA256_MAX];
+    return text_hex(sha256, hex) ? json_string(hex) : json_null();
+}
+
+json_t *
 json_address(const ProtobufCBinaryData *wire)
 {
     char text[ADDRESS_TEXT_MAX];

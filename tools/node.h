@@ -44,10 +44,8 @@ enum st_code node_boot_refused(const Api__GetNodePcrsResponse *pcrs,
 
 enum {
     NODE_PCRS = 16,
-    NODE_PCR_HEX = 65,   /* of one, with its NUL */
-    NODE_PCR_SHORT = 16, /* digits of it for people */
+    NODE_PCR_SHORT = 16, /* hex digits of one for people */
 };
-void node_pcr_hex(const ProtobufCBinaryData *pcr, char out[NODE_PCR_HEX]);
 
 /* What a boot differs in from each set that is for the node, those of windows and
  * approvals too: node_diff.c. */

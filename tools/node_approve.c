@@ -8,12 +8,12 @@
 static void
 print_boot(const struct node_diff *diff, const struct node_boot *boot, FILE *file)
 {
-    char at[TEXT_TIME_MAX], hex[NODE_PCR_HEX];
+    char at[TEXT_TIME_MAX], hex[TEXT_SHA256_MAX];
     text_time(boot->at, at);
     fprintf(file, "refused at %s\n", at);
     node_diff_print(diff, boot, file);
     for (unsigned pcr = 4; diff->sets == 0 && pcr <= 11; pcr += 7) {
-        node_pcr_hex(&boot->pcrs[pcr], hex);
+        text_hex(&boot->pcrs[pcr], hex);
         fprintf(file, "PCR %-3u %.*s\n", pcr, NODE_PCR_SHORT, hex);
     }
 }

@@ -16,8 +16,8 @@ node_diff_free(struct node_diff *diff)
 void
 node_set_name(const Api__CapturedSet *set, char out[NODE_SET_MAX])
 {
-    char hex[NODE_PCR_HEX];
-    node_pcr_hex(&set->sha256, hex);
+    char hex[TEXT_SHA256_MAX];
+    text_hex(&set->sha256, hex);
     snprintf(out, NODE_SET_MAX, "captured-%.16s", hex);
 }
 
@@ -43,10 +43,10 @@ diff_set(struct node_diff *diff, const char *name, const json_t *values,
     bool fits = true;
     diff->sets++;
     for (unsigned pcr = 0; pcr < NODE_PCRS; pcr++) {
-        char number[12], hex[NODE_PCR_HEX];
+        char number[12], hex[TEXT_SHA256_MAX];
         snprintf(number, sizeof(number), "%u", pcr);
         json_t *expected = json_object_get(values, number);
-        node_pcr_hex(&boot->pcrs[pcr], hex);
+        text_hex(&boot->pcrs[pcr], hex);
         if (!json_object_get(named, number) || has_text(expected, hex))
             continue;
         fits = false;
@@ -86,9 +86,9 @@ diff_captured(struct node_diff *diff, const Api__CapturedSet *set,
     char name[NODE_SET_MAX];
     AUTO(json_freep) json_t *values = json_object();
     for (size_t i = 0; i < set->n_pcrs && i < set->n_values; i++) {
-        char number[12], hex[NODE_PCR_HEX];
+        char number[12], hex[TEXT_SHA256_MAX];
         snprintf(number, sizeof(number), "%u", set->pcrs[i]);
-        node_pcr_hex(&set->values[i], hex);
+        text_hex(&set->values[i], hex);
         json_object_set_new(values, number, json_pack("[s]", hex));
     }
     node_set_name(set, name);

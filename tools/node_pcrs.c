@@ -1,16 +1,9 @@
 /* stctl node pcrs: what a node booted. */
 #include "tools/node.h"
 #include "tools/table.h"
+#include "tools/text.h"
 
 #include <string.h>
-
-void
-node_pcr_hex(const ProtobufCBinaryData *pcr, char out[NODE_PCR_HEX])
-{
-    out[0] = 0;
-    for (size_t i = 0; i < pcr->len && 2 * i + 2 < NODE_PCR_HEX; i++)
-        snprintf(out + 2 * i, 3, "%02x", pcr->data[i]);
-}
 
 static bool
 are_pcrs(size_t count, const ProtobufCBinaryData *pcrs)
@@ -18,7 +11,7 @@ are_pcrs(size_t count, const ProtobufCBinaryData *pcrs)
     if (count != 0 && count != NODE_PCRS)
         return false;
     for (size_t i = 0; i < count; i++)
-        if (pcrs[i].len != (NODE_PCR_HEX - 1) / 2)
+        if (pcrs[i].len != SHA256_LEN)
             return false;
     return true;
 }
@@ -116,8 +109,8 @@ pcrs_json(size_t count, const ProtobufCBinaryData *pcrs)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
-        char hex[NODE_PCR_HEX];
-        node_pcr_hex(&pcrs[i], hex);
+        char hex[TEXT_SHA256_MAX];
+        text_hex(&pcrs[i], hex);
         json_array_append_new(list, json_string(hex));
     }
     return list;
@@ -137,11 +130,12 @@ print_json(const char *node_id, const Api__GetNodePcrsResponse *pcrs, struct st_
 }
 
 static void
-short_hex(size_t count, const ProtobufCBinaryData *pcrs, size_t i, char out[NODE_PCR_HEX])
+short_hex(size_t count, const ProtobufCBinaryData *pcrs, size_t i,
+          char out[TEXT_SHA256_MAX])
 {
     strcpy(out, "-");
     if (i < count)
-        node_pcr_hex(&pcrs[i], out);
+        text_hex(&pcrs[i], out);
     out[NODE_PCR_SHORT] = 0;
 }
 
@@ -152,8 +146,8 @@ print_table(const Api__GetNodePcrsResponse *pcrs)
     struct table *table =
         table_new(4, (const char *[]){"PCR", "ENROLLED", "ACCEPTED", "REFUSED"});
     for (size_t i = 0; i < NODE_PCRS; i++) {
-        char number[24], enrolled[NODE_PCR_HEX], accepted[NODE_PCR_HEX],
-            refused[NODE_PCR_HEX];
+        char number[24], enrolled[TEXT_SHA256_MAX], accepted[TEXT_SHA256_MAX],
+            refused[TEXT_SHA256_MAX];
         snprintf(number, sizeof(number), "%zu", i);
         short_hex(pcrs->n_enrolled, pcrs->enrolled, i, enrolled);
         short_hex(pcrs->n_accepted, pcrs->accepted, i, accepted);

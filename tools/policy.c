@@ -67,16 +67,6 @@ version_option(const struct invocation *in, enum stctl_option option, const char
     return code;
 }
 
-static json_t *
-hex_or_null(const ProtobufCBinaryData *bytes)
-{
-    char hex[NODE_PCR_HEX];
-    if (bytes->len != (NODE_PCR_HEX - 1) / 2)
-        return json_null();
-    node_pcr_hex(bytes, hex);
-    return json_string(hex);
-}
-
 /* The document goes to stdout alone, for a file. */
 static enum st_code
 print_policy(const Api__GetPolicyResponse *answer, json_t *document, struct st_err *err)
@@ -112,7 +102,7 @@ stctl_policy_show(const struct invocation *in, struct st_err *err)
     return json_print(json_pack("{s:I, s:o, s:o, s:o, s:o}", "version",
                                 (json_int_t)policy->version, "changed_at",
                                 json_time(policy->changed_at), "changed_by",
-                                hex_or_null(&policy->changed_by), "window",
+                                json_hex(&policy->changed_by), "window",
                                 window_json(response->window), "policy", document),
                       err);
 }
@@ -231,11 +221,10 @@ stctl_policy_test(const struct invocation *in, struct st_err *err)
 static void
 add_row(struct table *table, const Api__PolicyVersion *version)
 {
-    char number[24], at[TEXT_TIME_MAX], by[NODE_PCR_HEX] = "-";
+    char number[24], at[TEXT_TIME_MAX], by[TEXT_SHA256_MAX];
     snprintf(number, sizeof(number), "%" PRIu64, version->version);
     text_time(version->changed_at, at);
-    if (version->changed_by.len == (NODE_PCR_HEX - 1) / 2)
-        node_pcr_hex(&version->changed_by, by);
+    text_hex(&version->changed_by, by);
     table_row(table, (const char *[]){number, at, by});
 }
 
@@ -259,7 +248,7 @@ stctl_policy_history(const struct invocation *in, struct st_err *err)
         json_array_append_new(
             json, json_pack("{s:I, s:o, s:o}", "version", (json_int_t)version->version,
                             "changed_at", json_time(version->changed_at), "changed_by",
-                            hex_or_null(&version->changed_by)));
+                            json_hex(&version->changed_by)));
         add_row(table, version);
     }
     if (in->json)

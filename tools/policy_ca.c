@@ -130,9 +130,8 @@ stctl_policy_ca_list(const struct invocation *in, struct st_err *err)
     struct table *table = table_new(2, (const char *[]){"SHA256", "NAME"});
     for (size_t i = 0; i < list->n_cas; i++) {
         const Api__EkCa *ca = list->cas[i];
-        char sha256[NODE_PCR_HEX] = "-";
-        if (ca->sha256.len == SHA256_LEN)
-            node_pcr_hex(&ca->sha256, sha256);
+        char sha256[TEXT_SHA256_MAX];
+        text_hex(&ca->sha256, sha256);
         json_array_append_new(json,
                               json_pack("{s:s, s:s, s:o}", "sha256", sha256, "name",
                                         ca->name, "added_at", json_time(ca->added_at)));

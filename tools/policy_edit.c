@@ -151,11 +151,11 @@ values_of(const struct node_boot *boot, unsigned bits)
 {
     json_t *values = json_object();
     for (unsigned pcr = 0; pcr < NODE_PCRS; pcr++) {
-        char number[4], hex[NODE_PCR_HEX];
+        char number[4], hex[TEXT_SHA256_MAX];
         if (!(bits & 1u << pcr))
             continue;
         snprintf(number, sizeof(number), "%u", pcr);
-        node_pcr_hex(&boot->pcrs[pcr], hex);
+        text_hex(&boot->pcrs[pcr], hex);
         json_object_set_new(values, number, json_pack("[s]", hex));
     }
     return values;

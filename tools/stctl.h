@@ -159,6 +159,8 @@ const char *exit_advice(const struct st_err *err);
 enum st_code json_print(json_t *value, struct st_err *err);
 /* "2025-01-31T12:00:00Z", or null for 0. */
 json_t *json_time(int64_t seconds);
+/* A digest, or null where that is none. */
+json_t *json_hex(const ProtobufCBinaryData *sha256);
 json_t *json_address(const ProtobufCBinaryData *wire);
 
 #endif

@@ -113,6 +113,15 @@ text_printable(const char *text)
     return copy;
 }
 
+bool
+text_hex(const ProtobufCBinaryData *sha256, char out[TEXT_SHA256_MAX])
+{
+    strcpy(out, "-");
+    for (size_t i = 0; sha256->len == SHA256_LEN && i < SHA256_LEN; i++)
+        snprintf(out + 2 * i, 3, "%02x", sha256->data[i]);
+    return sha256->len == SHA256_LEN;
+}
+
 void
 text_sha256(const void *bytes, size_t len, char out[TEXT_SHA256_MAX])
 {

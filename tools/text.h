@@ -36,6 +36,8 @@ void text_age(int64_t from, int64_t to, char out[TEXT_AGE_MAX]);
 /* The age that is left, or "expired". */
 void text_expires(int64_t now, int64_t at, char out[TEXT_AGE_MAX]);
 
+/* A digest or a PCR in lower-case hex; "-", and false, where that is none. */
+bool text_hex(const ProtobufCBinaryData *sha256, char out[TEXT_SHA256_MAX]);
 /* SHA-256 in lower-case hex. */
 void text_sha256(const void *bytes, size_t len, char out[TEXT_SHA256_MAX]);
 /* The same digest as people write it: either case, colons or not, "SHA256:" before. */

@@ -26,8 +26,6 @@ enum {
     USES = ENROLMENT_USES_MAX,
 };
 
-AUTO_DEFINE(struct replica *, replica_closep, replica_close)
-
 struct filling {
     struct replica *replica;
     uint8_t secret_hash[SHA256_LEN];

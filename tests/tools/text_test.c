@@ -133,6 +133,22 @@ print_into(char *out, size_t size, const struct table *table, size_t width)
 }
 
 static void
+a_digest_is_in_hex_or_a_dash(void **state)
+{
+    (void)state;
+    uint8_t bytes[SHA256_LEN + 1] = {0x0a, 0xff};
+    char hex[TEXT_SHA256_MAX];
+    assert_true(text_hex(&(ProtobufCBinaryData){SHA256_LEN, bytes}, hex));
+    assert_int_equal(strlen(hex), 2 * SHA256_LEN);
+    assert_memory_equal(hex, "0aff00", 6);
+    for (size_t len = 0; len <= sizeof(bytes); len++)
+        if (len != SHA256_LEN) {
+            assert_false(text_hex(&(ProtobufCBinaryData){len, bytes}, hex));
+            assert_string_equal(hex, "-");
+        }
+}
+
+static void
 a_table_of_nodes_fits_80_columns(void **state)
 {
     (void)state;
@@ -246,6 +262,7 @@ main(void)
         cmocka_unit_test(an_age_is_told_in_its_largest_unit),
         cmocka_unit_test(what_has_expired_is_said_to_have),
         cmocka_unit_test(a_fingerprint_fits_as_people_write_it),
+        cmocka_unit_test(a_digest_is_in_hex_or_a_dash),
         cmocka_unit_test(a_table_of_nodes_fits_80_columns),
         cmocka_unit_test(only_a_terminal_cuts_the_last_column),
         cmocka_unit_test(N35_a_cell_cannot_steer_the_terminal),
