@@ -27,6 +27,9 @@
 #define GUEST "/test.Door/Guest"
 #define GUESTS 4
 #define GUEST_FIRST_MS 6000
+/* What docs/design.md says of the hint to come back: 0.5 to 2.5 s. */
+#define HINT_MIN_MS 500
+#define HINT_MAX_MS 2549
 /* The same types: sends 1,024 messages of 64 KiB at once. */
 #define FLOOD "/test.Door/Flood"
 
