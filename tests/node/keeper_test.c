@@ -59,14 +59,29 @@ program_put(const char *script)
 }
 
 static bool
-said(const char *text)
+holds(const char *name, const char *text)
 {
     char path[64];
     AUTO(st_freep) uint8_t *all = NULL;
     size_t len;
-    path_of("said", path);
+    path_of(name, path);
     return !file_read(path, FILE_MAX_LEN, &all, &len, NULL) &&
            strstr((const char *)all, text);
+}
+
+static bool
+said(const char *text)
+{
+    return holds("said", text);
+}
+
+static void
+wait_until_it_holds(const char *name, const char *text)
+{
+    for (int i = 0; !holds(name, text); i++) {
+        assert_true(i < 3000);
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
 }
 
 static int
@@ -150,6 +165,22 @@ start(bool allowed)
     return pid;
 }
 
+/* What it says goes into the file "log". */
+static pid_t
+start_to_be_heard(void)
+{
+    char path[64];
+    path_of("log", path);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (!freopen(path, "w", stderr))
+            _exit(2);
+        child(true);
+    }
+    return pid;
+}
+
 static int
 end(pid_t pid, int signal)
 {
@@ -198,8 +229,8 @@ a_master_whose_folder_is_refused_is_not_started_again(void **state)
 {
     (void)state;
     program_put(MAKES_A_CLUSTER "exit 4");
-    pid_t pid = start(true);
-    wait_for_runs(1);
+    pid_t pid = start_to_be_heard();
+    wait_until_it_holds("log", "is not started again");
     nanosleep(&(struct timespec){.tv_nsec = 500000000},
               NULL); /* ten times the longest wait */
     assert_int_equal(count_runs(), 1);
@@ -247,10 +278,10 @@ static void
 a_master_that_ignores_SIGTERM_is_killed(void **state)
 {
     (void)state;
-    program_put(MAKES_A_CLUSTER "trap '' TERM\nwhile :; do sleep 0.1; done");
+    program_put(MAKES_A_CLUSTER
+                "trap '' TERM\necho deaf >> $D/said\nwhile :; do sleep 0.1; done");
     pid_t pid = start(true);
-    wait_for_runs(1);
-    nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+    wait_until_it_holds("said", "deaf");
     assert_int_equal(end(pid, SIGTERM), 0);
     assert_false(master_lives());
 }
