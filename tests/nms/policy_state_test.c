@@ -505,7 +505,6 @@ N24_what_was_found_for_the_EK_of_another_machine_adopts_nobody(void **state)
     struct log_node before, now;
     uint8_t cas[SHA256_LEN];
     struct st_err err = {0};
-    log_found(member);
     log_node_make(1, secret_b, &before);
     assert_ok(log_enrol(member, &before, LOG_START, &err));
     assert_ok(log_remove_node(member, before.id, &err));
