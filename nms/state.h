@@ -149,7 +149,7 @@ enum st_code state_join_check(struct state *state, const ProtobufCBinaryData *se
                               const ProtobufCBinaryData *public_key, int64_t now,
                               uint64_t *out_member, struct st_err *err);
 
-/* ---- what was seen here ---- */
+/* ---- what was seen here, state_seen.c ---- */
 
 /* When the node was last given its key by this master; forgotten at restart. */
 void state_node_seen(struct state *state, const char *id, int64_t now);

@@ -1,5 +1,5 @@
-/* state_internal.h - what the files of the state machine share.  The lock is held by
- * state.c around everything here: for writing in apply_*(), for reading elsewhere.
+/* state_internal.h - what the files of the state machine share.  The lock is held around
+ * everything here: for writing in apply_*(), by state.c; for reading elsewhere.
  */
 #ifndef NMS_STATE_INTERNAL_H
 #define NMS_STATE_INTERNAL_H
