@@ -187,7 +187,8 @@ wait_for_work(struct audit *audit)
         else if (due <= later_now_ms())
             return;
         else
-            (void)pthread_cond_timedwait(&audit->changed, &audit->lock, &until);
+            (void)pthread_cond_clockwait(&audit->changed, &audit->lock, CLOCK_MONOTONIC,
+                                         &until);
     }
 }
 
@@ -347,7 +348,6 @@ number_begin(const struct audit *audit)
 enum st_code
 audit_start(const char *dir, struct audit **out, struct st_err *err)
 {
-    pthread_condattr_t clock;
     AUTO(st_freep) struct audit *audit = calloc(1, sizeof(*audit));
     enum st_code code;
     if (!audit)
@@ -358,10 +358,7 @@ audit_start(const char *dir, struct audit **out, struct st_err *err)
     audit->flush_ms = INT64_MAX;
     audit->end = &audit->first;
     pthread_mutex_init(&audit->lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&audit->changed, &clock);
-    pthread_condattr_destroy(&clock);
+    pthread_cond_init(&audit->changed, NULL);
     if (pthread_create(&audit->thread, NULL, run, audit)) {
         pthread_cond_destroy(&audit->changed);
         pthread_mutex_destroy(&audit->lock);

@@ -40,7 +40,7 @@ wait_for_first(struct later *later)
     }
     const int64_t due = later->first->due_ms;
     const struct timespec until = {due / 1000, due % 1000 * 1000000};
-    (void)pthread_cond_timedwait(&later->changed, &later->lock, &until);
+    (void)pthread_cond_clockwait(&later->changed, &later->lock, CLOCK_MONOTONIC, &until);
 }
 
 static void *
@@ -67,15 +67,11 @@ run(void *arg)
 enum st_code
 later_start(struct later **out, struct st_err *err)
 {
-    pthread_condattr_t clock;
     struct later *later = calloc(1, sizeof(*later));
     if (!later)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
     pthread_mutex_init(&later->lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&later->changed, &clock);
-    pthread_condattr_destroy(&clock);
+    pthread_cond_init(&later->changed, NULL);
     if (pthread_create(&later->thread, NULL, run, later)) {
         later->stopping = true;
         later_free(later);
