@@ -1,10 +1,10 @@
 #include "nms/admin_file.h"
+#include "nms/bell.h"
 #include "nms/carrier_internal.h"
 #include "nms/later.h"
 #include "nms/places.h"
 #include "proto/event.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,11 +26,7 @@ struct pause {
 
 struct carrier {
     struct nms *nms;
-    pthread_t thread;
-    bool started;
-    pthread_mutex_t lock; /* guards the two below */
-    pthread_cond_t changed;
-    bool woken, stopping;
+    struct bell bell;
     /* The thread's own. */
     bool said_leaving, said_leaderless;
     uint64_t leader;       /* the last that was said */
@@ -49,19 +45,13 @@ enum st_code
 carrier_new(struct nms *nms, const struct nms_config *config, const struct self *self,
             uint64_t crl_number, struct carrier **out, struct st_err *err)
 {
-    pthread_condattr_t clock;
     struct carrier *carrier = calloc(1, sizeof(*carrier));
     if (!carrier)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
     carrier->nms = nms;
     carrier->crl_number = crl_number;
     places_begin(&carrier->places, config, self);
-    carrier->woken = true;
-    pthread_mutex_init(&carrier->lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&carrier->changed, &clock);
-    pthread_condattr_destroy(&clock);
+    bell_init(&carrier->bell);
     *out = carrier;
     return ST_OK;
 }
@@ -71,45 +61,14 @@ carrier_free(struct carrier *carrier)
 {
     if (!carrier)
         return;
-    pthread_cond_destroy(&carrier->changed);
-    pthread_mutex_destroy(&carrier->lock);
+    bell_end(&carrier->bell);
     free(carrier);
 }
 
 void
 carrier_wake(struct carrier *carrier)
 {
-    pthread_mutex_lock(&carrier->lock);
-    carrier->woken = true;
-    pthread_cond_signal(&carrier->changed);
-    pthread_mutex_unlock(&carrier->lock);
-}
-
-static bool
-is_stopping(struct carrier *carrier)
-{
-    pthread_mutex_lock(&carrier->lock);
-    const bool stopping = carrier->stopping;
-    pthread_mutex_unlock(&carrier->lock);
-    return stopping;
-}
-
-/* Until somebody wakes it or `until_ms` has come (0: never); false where it is to stop.
- */
-static bool
-wait_until(struct carrier *carrier, int64_t until_ms)
-{
-    const struct timespec until = {until_ms / 1000, until_ms % 1000 * 1000000};
-    int late = 0;
-    pthread_mutex_lock(&carrier->lock);
-    while (!carrier->woken && !carrier->stopping && !late)
-        late = until_ms
-                   ? pthread_cond_timedwait(&carrier->changed, &carrier->lock, &until)
-                   : pthread_cond_wait(&carrier->changed, &carrier->lock);
-    carrier->woken = false;
-    const bool going = !carrier->stopping;
-    pthread_mutex_unlock(&carrier->lock);
-    return going;
+    bell_ring(&carrier->bell);
 }
 
 static void
@@ -215,7 +174,7 @@ carry_all_on(struct carrier *carrier, int64_t *soonest)
     bool any = false;
     carrier_view_read(carrier->nms, &view);
     for (size_t i = 0; carrier_view_member(carrier->nms, &view, i, &member); i++) {
-        if (!view.status.serving || is_stopping(carrier))
+        if (!view.status.serving || carrier->bell.stopping)
             return false;
         any |= carry_on(carrier, &view, &member, soonest);
         carrier_view_read(carrier->nms, &view);
@@ -368,7 +327,7 @@ run(void *arg)
 {
     struct carrier *carrier = arg;
     int64_t soonest = 0;
-    while (wait_until(carrier, soonest)) {
+    while (bell_wait(&carrier->bell, soonest, NULL)) {
         say_leaving(carrier);
         places_settle(&carrier->places, carrier->nms);
         carrier_tell_places(carrier);
@@ -386,21 +345,11 @@ run(void *arg)
 enum st_code
 carrier_start(struct carrier *carrier, struct st_err *err)
 {
-    if (pthread_create(&carrier->thread, NULL, run, carrier))
-        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no thread for the members");
-    carrier->started = true;
-    return ST_OK;
+    return bell_start(&carrier->bell, run, carrier, "the members", err);
 }
 
 void
 carrier_stop(struct carrier *carrier)
 {
-    if (!carrier->started)
-        return;
-    pthread_mutex_lock(&carrier->lock);
-    carrier->stopping = true;
-    pthread_cond_signal(&carrier->changed);
-    pthread_mutex_unlock(&carrier->lock);
-    pthread_join(carrier->thread, NULL);
-    carrier->started = false;
+    bell_stop(&carrier->bell);
 }

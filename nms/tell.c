@@ -1,9 +1,9 @@
 #include "nms/tell_internal.h"
+#include "nms/bell.h"
 #include "nms/later.h"
 #include "proto/event.h"
 #include "proto/grow.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,33 +16,23 @@ enum {
 
 struct tell {
     struct nms *nms;
-    pthread_t thread;
-    bool started;
-    pthread_mutex_t lock; /* guards the three below */
-    pthread_cond_t changed;
-    bool woken, stopping;
+    struct bell bell;
     /* The thread's own. */
     uint64_t number;       /* of the list that `untold` lacks; 0: it was not looked yet */
     struct untold *untold; /* in the order of ids */
     size_t count;
-    bool news;       /* it was woken, and did not look since */
+    bool news;       /* it was rung for, and did not look since */
     int64_t look_ms; /* not looked again before */
 };
 
 enum st_code
 tell_new(struct nms *nms, struct tell **out, struct st_err *err)
 {
-    pthread_condattr_t clock;
     struct tell *tell = calloc(1, sizeof(*tell));
     if (!tell)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
     tell->nms = nms;
-    tell->woken = true;
-    pthread_mutex_init(&tell->lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&tell->changed, &clock);
-    pthread_condattr_destroy(&clock);
+    bell_init(&tell->bell);
     *out = tell;
     return ST_OK;
 }
@@ -52,8 +42,7 @@ tell_free(struct tell *tell)
 {
     if (!tell)
         return;
-    pthread_cond_destroy(&tell->changed);
-    pthread_mutex_destroy(&tell->lock);
+    bell_end(&tell->bell);
     free(tell->untold);
     free(tell);
 }
@@ -61,28 +50,7 @@ tell_free(struct tell *tell)
 void
 tell_wake(struct tell *tell)
 {
-    pthread_mutex_lock(&tell->lock);
-    tell->woken = true;
-    pthread_cond_signal(&tell->changed);
-    pthread_mutex_unlock(&tell->lock);
-}
-
-/* Until somebody wakes it or `until_ms` has come (0: never); false where it is to stop.
- */
-static bool
-wait_until(struct tell *tell, int64_t until_ms)
-{
-    const struct timespec until = {until_ms / 1000, until_ms % 1000 * 1000000};
-    int late = 0;
-    pthread_mutex_lock(&tell->lock);
-    while (!tell->woken && !tell->stopping && !late)
-        late = until_ms ? pthread_cond_timedwait(&tell->changed, &tell->lock, &until)
-                        : pthread_cond_wait(&tell->changed, &tell->lock);
-    tell->news |= tell->woken;
-    tell->woken = false;
-    const bool going = !tell->stopping;
-    pthread_mutex_unlock(&tell->lock);
-    return going;
+    bell_ring(&tell->bell);
 }
 
 static bool
@@ -97,10 +65,7 @@ static bool
 is_over(void *arg)
 {
     struct tell *tell = arg;
-    pthread_mutex_lock(&tell->lock);
-    const bool stopping = tell->stopping;
-    pthread_mutex_unlock(&tell->lock);
-    return stopping || !leads(tell) ||
+    return tell->bell.stopping || !leads(tell) ||
            state_masters_number(tell->nms->state) != tell->number;
 }
 
@@ -293,7 +258,7 @@ run(void *arg)
 {
     struct tell *tell = arg;
     int64_t until_ms = 0;
-    while (wait_until(tell, until_ms))
+    while (bell_wait(&tell->bell, until_ms, &tell->news))
         until_ms = step(tell);
     return NULL;
 }
@@ -301,21 +266,11 @@ run(void *arg)
 enum st_code
 tell_start(struct tell *tell, struct st_err *err)
 {
-    if (pthread_create(&tell->thread, NULL, run, tell))
-        return st_fail(err, ST_RESOURCE_EXHAUSTED, "no thread for the nodes");
-    tell->started = true;
-    return ST_OK;
+    return bell_start(&tell->bell, run, tell, "the nodes", err);
 }
 
 void
 tell_stop(struct tell *tell)
 {
-    if (!tell->started)
-        return;
-    pthread_mutex_lock(&tell->lock);
-    tell->stopping = true;
-    pthread_cond_signal(&tell->changed);
-    pthread_mutex_unlock(&tell->lock);
-    pthread_join(tell->thread, NULL);
-    tell->started = false;
+    bell_stop(&tell->bell);
 }
