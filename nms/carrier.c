@@ -78,9 +78,7 @@ pause_set(struct pause *pause, bool wanted)
         pause->ms = 0;
         return;
     }
-    pause->ms = pause->ms ? 2 * pause->ms : PAUSE_FIRST_MS;
-    if (pause->ms > PAUSE_MAX_MS)
-        pause->ms = PAUSE_MAX_MS;
+    pause->ms = later_longer(pause->ms, PAUSE_FIRST_MS, PAUSE_MAX_MS);
     pause->until_ms = later_now_ms() + later_jitter(pause->ms);
 }
 

@@ -31,6 +31,13 @@ later_jitter(uint32_t ms)
     return ms / 2 + random % (ms + 1);
 }
 
+uint32_t
+later_longer(uint32_t ms, uint32_t first, uint32_t most)
+{
+    const uint32_t longer = ms ? 2 * ms : first;
+    return longer < most ? longer : most;
+}
+
 static void
 wait_for_first(struct later *later)
 {

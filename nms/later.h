@@ -37,5 +37,8 @@ bool later_in(struct later *later, uint32_t ms, struct later_call *item,
 int64_t later_now_ms(void);
 /* ms, give or take half of it: whoever failed together should not try again together. */
 uint32_t later_jitter(uint32_t ms);
+/* The pause after one of ms that was in vain: `first` where there was none, then twice as
+ * long each time, up to `most`. */
+uint32_t later_longer(uint32_t ms, uint32_t first, uint32_t most);
 
 #endif

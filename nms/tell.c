@@ -163,9 +163,7 @@ choose(const struct tell *tell, struct tell_round *out, int64_t *soonest)
 static void
 note_failure(struct untold *untold)
 {
-    untold->pause_ms = untold->pause_ms ? 2 * untold->pause_ms : PAUSE_FIRST_MS;
-    if (untold->pause_ms > PAUSE_MAX_MS)
-        untold->pause_ms = PAUSE_MAX_MS;
+    untold->pause_ms = later_longer(untold->pause_ms, PAUSE_FIRST_MS, PAUSE_MAX_MS);
     untold->due_ms = later_now_ms() + later_jitter(untold->pause_ms);
 }
 

@@ -111,6 +111,16 @@ jitter_is_at_most_half_of_the_pause(void **state)
     assert_int_equal(later_jitter(0), 0);
 }
 
+static void
+a_pause_in_vain_is_doubled_up_to_the_longest(void **state)
+{
+    (void)state;
+    assert_int_equal(later_longer(0, 300, 1000), 300);
+    assert_int_equal(later_longer(300, 300, 1000), 600);
+    assert_int_equal(later_longer(600, 300, 1000), 1000);
+    assert_int_equal(later_longer(1000, 300, 1000), 1000);
+}
+
 int
 main(void)
 {
@@ -119,6 +129,7 @@ main(void)
         cmocka_unit_test(a_stop_calls_whoever_waits_and_takes_nobody_new),
         cmocka_unit_test(who_waits_again_for_ever_does_not_hold_a_stop_up),
         cmocka_unit_test(jitter_is_at_most_half_of_the_pause),
+        cmocka_unit_test(a_pause_in_vain_is_doubled_up_to_the_longest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
