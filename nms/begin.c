@@ -38,10 +38,8 @@ turned_away(uint64_t count, const char *last)
 static void
 members_changed(void *arg)
 {
-    struct nms *nms = arg;
-    carrier_wake(nms->carrier);
-    tell_wake(nms->tell);
-    awaits_check(nms);
+    moved(arg);
+    awaits_check(arg);
 }
 
 enum st_code
