@@ -43,7 +43,18 @@ image() {
 }
 boot() {
     find /run -mindepth 1 -delete
+    : >/run/opened
 }
+boot_shut() {
+    boot
+    rm /run/opened
+}
+# No systemd runs here, to say that the disk of this boot is open.
+cat >/usr/local/bin/systemctl <<'end'
+#!/bin/sh
+[ "$*" = "-q is-active smalltown-node" ] && [ -e /run/opened ]
+end
+chmod +x /usr/local/bin/systemctl
 """
 EXPOSED_MOST = {"smalltown-nms.service": 1.5, "smalltown-node.service": 3.5}
 
@@ -187,6 +198,14 @@ class Installed(unittest.TestCase):
         self.assertEqual(re.findall("is line=(.*), old (?:line=)?(.*)", said), [
             ("a", ""), ("b", "a"), ("c", "a"), ("b", "a"), ("a", "a"), ("d", "a"),
             ("e", "d"), ("f", "d"), ("f", "d"), ("g", "f")])
+
+    def test_what_opened_the_disk_is_kept_when_what_was_booted_did_not(self):
+        said = installed(UKI + "boot_shut; image a; image b; boot; image c; boot_shut; image d; "
+                         "boot_shut; image e; : >/run/opened; image f; "
+                         "boot_shut; mv $uki.old $uki; image g; boot; image h")
+        self.assertEqual(re.findall("is line=(.*), old (?:line=)?(.*)", said), [
+            ("a", ""), ("b", "a"), ("c", "b"), ("d", "b"), ("e", "b"), ("f", "b"), ("g", "b"),
+            ("h", "g")])
 
 
 if __name__ == "__main__":
