@@ -25,6 +25,7 @@
  *  13 seal the local half anew, under the authority of the cluster (half.h; where it does
  *     not come to that, the next unlock does it)
  *  14 cap PCR 12
+ *        where 12 fails, too; whoever stops the daemon waits for it (stop.h)
  *
  * A refusal at 7 leaves everything as it is, the secret too.
  */
@@ -235,26 +236,48 @@ commit(struct node *node, const struct keys *keys, struct st_err *err)
     return ST_OK;
 }
 
-/* Steps 12 to 14. */
+/* Steps 12 and 13. */
+static enum st_code
+open_new(struct node *node, struct tpm *tpm, const struct keys *keys,
+         const struct approvals *said, bool *out_mapped, struct st_err *err)
+{
+    enum st_code code;
+    if (node->volume &&
+        (code = disk_map(node->volume, DISK_MAPPING, &keys->disk_key, out_mapped, err)))
+        return code;
+    half_follow(node, tpm, ESP_SEALED, &keys->local_half, said);
+    control_follow(node, tpm, &keys->disk_key, said);
+    return ST_OK;
+}
+
+/* Steps 12 to 14: it ends in the cap, as an unlock does (unlock.c). */
 static enum st_code
 finish(struct node *node, const struct keys *keys, const struct approvals *said,
        bool *out_mapped, struct st_err *err)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
-    enum st_code code;
-    if (node->volume &&
-        (code = disk_map(node->volume, DISK_MAPPING, &keys->disk_key, out_mapped, err)))
-        return code;
+    enum st_code code, uncapped;
     if ((code = tpm_open(node->tcti, &tpm, err)))
         return code;
-    half_follow(node, tpm, ESP_SEALED, &keys->local_half, said);
-    control_follow(node, tpm, &keys->disk_key, said);
-    if ((code = measure_cap(tpm, &node->config.masters, err)))
-        return code;
+    code = open_new(node, tpm, keys, said, out_mapped, err);
+    uncapped = measure_cap(tpm, &node->config.masters, code ? NULL : err);
+    if (code || uncapped)
+        return code ? code : uncapped;
     node_passed(node, ENROL_CAPPED);
     if (node->crypttab)
         node->crypttab->disk_key = keys->disk_key;
     return ST_OK;
+}
+
+/* As finish(), and whoever stops the daemon waits for that. */
+static enum st_code
+finish_held(struct node *node, const struct keys *keys, const struct approvals *said,
+            bool *out_mapped, struct st_err *err)
+{
+    stop_hold(true);
+    enum st_code code = finish(node, keys, said, out_mapped, err);
+    stop_hold(false);
+    return code;
 }
 
 static enum st_code
@@ -294,7 +317,7 @@ enrol_run(struct node *node, const struct facts *facts, bool resume, struct iden
         return code;
     node_passed(node, ENROL_COMMITTED);
     if ((code = commit(node, &keys, err)) ||
-        (code = finish(node, &keys, &said, &mapped, err)))
+        (code = finish_held(node, &keys, &said, &mapped, err)))
         return st_wrap(err, "the master has committed this node, but");
     event("enrol", "node=%s decision=ok volume=%s", keys.identity.node_id,
           !node->volume ? "none"

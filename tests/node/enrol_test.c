@@ -8,6 +8,7 @@
 #include "tests/node/flow.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -411,6 +412,64 @@ N48_a_machine_does_not_enrol_anew_in_a_boot_that_unlocked(void **state)
     assert_false(machine_has(&machine, "pending"));
 }
 
+/* In the process of the daemon. */
+#define MAPS_NOTHING "ST_MAPS_NOTHING"
+
+enum st_code __real_disk_map(const char *path, const char *name, const struct secret *key,
+                             bool *out_mapped, struct st_err *err);
+enum st_code __wrap_disk_map(const char *path, const char *name, const struct secret *key,
+                             bool *out_mapped, struct st_err *err);
+
+enum st_code
+__wrap_disk_map(const char *path, const char *name, const struct secret *key,
+                bool *out_mapped, struct st_err *err)
+{
+    if (getenv(MAPS_NOTHING))
+        return st_fail(err, ST_INTERNAL, "map %s: no memory", path);
+    return __real_disk_map(path, name, key, out_mapped, err);
+}
+
+static void
+assert_is_capped(void)
+{
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "only once: reboot"));
+    assert_int_equal(atomic_load(&master.calls), 0);
+    assert_unlocks_after_a_reboot();
+}
+
+/* A step in which a slow TPM may well be then. */
+static void
+N48_who_stops_a_slow_machine_that_enrols_gets_no_unlock_in_this_boot(void **state)
+{
+    (void)state;
+    master.adopted = true;
+    machine.slow = true;
+    machine_start(&machine, HALF_SEALED_ANEW);
+    assert_int_equal(machine_wait(&machine), 0);
+    machine.slow = false;
+    assert_enrolled();
+    assert_is_capped();
+}
+
+static void
+N48_an_enrolment_whose_disk_does_not_open_ends_in_the_cap_too(void **state)
+{
+    (void)state;
+    master.adopted = true;
+    assert_int_equal(setenv(MAPS_NOTHING, "1", 1), 0);
+    machine_start(&machine, 0);
+    const int status = machine_wait(&machine);
+    assert_int_equal(unsetenv(MAPS_NOTHING), 0);
+    assert_int_equal(status, 1);
+    assert_true(machine_said(&machine, "the master has committed this node, but"));
+    assert_true(machine_said(&machine, "no memory"));
+    assert_enrolled();
+    assert_is_capped();
+}
+
 static void
 a_damaged_seal_is_known_before_anybody_is_asked(void **state)
 {
@@ -461,6 +520,8 @@ main(int argc, char **argv)
         FLOW_TEST(N48_an_identity_of_such_keys_is_nobody),
         FLOW_TEST(a_torn_format_is_done_again),
         FLOW_TEST(N48_a_machine_does_not_enrol_anew_in_a_boot_that_unlocked),
+        FLOW_TEST(N48_who_stops_a_slow_machine_that_enrols_gets_no_unlock_in_this_boot),
+        FLOW_TEST(N48_an_enrolment_whose_disk_does_not_open_ends_in_the_cap_too),
         FLOW_TEST(a_damaged_seal_is_known_before_anybody_is_asked),
     };
     return FLOW_MAIN(tests);
