@@ -723,6 +723,33 @@ N34_a_volume_with_data_is_not_formatted_for_another_file(void **state)
     recover_and_enrol(&key);
 }
 
+/* Its key of before went with the token that says enrolled: it looks as one that was just
+ * formatted. */
+static void
+N34_a_volume_with_data_that_is_enrolled_is_recovered_for_another_file(void **state)
+{
+    (void)state;
+    struct secret other;
+    uint8_t public_key[HPKE_KEY_LEN];
+    struct st_err err = {0};
+    flow_enrol_and_adopt();
+    const struct secret key = administrators_key();
+    replace_the_chip();
+    begin_anew();
+    assert_int_equal(machine_recover(&machine, (const char *)key.bytes, 0), 0);
+    machine_start(&machine, ENROL_VOLUME_ENROLLED);
+    assert_int_equal(machine_wait(&machine), 128 + 9);
+    machine_reboot(&machine);
+    assert_ok(hpke_generate(&other, public_key, &err));
+    machine.recovery = other;
+    begin_anew();
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    assert_true(machine_said(&machine, "`smalltown-node recover` keeps what is on its"));
+    assert_state(START_VOLUME_ENROLLED);
+    recover_and_enrol(&key);
+}
+
 /* The data of it may be the machine's own, bound to keys that somebody knows. */
 static void
 N48_a_volume_that_something_else_recovered_is_recovered_again(void **state)
@@ -803,6 +830,7 @@ main(int argc, char **argv)
         TEST(an_enrolment_that_goes_on_with_another_file_is_formatted_for_it),
         TEST(a_format_anew_that_was_cut_is_done_again),
         TEST(N34_a_volume_with_data_is_not_formatted_for_another_file),
+        TEST(N34_a_volume_with_data_that_is_enrolled_is_recovered_for_another_file),
         TEST(N48_a_volume_that_something_else_recovered_is_recovered_again),
         TEST(N34_a_volume_that_the_masters_said_OK_to_is_not_formatted_for_another_file),
     };
