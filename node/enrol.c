@@ -164,7 +164,8 @@ volume_format(const struct node *node, const struct disk_found *found,
     if (REFUSES(0x34d, *found->node_id && strcmp(found->node_id, node_id) != 0))
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "the data volume %.200s belongs to %s, and this enrolment is of "
-                       "%s: it is not touched",
+                       "%s: it is not touched; where a recovery was cut, run "
+                       "`smalltown-node recover` again",
                        node->volume, found->node_id, node_id);
     if (found->state == START_VOLUME_PENDING || found->state == START_VOLUME_ENROLLED)
         return disk_check_key(node->volume, &keys->disk_key, err);

@@ -112,8 +112,11 @@ check_volume(const struct node *node, const struct facts *facts, struct st_err *
     fprintf(stderr, "%s is the data volume of %s\n", node->volume, facts->disk.node_id);
     if (found.sealed)
         fprintf(stderr,
-                "`stctl node recovery-key %s --key FILE` shows its recovery key\n",
-                found.place.node_id);
+                "`stctl node recovery-key %s --key FILE` shows its recovery key\n"
+                "where no master knows it, `stctl recovery open token.json --key FILE` "
+                "does, of this:\n"
+                "    cryptsetup token export --token-id 1 --json-file token.json %s\n",
+                found.place.node_id, node->volume);
     return ST_OK;
 }
 

@@ -14,12 +14,25 @@ volume_is_unused(const struct start_facts *facts)
     return facts->volume == START_VOLUME_NONE || facts->volume == START_VOLUME_BLANK;
 }
 
+/* Whose recovery key keeps what is on it. */
+static bool
+volume_is_recoverable(const struct start_facts *facts)
+{
+    return facts->volume == START_VOLUME_PENDING ||
+           facts->volume == START_VOLUME_ENROLLED;
+}
+
 static struct start_verdict
 without_config(const struct start_facts *facts)
 {
     if (facts->sealed || facts->pending || facts->identity)
         return refuse("enrolment.pb is gone but this machine has files of an enrolment: "
                       "restore enrolment.pb, or remove EFI/smalltown for a new machine");
+    if (volume_is_recoverable(facts))
+        return refuse("there is no EFI/smalltown/enrolment.pb, and the data volume is of "
+                      "a node: is the ESP mounted? Else restore EFI/smalltown of this "
+                      "machine; with a fresh enrolment.pb `smalltown-node recover` keeps "
+                      "the data, too");
     if (!volume_is_unused(facts))
         return refuse(
             "there is no EFI/smalltown/enrolment.pb, and the data volume is not "
@@ -39,8 +52,12 @@ fresh(const struct start_facts *facts)
         return refuse("enrolment.pb has a secret but this machine has an identity: "
                       "remove all of EFI/smalltown except enrolment.pb to enrol anew");
     if (REFUSES(0x34c, !volume_is_unused(facts)))
-        return refuse("enrolment.pb has a secret but the data volume is not blank: it is "
-                      "not formatted; wipe it if nothing on it is needed");
+        return refuse(volume_is_recoverable(facts)
+                          ? "enrolment.pb has a secret but the data volume is not blank: "
+                            "`smalltown-node recover` keeps the data of its node; wipe "
+                            "it only if nothing on it is needed"
+                          : "enrolment.pb has a secret but the data volume is not blank: "
+                            "it is not formatted; wipe it if nothing on it is needed");
     return (struct start_verdict){START_ENROL, "enrols"};
 }
 
@@ -64,7 +81,8 @@ half_done(const struct start_facts *facts)
     case START_VOLUME_ENROLLED:
         if (!facts->identity)
             return refuse("enrolment.pb has a secret but the data volume is of an "
-                          "enrolled node: attach the right volume, or restore "
+                          "enrolled node: where a recovery was cut, run `smalltown-node "
+                          "recover` again; else attach the right volume, or restore "
                           "EFI/smalltown");
         return resume;
     case START_VOLUME_FOREIGN:

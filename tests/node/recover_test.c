@@ -320,8 +320,42 @@ a_recovery_that_was_cut_is_done_again(void **state)
         if (steps[i] != ENROL_FORMATTED) { /* as if nobody had tried */
             machine_start(&machine, 0);
             assert_int_equal(machine_wait(&machine), 1);
+            assert_true(machine_said(&machine, "`smalltown-node recover`"));
             assert_state(START_VOLUME_ENROLLED);
         }
+        recover_and_enrol(&key);
+        tear_down(state);
+        set_up(state);
+    }
+}
+
+/* The volume is bound to keys that no master heard of, and that the cut took. */
+static void
+a_second_recovery_that_was_cut_is_done_again(void **state)
+{
+    const enum enrol_step steps[] = {ENROL_KEYS_MADE, ENROL_PENDING_SEALED,
+                                     ENROL_HALF_SEALED};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        print_message("killed at step %d\n", (int)steps[i]);
+        struct secret other;
+        uint8_t public_key[HPKE_KEY_LEN];
+        struct st_err err = {0};
+        flow_enrol_and_adopt();
+        const struct secret key = administrators_key();
+        const char *typed = (const char *)key.bytes;
+        replace_the_chip();
+        begin_anew();
+        assert_int_equal(machine_recover(&machine, typed, 0), 0);
+        assert_ok(hpke_generate(&other, public_key, &err));
+        machine.recovery = other;
+        machine_config_put(&machine);
+        assert_int_equal(machine_recover(&machine, typed, steps[i]), 128 + 9);
+        assert_true(machine_said(&machine, "stctl recovery open"));
+        machine_reboot(&machine);
+        machine_start(&machine, 0);
+        assert_int_equal(machine_wait(&machine), 1);
+        assert_true(machine_said(&machine, "run `smalltown-node recover` again"));
+        assert_state(START_VOLUME_PENDING);
         recover_and_enrol(&key);
         tear_down(state);
         set_up(state);
@@ -817,6 +851,7 @@ main(int argc, char **argv)
         TEST(a_machine_with_a_new_TPM_keeps_its_data),
         TEST(a_machine_whose_firmware_changed_keeps_its_data),
         TEST(a_recovery_that_was_cut_is_done_again),
+        TEST(a_second_recovery_that_was_cut_is_done_again),
         TEST(a_person_is_shown_whom_the_key_goes_to_before_he_types_it),
         TEST(N48_another_key_recovers_nothing),
         TEST(a_machine_that_works_is_not_recovered),

@@ -137,6 +137,12 @@ N34_only_an_unused_volume_is_ever_formatted_anew(void **state)
     }
 }
 
+static bool
+names_recover(struct start_facts facts)
+{
+    return strstr(start_decide(&facts).sentence, "`smalltown-node recover`");
+}
+
 static void
 a_refusal_says_what_to_do(void **state)
 {
@@ -147,7 +153,31 @@ a_refusal_says_what_to_do(void **state)
     assert_non_null(strstr(start_decide(&facts).sentence, "restore"));
     facts.config = START_CONFIG_SECRET;
     assert_non_null(strstr(start_decide(&facts).sentence, "EFI/smalltown/sealed"));
-    assert_non_null(strstr(start_decide(&facts).sentence, "smalltown-node recover"));
+    assert_true(names_recover(facts));
+}
+
+/* Of the ESP, or of the way through a recovery. */
+static void
+who_lost_all_but_the_data_is_told_how_to_keep_it(void **state)
+{
+    (void)state;
+    const enum start_volume volumes[] = {START_VOLUME_PENDING, START_VOLUME_ENROLLED};
+    for (size_t i = 0; i < sizeof(volumes) / sizeof(*volumes); i++) {
+        struct start_facts facts = {.volume = volumes[i]};
+        assert_true(names_recover(facts));
+        assert_non_null(strstr(start_decide(&facts).sentence, "fresh enrolment.pb"));
+        facts.config = START_CONFIG_SECRET;
+        assert_true(names_recover(facts));
+        facts.sealed = PRESENT;
+        assert_true(names_recover(facts));
+    }
+    assert_true(names_recover((struct start_facts){.config = START_CONFIG_SECRET,
+                                                   .sealed = PRESENT,
+                                                   .pending = PRESENT,
+                                                   .volume = START_VOLUME_ENROLLED}));
+    assert_false(names_recover((struct start_facts){.volume = START_VOLUME_FOREIGN}));
+    assert_false(names_recover((struct start_facts){.config = START_CONFIG_SECRET,
+                                                    .volume = START_VOLUME_FOREIGN}));
 }
 
 int
@@ -157,6 +187,7 @@ main(void)
         cmocka_unit_test(N34_every_combination_is_the_row_of_the_table_or_refused),
         cmocka_unit_test(N34_only_an_unused_volume_is_ever_formatted_anew),
         cmocka_unit_test(a_refusal_says_what_to_do),
+        cmocka_unit_test(who_lost_all_but_the_data_is_told_how_to_keep_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
