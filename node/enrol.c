@@ -356,8 +356,10 @@ enum st_code
 enrol_may_rebind(const struct node *node, struct st_err *err)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
-    enum st_code code = tpm_open(node->tcti, &tpm, err);
-    return code ? code : measure(node, tpm, err);
+    enum st_code code;
+    if ((code = tpm_open(node->tcti, &tpm, err)) || (code = measure(node, tpm, err)))
+        return code;
+    return half_try(node, tpm, err);
 }
 
 enum st_code

@@ -14,8 +14,8 @@
 enum st_code enrol_run(struct node *node, const struct facts *facts, bool resume,
                        struct identity *out, struct st_err *err);
 
-/* Whether this boot is one in which enrol_rebind() can be: before somebody types a key in
- * vain.  Step 1. */
+/* Whether this boot, and this TPM, is one with which enrol_rebind() can be: before
+ * somebody types a key in vain.  Step 1. */
 enum st_code enrol_may_rebind(const struct node *node, struct st_err *err);
 
 /* Steps 1 to 6 once more, for a volume that has data: new keys, and the volume becomes

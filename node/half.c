@@ -15,15 +15,43 @@ mask_of(const struct node *node, enum esp_file file)
     return control ? mask & ~(1u << MEASURE_PCR) : mask;
 }
 
+/* Whoever goes on with an enrolment will ask who sealed it: a chip that has no answer is
+ * known now, and not when nothing else is left. */
+static enum st_code
+check_confirmed(struct tpm *tpm, const struct tpm_sealed *sealed, struct st_err *err)
+{
+    enum st_code code = tpm_sealed_check_creation(tpm, sealed, err);
+    if (!REFUSES(0x3404, code))
+        return ST_OK;
+    (void)st_wrap(err, "this TPM does not confirm what it sealed just now");
+    return code;
+}
+
+static enum st_code
+seal(const struct node *node, struct tpm *tpm, enum esp_file file,
+     const struct secret *secret, struct tpm_sealed *out, struct st_err *err)
+{
+    const bool is_judged = file == ESP_PENDING || file == ESP_SEALED;
+    enum st_code code = tpm_seal(tpm, secret, mask_of(node, file), out, err);
+    return code || !is_judged ? code : check_confirmed(tpm, out, err);
+}
+
 enum st_code
 half_seal(const struct node *node, struct tpm *tpm, enum esp_file file,
           const struct secret *secret, struct st_err *err)
 {
     struct tpm_sealed sealed;
-    enum st_code code = tpm_seal(tpm, secret, mask_of(node, file), &sealed, err);
-    if (code)
-        return code;
-    return esp_write(node->esp, file, sealed.bytes, sealed.len, err);
+    enum st_code code = seal(node, tpm, file, secret, &sealed, err);
+    return code ? code : esp_write(node->esp, file, sealed.bytes, sealed.len, err);
+}
+
+enum st_code
+half_try(const struct node *node, struct tpm *tpm, struct st_err *err)
+{
+    struct tpm_sealed sealed;
+    SECRET any = {0};
+    enum st_code code = secret_random(&any, UNLOCK_KEY_LEN, err);
+    return code ? code : seal(node, tpm, ESP_SEALED, &any, &sealed, err);
 }
 
 static enum st_code

@@ -11,9 +11,13 @@
 #include "node/node.h"
 
 /* Sealed to the PCRs of measure_mask(), which include the measured config; ESP_CONTROL
- * and ESP_CONTROL_PENDING to the others of these alone. */
+ * and ESP_CONTROL_PENDING to the others of these alone.  ESP_SEALED and ESP_PENDING are
+ * written where half_unseal_judged() will know them for ours, else ST_PERMISSION_DENIED.
+ */
 enum st_code half_seal(const struct node *node, struct tpm *tpm, enum esp_file file,
                        const struct secret *secret, struct st_err *err);
+/* Whether it would, of ESP_SEALED.  Writes nothing. */
+enum st_code half_try(const struct node *node, struct tpm *tpm, struct st_err *err);
 /* `len` bytes, by the PCRs of when they were sealed.  ST_PERMISSION_DENIED where PCRs
  * differ; ST_FAILED_PRECONDITION where this is another TPM, or, but for ESP_CONTROL, it
  * is sealed to other PCRs than half_seal() would; ST_DATA_LOSS for a damaged file;

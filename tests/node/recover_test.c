@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <tss2/tss2_esys.h>
 #include <unistd.h>
 
 /* A machine whose TPM was replaced has two until the end of the test. */
@@ -360,6 +361,73 @@ a_second_recovery_that_was_cut_is_done_again(void **state)
         tear_down(state);
         set_up(state);
     }
+}
+
+/* In the process of the daemon: its chip does not know its own word again. */
+#define CONFIRMS_NOTHING "ST_CONFIRMS_NOTHING"
+
+TSS2_RC __real_Esys_CertifyCreation(ESYS_CONTEXT *esys, ESYS_TR sign, ESYS_TR object,
+                                    ESYS_TR first, ESYS_TR second, ESYS_TR third,
+                                    const TPM2B_DATA *data, const TPM2B_DIGEST *hash,
+                                    const TPMT_SIG_SCHEME *scheme,
+                                    const TPMT_TK_CREATION *ticket, TPM2B_ATTEST **attest,
+                                    TPMT_SIGNATURE **signature);
+TSS2_RC __wrap_Esys_CertifyCreation(ESYS_CONTEXT *esys, ESYS_TR sign, ESYS_TR object,
+                                    ESYS_TR first, ESYS_TR second, ESYS_TR third,
+                                    const TPM2B_DATA *data, const TPM2B_DIGEST *hash,
+                                    const TPMT_SIG_SCHEME *scheme,
+                                    const TPMT_TK_CREATION *ticket, TPM2B_ATTEST **attest,
+                                    TPMT_SIGNATURE **signature);
+
+TSS2_RC
+__wrap_Esys_CertifyCreation(ESYS_CONTEXT *esys, ESYS_TR sign, ESYS_TR object,
+                            ESYS_TR first, ESYS_TR second, ESYS_TR third,
+                            const TPM2B_DATA *data, const TPM2B_DIGEST *hash,
+                            const TPMT_SIG_SCHEME *scheme, const TPMT_TK_CREATION *ticket,
+                            TPM2B_ATTEST **attest, TPMT_SIGNATURE **signature)
+{
+    if (getenv(CONFIRMS_NOTHING))
+        return TPM2_RC_TICKET | TPM2_RC_P | TPM2_RC_4;
+    return __real_Esys_CertifyCreation(esys, sign, object, first, second, third, data,
+                                       hash, scheme, ticket, attest, signature);
+}
+
+static void
+N34_a_chip_that_does_not_confirm_what_it_sealed_is_given_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv(CONFIRMS_NOTHING, "1", 1), 0);
+    machine_start(&machine, 0);
+    const int status = machine_wait(&machine);
+    assert_int_equal(unsetenv(CONFIRMS_NOTHING), 0);
+    assert_int_equal(status, 1);
+    assert_true(machine_said(&machine, "does not confirm what it sealed"));
+    assert_state(START_VOLUME_BLANK);
+    assert_false(machine_has(&machine, "pending"));
+    assert_int_equal(atomic_load(&master.calls), 0);
+}
+
+/* The files of before are still there, for a way back. */
+static void
+N34_a_recovery_on_a_chip_that_does_not_confirm_costs_nothing(void **state)
+{
+    (void)state;
+    NODE_CONFIG before = {0};
+    char path[MACHINE_PATH];
+    struct st_err err = {0};
+    flow_enrol_and_adopt();
+    machine_config_get(&machine, &before);
+    machine_config_put(&machine);
+    assert_int_equal(setenv(CONFIRMS_NOTHING, "1", 1), 0);
+    const int status = machine_recover(&machine, "", 0); /* nobody types for nothing */
+    assert_int_equal(unsetenv(CONFIRMS_NOTHING), 0);
+    assert_int_equal(status, 1);
+    assert_true(machine_said(&machine, "does not confirm what it sealed"));
+    assert_false(machine_has(&machine, "pending"));
+    machine_path(&machine, "enrolment.pb", path);
+    assert_ok(config_write(path, &before, &err));
+    assert_enrolled();
+    assert_unlocks_after_a_reboot();
 }
 
 /* Whoever wrote enrolment.pb gets the key sealed before any master has judged him. */
@@ -852,6 +920,8 @@ main(int argc, char **argv)
         TEST(a_machine_whose_firmware_changed_keeps_its_data),
         TEST(a_recovery_that_was_cut_is_done_again),
         TEST(a_second_recovery_that_was_cut_is_done_again),
+        TEST(N34_a_chip_that_does_not_confirm_what_it_sealed_is_given_nothing),
+        TEST(N34_a_recovery_on_a_chip_that_does_not_confirm_costs_nothing),
         TEST(a_person_is_shown_whom_the_key_goes_to_before_he_types_it),
         TEST(N48_another_key_recovers_nothing),
         TEST(a_machine_that_works_is_not_recovered),
