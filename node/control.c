@@ -207,10 +207,11 @@ control_follow(struct node *node, struct tpm *tpm, const struct secret *disk_key
 {
     SECRET second = {0};
     struct st_err err = {0};
-    if (!node->control || !node->volume || node->control_state == CONTROL_IS_PLAIN)
+    if (!node->control || !node->volume)
         return;
     enum st_code code = disk_child_key(node->volume, disk_key, &second, &err);
-    if (!code && node->control_state == CONTROL_IS_FREE)
+    if (!code && (node->control_state == CONTROL_IS_FREE ||
+                  node->control_state == CONTROL_IS_PLAIN))
         node->control_second = second;
     if (!code && node->control_state == CONTROL_IS_SHUT &&
         !(code = open_late(node, tpm, &second, said, &err))) {

@@ -1,5 +1,6 @@
 /* The control volume's second key: what opens it when the TPM does not. */
 #include "node/control.h"
+#include "node/control_mount.h"
 #include "node/half.h"
 #include "proto/event.h"
 #include "proto/scope.h"
@@ -34,6 +35,9 @@ give_second(const struct node *node, struct st_err *err)
     AUTO(tpm_closep) struct tpm *tpm = NULL;
     SECRET key = {0};
     enum st_code code;
+    if (!node->control_second.len)
+        return st_fail(err, ST_FAILED_PRECONDITION,
+                       "none was made when the data volume was opened");
     if ((code = tpm_open(node->tcti, &tpm, err)) ||
         (code = control_key(node, tpm, &key, err)))
         return code;
@@ -44,7 +48,10 @@ void
 control_joined(const struct node *node)
 {
     struct st_err err = {0};
-    if (node->control && node->control_second.len && give_second(node, &err))
+    if (!node->control || node->control_state == CONTROL_IS_OPEN ||
+        !control_is_mounted(node->control_folder)) /* records may lie in the clear yet */
+        return;
+    if (give_second(node, &err))
         event("warning",
               "reason=\"until its next unlock nothing but the TPM opens the control "
               "volume: "

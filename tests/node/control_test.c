@@ -606,14 +606,44 @@ what_the_data_volume_knows_opens_it_where_its_file_is_gone(void **state)
 }
 
 static void
+put_record_in_the_clear(char path[MACHINE_PATH + 16])
+{
+    struct st_err err = {0};
+    assert_ok(file_make_folder(machine.master_data, &err));
+    snprintf(path, MACHINE_PATH + 16, "%s/member.pb", machine.master_data);
+    assert_ok(file_write(path, 0600, "x", 1, &err));
+}
+
+/* They are gone in the same boot, and the volume that is made then is as any other. */
+static void
+a_master_whose_records_lay_in_the_clear_gets_a_volume_with_a_second_key(void **state)
+{
+    char command[MACHINE_PATH + 16], control[MACHINE_PATH];
+    struct st_err err = {0};
+    (void)state;
+    strcpy(control, machine.control);
+    *machine.control = 0;
+    be_master();
+    strcpy(machine.control, control);
+    machine_start(&machine, 0);
+    assert_ok(join_cluster(&err)); /* whoever leads then asks again */
+    assert_untouched();
+    snprintf(command, sizeof(command), "rm -r '%s'", machine.master_data);
+    assert_int_equal(system(command), 0);
+    assert_ok(join_cluster(&err));
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_true(machine_said(&machine, "lie in the clear"));
+    assert_made();
+    assert_int_equal(try_second_key(), ST_OK);
+    assert_false(machine_said(&machine, "nothing but the TPM opens"));
+}
+
+static void
 records_in_the_clear_stay_as_they_are(void **state)
 {
     char path[MACHINE_PATH + 16];
-    struct st_err err = {0};
     (void)state;
-    assert_ok(file_make_folder(machine.master_data, &err));
-    snprintf(path, sizeof(path), "%s/member.pb", machine.master_data);
-    assert_ok(file_write(path, 0600, "x", 1, &err));
+    put_record_in_the_clear(path);
     flow_enrol_and_adopt();
     machine_run_until_served(&machine);
     assert_true(machine_said(&machine, "lie in the clear"));
@@ -625,12 +655,9 @@ static void
 N48_records_in_the_clear_beside_a_control_volume_are_not_run(void **state)
 {
     char path[MACHINE_PATH + 16];
-    struct st_err err = {0};
     (void)state;
     be_master();
-    assert_ok(file_make_folder(machine.master_data, &err));
-    snprintf(path, sizeof(path), "%s/member.pb", machine.master_data);
-    assert_ok(file_write(path, 0600, "x", 1, &err));
+    put_record_in_the_clear(path);
     assert_serves_and_stays_shut("move them away");
 }
 
@@ -710,6 +737,7 @@ main(int argc, char **argv)
         TEST(after_an_update_it_opens_by_what_the_masters_approve_and_then_by_itself),
         TEST(an_image_that_nobody_approved_opens_neither_volume),
         TEST(what_the_data_volume_knows_opens_it_where_its_file_is_gone),
+        TEST(a_master_whose_records_lay_in_the_clear_gets_a_volume_with_a_second_key),
         TEST(records_in_the_clear_stay_as_they_are),
         TEST(N48_records_in_the_clear_beside_a_control_volume_are_not_run),
         TEST(a_daemon_that_is_started_again_finds_it_open),
