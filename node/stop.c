@@ -13,7 +13,7 @@
 
 enum {
     GRACE_MS = 2000,
-    HOLD_MS = 6000, /* and the unit's TimeoutStopSec has some left for a master */
+    HOLD_MS = STOP_WITHIN_MS - GRACE_MS,
     TICK_MS = 20,
     STACK_LEN = 64 * 1024
 };

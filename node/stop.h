@@ -13,6 +13,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum {
+    /* The two and the six; the unit's TimeoutStopSec has some left for a master. */
+    STOP_WITHIN_MS = 8000
+};
+
 /* Once, before any other thread: blocks both signals and waits for them in a thread. */
 enum st_code stop_init(struct st_err *err);
 /* From now on also when this hangs up.  Before any other thread. */

@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 enum {
-    STOP_MS = 4000,    /* that a master has to hand over and end by itself */
-    DAEMON_MS = 5000,  /* that it has to follow */
+    STOP_MS = 4000,                    /* that a master has to hand over and end */
+    DAEMON_MS = STOP_WITHIN_MS + 1000, /* that the daemon has to follow */
     HEALTHY_MS = 60000 /* a master that ran so long fails for the first time again */
 };
 

@@ -487,6 +487,42 @@ a_signal_to_all_of_them_is_an_orderly_end(void **state)
     assert_false(master_lives());
 }
 
+static long
+ms_since(const struct timespec *begin)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (now.tv_sec - begin->tv_sec) * 1000 + (now.tv_nsec - begin->tv_nsec) / 1000000;
+}
+
+/* One that was given its key, say, and is slow to cap PCR 12. */
+static void
+a_keeper_does_not_end_before_a_daemon_that_may_still_be_there(void **state)
+{
+    (void)state;
+    char data[64];
+    bool gone;
+    long waited;
+    path_of("data", data);
+    const struct keeper_config config = {
+        .program = "/nowhere", .data = data, .address = "127.0.0.1"};
+    do {
+        struct keeper *keeper;
+        struct timespec begin;
+        struct st_err err = {0};
+        assert_ok(keeper_start(&config, &keeper, &err));
+        assert_ok(keeper_ask(keeper, "x", 1, &err)); /* once it answers it is there */
+        assert_true(keeper_answer(keeper, &err));
+        clock_gettime(CLOCK_MONOTONIC, &begin);
+        assert_int_equal(kill(keeper_of(getpid()), SIGTERM), 0);
+        nanosleep(&(struct timespec){.tv_sec = 6}, NULL);
+        gone = keeper_gone(keeper);
+        waited = ms_since(&begin);
+        keeper_end(keeper);
+    } while (waited > STOP_WITHIN_MS); /* this machine was elsewhere */
+    assert_false(gone);
+}
+
 static void
 the_program_is_found_in_PATH(void **state)
 {
@@ -546,6 +582,7 @@ main(void)
         TEST(an_init_that_was_interrupted_is_finished_before_the_master_runs),
         TEST(a_daemon_does_not_outlive_its_keeper),
         TEST(a_signal_to_all_of_them_is_an_orderly_end),
+        TEST(a_keeper_does_not_end_before_a_daemon_that_may_still_be_there),
         TEST(the_program_is_found_in_PATH),
         TEST(a_folder_is_no_master_s_only_where_that_can_be_seen),
     };
