@@ -110,6 +110,13 @@ disk_recovery_give(struct crypt_device *cd, const char *path,
     enum st_code code = disk_recovery_try(cd, path, recovery, out, err);
     if (code)
         return code;
+    /* That the second one is there says that the volume has data: it stays, and the first
+     * is free once the token does not name it (libcryptsetup would take its name out). */
+    if (out->has_data && out->slot == DISK_SLOT_FIRST) {
+        out->slot = DISK_SLOT_SECOND;
+        if ((code = disk_token_write(cd, path, out, err)))
+            return code;
+    }
     out->slot = disk_slot_other(out->slot);
     if ((code = disk_slot_forget(cd, path, out->slot, err)))
         return code;
@@ -117,7 +124,8 @@ disk_recovery_give(struct crypt_device *cd, const char *path,
 }
 
 /* The key comes first, then the token that says which it is, in one write of the header:
- * before that write the volume is what it was. */
+ * before that write the volume is what it was; but one that was bound anew and is not
+ * enrolled yet opens no more by the keys of that, which enrol_rebind() wrote over. */
 enum st_code
 disk_rebind(const char *path, const struct secret *recovery, const struct secret *key,
             const char *node_id, const uint8_t recipient[HPKE_KEY_LEN],

@@ -305,6 +305,44 @@ N34_a_volume_says_at_every_moment_of_its_enrolment_that_it_has_data(void **state
     }
 }
 
+/* Whoever recovers it again, once or twice, and in whichever slot it was enrolled. */
+static void
+N34_a_volume_says_at_every_moment_of_another_recovery_that_it_has_data(void **state)
+{
+    struct st_err err = {0};
+    for (int before = 1; before < 4; before++)
+        for (int n = 1;; n++) {
+            char all[64], after[64];
+            struct disk_found found;
+            enrol_with(recipient);
+            get_volume_key(&recovery, all);
+            for (int i = 0; i < before; i++) {
+                assert_ok(disk_rebind(image, &recovery, &key, NEXT, recipient, &err));
+                assert_ok(secret_random(&key, UNLOCK_KEY_LEN, &err));
+            }
+            fail_at = n, writes = 0;
+            enum st_code code =
+                disk_rebind(image, &recovery, &next_key, ME, recipient, &err);
+            fail_at = 0;
+            assert_ok(disk_observe(image, &found, &err));
+            assert_true(found.has_data);
+            assert_code(disk_give_up(image, found.node_id, &err), ST_FAILED_PRECONDITION);
+            assert_ok(disk_rebind(image, &recovery, &next_key, ME, recipient, &err));
+            assert_ok(disk_set_enrolled(image, ME, &err));
+            assert_opens(&next_key, true);
+            assert_int_equal(count_slots(), 2);
+            get_volume_key(&recovery, after);
+            assert_memory_equal(all, after, 64);
+            tear_down(state);
+            set_up(state);
+            if (!code) {
+                assert_true(n > 3); /* two for the key, two tokens */
+                break;
+            }
+            assert_code(code, ST_INTERNAL);
+        }
+}
+
 /* What is there after a cut is the old volume or the new one, whole. */
 static void
 assert_old_or_new(void)
@@ -424,6 +462,7 @@ main(void)
         TEST(a_volume_becomes_that_of_another_enrolment_with_its_data),
         TEST(N34_a_volume_that_was_bound_anew_has_data_and_is_not_given_up),
         TEST(N34_a_volume_says_at_every_moment_of_its_enrolment_that_it_has_data),
+        TEST(N34_a_volume_says_at_every_moment_of_another_recovery_that_it_has_data),
         TEST(there_is_a_key_at_every_moment_of_a_rebind),
         TEST(a_recovery_key_whose_making_was_cut_is_made_again),
         TEST(N48_a_sealed_key_of_another_volume_is_not_this_ones),
