@@ -55,6 +55,7 @@ cat >/usr/local/bin/systemctl <<'end'
 [ "$*" = "-q is-active smalltown-node" ] && [ -e /run/opened ]
 end
 chmod +x /usr/local/bin/systemctl
+PATH=/usr/local/bin:$PATH
 """
 EXPOSED_MOST = {"smalltown-nms.service": 1.5, "smalltown-node.service": 3.5}
 
