@@ -102,13 +102,15 @@ admin_file_look(struct admin_file *file, struct nms *nms, uint32_t timeout_ms)
     enum st_code code = file_read(path, FILE_MAX_LEN, &pem, &len, &err);
     if (!code)
         cert_fingerprint(pem, len, sha256);
-    if (code == ST_NOT_FOUND || memcmp(sha256, file->seen, SHA256_LEN) != 0)
+    const bool other = !code && memcmp(sha256, file->seen, SHA256_LEN) != 0;
+    if (code == ST_NOT_FOUND || other)
         *file = (struct admin_file){0};
     if (code == ST_NOT_FOUND || file->is_none || (file->looks && file->looks--))
         return;
-    memcpy(file->seen, sha256, SHA256_LEN);
-    if (!code)
+    if (!code) {
+        memcpy(file->seen, sha256, SHA256_LEN);
         code = take(file, nms, path, (const char *)pem, timeout_ms, &err);
+    }
     if (!code) {
         *file = (struct admin_file){0};
         return;

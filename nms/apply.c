@@ -173,6 +173,32 @@ remember(struct applying *applying, const State__Command *command,
     forget_oldest(applying);
 }
 
+/* Who asked, also where a command of before Command.by says so: what was carried out then
+ * is carried out by whoever reads that log later. */
+static ProtobufCBinaryData
+asker_of(const State__Command *command)
+{
+    static const ProtobufCBinaryData nobody;
+    if (command->by.len > 0)
+        return command->by;
+    switch (command->change_case) {
+    case STATE__COMMAND__CHANGE_SET_POLICY:
+        return command->set_policy->by;
+    case STATE__COMMAND__CHANGE_OPEN_WINDOW:
+        return command->open_window->by;
+    case STATE__COMMAND__CHANGE_APPROVE_BOOT:
+        return command->approve_boot->by;
+    case STATE__COMMAND__CHANGE_APPROVE_CLOCK:
+        return command->approve_clock->by;
+    case STATE__COMMAND__CHANGE_ADD_EK_CA:
+        return command->add_ek_ca->ca ? command->add_ek_ca->ca->added_by : nobody;
+    case STATE__COMMAND__CHANGE_ADD_ADMIN:
+        return command->add_admin->admin ? command->add_admin->admin->added_by : nobody;
+    default:
+        return nobody;
+    }
+}
+
 static void
 apply_unpacked(struct applying *applying, const State__Command *command,
                uint8_t hash[SHA256_LEN], struct replica_result *result)
@@ -190,8 +216,9 @@ apply_unpacked(struct applying *applying, const State__Command *command,
     if (answer_again(applying, alias, hash, result))
         return;
     applying->now = command->time;
-    applying->by = command->by;
-    if (asker_check(applying, &err) || apply_change(applying, command, &err)) {
+    applying->by = asker_of(command);
+    if (asker_check(applying, &command->by, &err) ||
+        apply_change(applying, command, &err)) {
         said.code = err.code;
         said.reason = err.reason;
         said.text = err.text;

@@ -25,14 +25,15 @@ admin_of(const struct state *state, const char *key)
 
 /* Who asked was heard by what his master knew then.  Here is what came before. */
 enum st_code
-asker_check(const struct applying *applying, struct st_err *err)
+asker_check(const struct applying *applying, const ProtobufCBinaryData *by,
+            struct st_err *err)
 {
     char key[STATE_KEY_MAX];
-    if (applying->by.len == 0)
-        return ST_OK;
-    if (applying->by.len != SHA256_LEN)
+    if (applying->by.len != 0 && applying->by.len != SHA256_LEN)
         return st_fail(err, ST_INVALID_ARGUMENT, "an administrator has a fingerprint");
-    key_of_admin(applying->by.data, key);
+    if (by->len == 0)
+        return ST_OK;
+    key_of_admin(by->data, key);
     State__Admin *admin = admin_of(applying->state, key);
     const State__AdminRole role = admin ? admin->role : STATE__ADMIN_ROLE__NOBODY;
     record_free_unpacked(admin);

@@ -194,7 +194,7 @@ is_of_another(const struct finding *finding, const State__Node *node)
 {
     uint8_t own[SHA256_LEN];
     cert_fingerprint(node->ek_pubkey.data, node->ek_pubkey.len, own);
-    return finding->evidence != STATE__EVIDENCE__UNJUDGED &&
+    return finding->ek_sha256->len > 0 &&
            (finding->ek_sha256->len != SHA256_LEN ||
             memcmp(finding->ek_sha256->data, own, SHA256_LEN) != 0);
 }

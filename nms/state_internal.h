@@ -216,8 +216,10 @@ enum st_code apply_move_masters(struct applying *applying,
                                 struct st_err *err);
 enum st_code apply_move_node(struct applying *applying, const State__MoveNode *move_node,
                              struct st_err *err);
-/* Whoever asked may still do so, or nobody did. */
-enum st_code asker_check(const struct applying *applying, struct st_err *err);
+/* Whoever asked may still do so.  `by` is the command's: empty where a master asks, or in
+ * a log of before there was that. */
+enum st_code asker_check(const struct applying *applying, const ProtobufCBinaryData *by,
+                         struct st_err *err);
 enum st_code apply_add_admin(struct applying *applying, const State__AddAdmin *add_admin,
                              struct st_err *err);
 enum st_code apply_remove_admin(struct applying *applying,

@@ -105,6 +105,7 @@ give_up(const struct node *node, struct begun *begun, const struct keys *keys,
     static const char keep[] =
         "then `smalltown-node recover` keeps what is on its volume;"
         " if nothing on that is needed wipe it, and";
+    const char *fetch = node->volume ? "fetch its `stctl node recovery-key`, " : "";
     const struct disk_found *disk = &begun->disk, blank = {.state = START_VOLUME_BLANK};
     const char *node_id = keys->identity.node_id;
     const char *restore = keys->ours ? "restore the enrolment.pb of then, or " : "";
@@ -117,9 +118,9 @@ give_up(const struct node *node, struct begun *begun, const struct keys *keys,
             node->volume, node_id, why, restore);
     if (REFUSES(0x3401, begun->has_identity))
         return st_fail(err, ST_FAILED_PRECONDITION,
-                       "%s has an identity, and %s: %s`stctl node remove` it, %s remove "
-                       "all of EFI/smalltown except enrolment.pb",
-                       node_id, why, restore, node->volume ? keep : "and");
+                       "%s has an identity, and %s: %s%s`stctl node remove` it, %s "
+                       "remove all of EFI/smalltown except enrolment.pb",
+                       node_id, why, restore, fetch, node->volume ? keep : "and");
     if (node->volume && ((code = recover_choose(node, &blank, err)) ||
                          (code = disk_give_up(node->volume, node_id, err))))
         return code;

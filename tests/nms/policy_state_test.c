@@ -94,6 +94,32 @@ N57_a_policy_replaces_the_one_that_its_author_saw(void **state)
     assert_non_null(strstr(before->text, HEX_07));
 }
 
+/* In a log of before Command.by: a master that applies it now has what the others have.
+ */
+static void
+N56_a_change_that_names_its_author_itself_is_carried_out(void **state)
+{
+    struct log_member *member = *state;
+    State__SetPolicy set_policy = STATE__SET_POLICY__INIT;
+    State__Command command = STATE__COMMAND__INIT;
+    uint8_t author[SHA256_LEN] = {0x77}; /* who may be none any more */
+    struct st_err err = {0};
+    set_policy.text = (char *)strict;
+    set_policy.schema = POLICY_SCHEMA;
+    command.change_case = STATE__COMMAND__CHANGE_SET_POLICY;
+    command.set_policy = &set_policy;
+    set_policy.by.data = author;
+    for (size_t len = 0; len <= SHA256_LEN; len += SHA256_LEN / 2) {
+        set_policy.by.len = len;
+        command.request_id.len = 0; /* another one each time */
+        assert_code(log_apply(member, &command, &err),
+                    len == SHA256_LEN ? ST_OK : ST_INVALID_ARGUMENT);
+    }
+    AUTO(state_policy_freep) State__Policy *policy = in_force(member->state, 0);
+    assert_int_equal(policy->changed_by.len, SHA256_LEN);
+    assert_memory_equal(policy->changed_by.data, author, SHA256_LEN);
+}
+
 static void
 N57_what_is_no_policy_changes_nothing(void **state)
 {
@@ -531,6 +557,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         MEMBER_TEST(before_the_first_one_the_default_is_in_force),
         MEMBER_TEST(N57_a_policy_replaces_the_one_that_its_author_saw),
+        MEMBER_TEST(N56_a_change_that_names_its_author_itself_is_carried_out),
         MEMBER_TEST(N57_what_is_no_policy_changes_nothing),
         MEMBER_TEST(the_newest_are_kept),
         MEMBER_TEST(every_master_has_the_same_policy),
