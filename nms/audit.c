@@ -1,7 +1,7 @@
 #include "nms/audit_internal.h"
 
 #include "nms/audit_limit.h"
-#include "nms/later.h"
+#include "proto/clock.h"
 #include "proto/event.h"
 #include "proto/file.h"
 #include "proto/mutant.h"
@@ -126,7 +126,7 @@ audit_say(struct audit *audit, enum audit_kind kind, const struct audit_line *li
     if (audit) {
         name_of(kind, line, name);
         pthread_mutex_lock(&audit->lock);
-        pass = audit_limit_pass(&audit->limits[kind], name, line, later_now_ms());
+        pass = audit_limit_pass(&audit->limits[kind], name, line, clock_ms());
         if (pass)
             enqueue(audit, kind, line);
         else /* the thread wakes in time for what was counted */
@@ -144,8 +144,7 @@ static bool
 take_more(struct audit *audit, struct audit_line *out)
 {
     for (int kind = 0; kind < AUDIT_KINDS; kind++)
-        if (audit_limit_more(&audit->limits[kind], later_now_ms(), audit->stopping,
-                             out)) {
+        if (audit_limit_more(&audit->limits[kind], clock_ms(), audit->stopping, out)) {
             enqueue(audit, (enum audit_kind)kind, out);
             return true;
         }
@@ -184,7 +183,7 @@ wait_for_work(struct audit *audit)
         const struct timespec until = {due / 1000, due % 1000 * 1000000};
         if (due == INT64_MAX)
             pthread_cond_wait(&audit->changed, &audit->lock);
-        else if (due <= later_now_ms())
+        else if (due <= clock_ms())
             return;
         else
             (void)pthread_cond_clockwait(&audit->changed, &audit->lock, CLOCK_MONOTONIC,
@@ -267,7 +266,7 @@ flush_all(struct audit *audit)
     for (int kind = 0; kind < AUDIT_KINDS; kind++)
         if (audit_file_flush(&audit->files[kind], &err))
             note_failure(audit, &err);
-    audit->flushed_ms = later_now_ms();
+    audit->flushed_ms = clock_ms();
     audit->flush_ms = INT64_MAX;
 }
 
@@ -303,7 +302,7 @@ work(struct audit *audit)
     pthread_mutex_unlock(&audit->lock);
     const bool any = first || readings;
     write_all(audit, first);
-    if (audit->flush_ms <= later_now_ms() || (stopping && audit->flush_ms != INT64_MAX))
+    if (audit->flush_ms <= clock_ms() || (stopping && audit->flush_ms != INT64_MAX))
         flush_all(audit);
     answer_all(audit, readings);
     return any || !stopping;

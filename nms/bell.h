@@ -33,7 +33,7 @@ void bell_stop(struct bell *bell);
 /* Any thread, until bell_end(); does not block. */
 void bell_ring(struct bell *bell);
 
-/* The thread, until it is rung for or later_now_ms() is `until_ms` (0: never).  False
+/* The thread, until it is rung for or clock_ms() is `until_ms` (0: never).  False
  * where it is to stop.  *rung (may be NULL) becomes true where it was rung for. */
 bool bell_wait(struct bell *bell, int64_t until_ms, bool *rung);
 

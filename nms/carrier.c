@@ -3,6 +3,7 @@
 #include "nms/carrier_internal.h"
 #include "nms/later.h"
 #include "nms/places.h"
+#include "proto/clock.h"
 #include "proto/event.h"
 
 #include <stdio.h>
@@ -79,7 +80,7 @@ pause_set(struct pause *pause, bool wanted)
         return;
     }
     pause->ms = later_longer(pause->ms, PAUSE_FIRST_MS, PAUSE_MAX_MS);
-    pause->until_ms = later_now_ms() + later_jitter(pause->ms);
+    pause->until_ms = clock_ms() + later_jitter(pause->ms);
 }
 
 /* True where it is not to be tried yet; *soonest becomes when it is, if that is sooner.
@@ -87,7 +88,7 @@ pause_set(struct pause *pause, bool wanted)
 static bool
 is_paused(const struct pause *pause, int64_t *soonest)
 {
-    if (!pause->ms || pause->until_ms <= later_now_ms())
+    if (!pause->ms || pause->until_ms <= clock_ms())
         return false;
     if (!*soonest || pause->until_ms < *soonest)
         *soonest = pause->until_ms;
@@ -99,7 +100,7 @@ static void
 pause_for(struct pause *pause, uint32_t ms, int64_t *soonest)
 {
     pause->ms = ms;
-    pause->until_ms = later_now_ms() + ms;
+    pause->until_ms = clock_ms() + ms;
     (void)is_paused(pause, soonest);
 }
 
@@ -312,8 +313,8 @@ say_leader(struct carrier *carrier, int64_t *soonest)
     if (carrier->said_leaderless)
         return;
     if (!carrier->leaderless_ms)
-        carrier->leaderless_ms = later_now_ms() + LEADERLESS_MS;
-    carrier->said_leaderless = carrier->leaderless_ms <= later_now_ms();
+        carrier->leaderless_ms = clock_ms() + LEADERLESS_MS;
+    carrier->said_leaderless = carrier->leaderless_ms <= clock_ms();
     if (carrier->said_leaderless)
         say_leaderless(carrier);
     else if (!*soonest || carrier->leaderless_ms < *soonest)

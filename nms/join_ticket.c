@@ -7,6 +7,7 @@
  */
 #include "nms/digest.h"
 #include "nms/join.h"
+#include "proto/clock.h"
 #include "proto/event.h"
 #include "proto/file.h"
 #include "proto/mutant.h"
@@ -154,14 +155,6 @@ request_fill(const struct asking *asking, const struct self *self,
     return ST_OK;
 }
 
-static uint64_t
-now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void
 pause_ms(uint32_t ms)
 {
@@ -213,14 +206,14 @@ explain(const struct st_err *said, struct st_err *err)
 
 /* Somebody sits before this: one line at once, and one now and then. */
 static void
-say_waiting(const struct st_err *said, uint64_t until, uint64_t *say_at)
+say_waiting(const struct st_err *said, int64_t until, int64_t *say_at)
 {
-    const uint64_t now = now_ms();
+    const int64_t now = clock_ms();
     if (now < *say_at)
         return;
     *say_at = now + SAY_MS;
-    event("join", "decision=retry seconds_left=%llu reason=\"%s\"",
-          (unsigned long long)(until - now) / 1000,
+    event("join", "decision=retry seconds_left=%lld reason=\"%s\"",
+          (long long)(until - now) / 1000,
           said->reason == ST_REASON_CLOCK       ? clocks_differ
           : said->reason == ST_REASON_NO_QUORUM ? "the masters have no majority"
                                                 : said->text);
@@ -250,17 +243,17 @@ ask(const struct join_config *config, const struct asking *asking,
         .server_cert = asking->ticket->masters_cert.data,
         .server_cert_len = asking->ticket->masters_cert.len,
     };
-    const uint64_t until = now_ms() + config->wait_ms;
+    const int64_t until = clock_ms() + config->wait_ms;
     ProtobufCMessage *answer = NULL;
     struct st_err said = {0};
-    uint64_t say_at = 0;
+    int64_t say_at = 0;
     event("join", "cluster=%s decision=ask seconds_left=%u", asking->ticket->cluster,
           config->wait_ms / 1000);
     /* An election may be under way. */
     while (ask_once(&where, request, &answer, &said)) {
         const uint32_t pause = said.retry_ms ? said.retry_ms : PAUSE_MS;
         if ((said.code != ST_UNAVAILABLE && said.code != ST_RESOURCE_EXHAUSTED) ||
-            said.reason == ST_REASON_OTHER_SERVER || now_ms() + pause >= until)
+            said.reason == ST_REASON_OTHER_SERVER || clock_ms() + pause >= until)
             return explain(&said, err);
         say_waiting(&said, until, &say_at);
         pause_ms(pause);

@@ -1,9 +1,10 @@
 #include "nms/later.h"
 
+#include "proto/clock.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 
 struct later {
     pthread_mutex_t lock; /* guards all below but the thread */
@@ -12,14 +13,6 @@ struct later {
     bool stopping;
     pthread_t thread;
 };
-
-int64_t
-later_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* It spreads load and guards nothing: without entropy ms itself is as good. */
 uint32_t
@@ -57,7 +50,7 @@ run(void *arg)
     pthread_mutex_lock(&later->lock);
     while (!later->stopping || later->first) {
         struct later_call *first = later->first;
-        if (!first || (!later->stopping && first->due_ms > later_now_ms())) {
+        if (!first || (!later->stopping && first->due_ms > clock_ms())) {
             wait_for_first(later);
             continue;
         }
@@ -118,7 +111,7 @@ later_in(struct later *later, uint32_t ms, struct later_call *item,
     const bool taken = !later->stopping;
     if (taken) {
         struct later_call **place = &later->first;
-        *item = (struct later_call){NULL, later_now_ms() + ms, call, arg};
+        *item = (struct later_call){NULL, clock_ms() + ms, call, arg};
         while (*place && (*place)->due_ms <= item->due_ms)
             place = &(*place)->next;
         item->next = *place;

@@ -33,8 +33,6 @@ void later_free(struct later *later);
 bool later_in(struct later *later, uint32_t ms, struct later_call *item,
               void (*call)(void *arg, bool stopping), void *arg);
 
-/* Milliseconds of a clock that never jumps. */
-int64_t later_now_ms(void);
 /* ms, give or take half of it: whoever failed together should not try again together. */
 uint32_t later_jitter(uint32_t ms);
 /* The pause after one of ms that was in vain: `first` where there was none, then twice as

@@ -5,6 +5,7 @@
  * have been done the failure says so (ST_REASON_NO_LEADER). */
 #include "nms/later.h"
 #include "nms/nms.h"
+#include "proto/clock.h"
 #include "proto/secret.h"
 
 #include <stdlib.h>
@@ -76,7 +77,7 @@ answered(void *arg, const struct st_err *err, const struct replica_result *resul
     const uint32_t pause = later_jitter(PAUSE_MS);
     if (err->code == ST_UNAVAILABLE) {
         note_failure(asking, err);
-        if (later_now_ms() + pause < asking->until_ms &&
+        if (clock_ms() + pause < asking->until_ms &&
             later_in(asking->nms->later, pause, &asking->again, ask_again, asking))
             return;
         outcome = asking->said;
@@ -90,7 +91,7 @@ static void
 ask(struct asking *asking)
 {
     struct replica *replica = asking->nms->replica;
-    const int64_t left = asking->until_ms - later_now_ms();
+    const int64_t left = asking->until_ms - clock_ms();
     const uint32_t timeout_ms = left > 1 ? (uint32_t)left : 1;
     if (asking->packed)
         replica_propose(replica, asking->packed, asking->len, timeout_ms, answered,
@@ -108,7 +109,7 @@ asking_new(struct nms *nms, nms_done done, void *arg)
     asking->nms = nms;
     asking->done = done;
     asking->arg = arg;
-    asking->until_ms = later_now_ms() + NMS_COMMIT_MS;
+    asking->until_ms = clock_ms() + NMS_COMMIT_MS;
     return asking;
 }
 

@@ -1,6 +1,7 @@
 #include "nms/tell_internal.h"
 #include "nms/bell.h"
 #include "nms/later.h"
+#include "proto/clock.h"
 #include "proto/event.h"
 #include "proto/grow.h"
 
@@ -115,13 +116,13 @@ look(struct tell *tell)
     const uint64_t number = state_masters_number(tell->nms->state);
     struct looking looking = {.number = number};
     if (number == tell->number) {
-        if (!tell->news || tell->look_ms > later_now_ms())
+        if (!tell->news || tell->look_ms > clock_ms())
             return;
         looking.old = tell->untold;
         looking.old_count = tell->count;
     }
     tell->news = false;
-    tell->look_ms = later_now_ms() + LOOK_MS;
+    tell->look_ms = clock_ms() + LOOK_MS;
     /* Those for whom there is no memory are found the next time. */
     if (state_each_node(tell->nms->state, look_at, &looking, NULL))
         tell->news = true;
@@ -146,7 +147,7 @@ forget(struct tell *tell)
 static void
 choose(const struct tell *tell, struct tell_round *out, int64_t *soonest)
 {
-    const int64_t now = later_now_ms();
+    const int64_t now = clock_ms();
     out->count = 0;
     for (int failed = 0; failed < 2; failed++)
         for (size_t i = 0; i < tell->count; i++) {
@@ -164,7 +165,7 @@ static void
 note_failure(struct untold *untold)
 {
     untold->pause_ms = later_longer(untold->pause_ms, PAUSE_FIRST_MS, PAUSE_MAX_MS);
-    untold->due_ms = later_now_ms() + later_jitter(untold->pause_ms);
+    untold->due_ms = clock_ms() + later_jitter(untold->pause_ms);
 }
 
 /* One that is off or was removed is no event; one that refuses is. */
@@ -247,8 +248,8 @@ step(struct tell *tell)
         return soonest;
     round.number = tell->number;
     if (call_round(tell, &round, &err))
-        return later_now_ms() + later_jitter(PAUSE_FIRST_MS);
-    return later_now_ms();
+        return clock_ms() + later_jitter(PAUSE_FIRST_MS);
+    return clock_ms();
 }
 
 static void *

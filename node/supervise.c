@@ -4,6 +4,7 @@
 #include "node/control.h"
 #include "node/retry.h"
 #include "node/stop.h"
+#include "proto/clock.h"
 #include "proto/event.h"
 #include "proto/nms_exit.h"
 #include "proto/scope.h"
@@ -47,14 +48,14 @@ start_later(struct supervision *supervision, const struct st_err *err)
 {
     struct retry *retry = &supervision->retry;
     retry_say(retry, "master", err);
-    supervision->next_ms = supervise_now_ms() + retry_delay(retry, ++retry->attempts, 0);
+    supervision->next_ms = clock_ms() + retry_delay(retry, ++retry->attempts, 0);
 }
 
 static void
 start(struct supervision *supervision)
 {
     struct st_err err = {0};
-    supervision->began_ms = supervise_now_ms();
+    supervision->began_ms = clock_ms();
     supervision->succeeded = false;
     if (supervise_run(supervision->config, &supervision->master, &err))
         start_later(supervision, &err);
@@ -90,7 +91,7 @@ reap(struct supervision *supervision)
     struct st_err err = {0};
     const int status = child_reap(&supervision->master);
     supervision->running = false;
-    if (supervise_now_ms() - supervision->began_ms > HEALTHY_MS)
+    if (clock_ms() - supervision->began_ms > HEALTHY_MS)
         supervision->retry.attempts = 0;
     if (status == NMS_EXIT_WRONG_STATE) {
         if (supervision->succeeded)
@@ -163,7 +164,7 @@ serve(struct supervision *supervision)
 static int
 patience(const struct supervision *supervision)
 {
-    const uint64_t now = supervise_now_ms();
+    const uint64_t now = clock_ms();
     if (supervision->running || !supervision->looking ||
         !supervise_has_member(supervision->config))
         return -1;

@@ -6,9 +6,6 @@
 #include "node/child.h"
 #include "node/keeper.h"
 
-#include <stdint.h>
-#include <time.h>
-
 /* What the daemon says is one packet, its first byte a word; a request has the packed
  * JoinClusterRequest behind it.  What the keeper says is a struct supervise_answer. */
 enum supervise_word {
@@ -20,15 +17,6 @@ struct supervise_answer {
     enum st_code code;
     char text[sizeof(((struct st_err *)0)->text)];
 };
-
-/* CLOCK_MONOTONIC. */
-static inline int64_t
-supervise_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Whether this machine is a master, maybe one that does not run. */
 bool supervise_has_member(const struct keeper_config *config);

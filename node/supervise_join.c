@@ -1,6 +1,7 @@
 #include "node/supervise.h"
 
 #include "node/child.h"
+#include "proto/clock.h"
 #include "proto/nms_exit.h"
 
 #include <errno.h>
@@ -31,7 +32,7 @@ feed(const struct child *child, int in, const uint8_t *request, size_t len, int6
      int daemon, int signals)
 {
     for (;;) {
-        const int64_t left = end - supervise_now_ms();
+        const int64_t left = end - clock_ms();
         struct pollfd fds[4] = {{.fd = child->fd, .events = POLLIN},
                                 {.fd = in, .events = POLLOUT},
                                 {.fd = daemon}, /* hangs up */
@@ -114,8 +115,7 @@ supervise_join(const struct keeper_config *config, const void *request, size_t l
         answer(out, code, err.text);
         close(in[1]);
     } else {
-        const int64_t end =
-            supervise_now_ms() + (config->join_ms ? config->join_ms : JOIN_MS);
+        const int64_t end = clock_ms() + (config->join_ms ? config->join_ms : JOIN_MS);
         const bool by_itself = feed(&child, in[1], request, len, end, daemon, signals);
         if (!by_itself)
             child_end(&child, 0);

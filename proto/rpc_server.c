@@ -1,6 +1,7 @@
 /* A port: its threads, its list of calls, and its end. */
 #include "proto/rpc_internal.h"
 
+#include "proto/clock.h"
 #include "proto/rpc_accept.h"
 #include "proto/scope.h"
 
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -30,9 +30,7 @@ enum {
 uint64_t
 rpc_now_ms(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)clock_ms();
 }
 
 static const struct rpc_method *

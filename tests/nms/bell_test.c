@@ -1,6 +1,6 @@
 /* Who sleeps is woken by a ring, by the time and by the stop, and misses none of them. */
 #include "nms/bell.h"
-#include "nms/later.h"
+#include "proto/clock.h"
 #include "tests/cmocka.h"
 
 #include <errno.h>
@@ -70,7 +70,7 @@ sleep_on(void *arg)
     struct sleeper *sleeper = arg;
     bool rung = false;
     while (bell_wait(&sleeper->bell,
-                     sleeper->pause_ms ? later_now_ms() + sleeper->pause_ms : 0, &rung)) {
+                     sleeper->pause_ms ? clock_ms() + sleeper->pause_ms : 0, &rung)) {
         sleeper->rings += rung;
         sleeper->waits++;
         rung = false;
@@ -122,7 +122,7 @@ rings_before_the_wait_are_one_that_is_not_lost(void **state)
     assert_true(bell_wait(&sleeper->bell, 0, &rung));
     assert_true(rung);
     rung = false;
-    assert_true(bell_wait(&sleeper->bell, later_now_ms(), &rung));
+    assert_true(bell_wait(&sleeper->bell, clock_ms(), &rung));
     assert_false(rung);
 }
 
@@ -130,12 +130,12 @@ static void
 the_time_ends_a_wait_that_nobody_rang_for(void **state)
 {
     struct sleeper *sleeper = *state;
-    const int64_t until_ms = later_now_ms() + 30;
+    const int64_t until_ms = clock_ms() + 30;
     bool rung = false, known = true;
     assert_true(bell_wait(&sleeper->bell, until_ms, NULL));
     assert_true(bell_wait(&sleeper->bell, until_ms, &rung));
     assert_false(rung);
-    assert_true(later_now_ms() >= until_ms);
+    assert_true(clock_ms() >= until_ms);
     assert_true(bell_wait(&sleeper->bell, until_ms, &known));
     assert_true(known); /* of an earlier ring: it stays */
 }
