@@ -228,9 +228,9 @@ barrier_passed(void *arg, const struct st_err *barrier)
     struct st_err why = {0};
     size_t len;
     const void *cert = rpc_call_client_cert(call, &len);
-    const bool lost =
-        call_check(admin_role_of(call), rpc_call_path(call), cert, len, &why);
-    pending->heard(pending, !barrier->code && REFUSES(0x5004, lost) ? &why : barrier);
+    const bool lost = !barrier->code && call_check(admin_role_of(call),
+                                                   rpc_call_path(call), cert, len, &why);
+    pending->heard(pending, REFUSES(0x5004, lost) ? &why : barrier);
 }
 
 void

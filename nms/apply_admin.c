@@ -23,21 +23,26 @@ admin_of(const struct state *state, const char *key)
     return record ? record_unpack(record, &state__admin__descriptor) : NULL;
 }
 
+State__AdminRole
+listed_role(const struct state *state, const uint8_t fingerprint[SHA256_LEN])
+{
+    char key[STATE_KEY_MAX];
+    key_of_admin(fingerprint, key);
+    State__Admin *admin = admin_of(state, key);
+    const State__AdminRole role = admin ? admin->role : STATE__ADMIN_ROLE__NOBODY;
+    record_free_unpacked(admin);
+    return role;
+}
+
 /* Who asked was heard by what his master knew then.  Here is what came before. */
 enum st_code
 asker_check(const struct applying *applying, const ProtobufCBinaryData *by,
             struct st_err *err)
 {
-    char key[STATE_KEY_MAX];
     if (applying->by.len != 0 && applying->by.len != SHA256_LEN)
         return st_fail(err, ST_INVALID_ARGUMENT, "an administrator has a fingerprint");
-    if (by->len == 0)
-        return ST_OK;
-    key_of_admin(by->data, key);
-    State__Admin *admin = admin_of(applying->state, key);
-    const State__AdminRole role = admin ? admin->role : STATE__ADMIN_ROLE__NOBODY;
-    record_free_unpacked(admin);
-    if (REFUSES(0x5002, role != STATE__ADMIN_ROLE__ADMIN))
+    if (REFUSES(0x5002, by->len > 0 && listed_role(applying->state, by->data) !=
+                                           STATE__ADMIN_ROLE__ADMIN))
         return st_fail_for(err, ST_UNAUTHENTICATED, ST_REASON_REFUSED,
                            "this certificate is not that of an administrator who may "
                            "change anything any more");

@@ -216,6 +216,9 @@ enum st_code apply_move_masters(struct applying *applying,
                                 struct st_err *err);
 enum st_code apply_move_node(struct applying *applying, const State__MoveNode *move_node,
                              struct st_err *err);
+/* ..NOBODY of who is not listed. */
+State__AdminRole listed_role(const struct state *state,
+                             const uint8_t fingerprint[SHA256_LEN]);
 /* Whoever asked may still do so.  `by` is the command's: empty where a master asks, or in
  * a log of before there was that. */
 enum st_code asker_check(const struct applying *applying, const ProtobufCBinaryData *by,

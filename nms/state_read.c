@@ -101,16 +101,8 @@ state_masters(struct state *state, struct st_address out[REPLICA_MEMBERS_MAX],
 State__AdminRole
 state_admin_role(struct state *state, const uint8_t fingerprint[SHA256_LEN])
 {
-    char key[STATE_KEY_MAX];
-    key_of_admin(fingerprint, key);
     READING(state);
-    const struct record *record = records_find(&state->records, key);
-    if (!record)
-        return STATE__ADMIN_ROLE__NOBODY;
-    State__Admin *admin = record_unpack(record, &state__admin__descriptor);
-    State__AdminRole role = admin->role;
-    record_free_unpacked(admin);
-    return role;
+    return listed_role(state, fingerprint);
 }
 
 enum st_code
