@@ -469,18 +469,34 @@ assert_is_host(struct log_member *member, uint64_t id)
     assert_string_equal(found->node_id, "");
 }
 
+/* The master is leaving, and not gone; with an enrolment that the machine may use again.
+ */
+static void
+remove_the_node_of_master_2(struct log_member *member)
+{
+    struct st_err err = {0};
+    assert_ok(log_new_enrolment(member, "again", secret_a, 1, later, &err));
+    assert_ok(log_adopt_master(member, nodes[0].id, 2, &err));
+    make_voter(member, 2);
+    assert_ok(log_remove_node(member, nodes[0].id, &err));
+}
+
+static void
+come_again(struct log_member *member)
+{
+    struct st_err err = {0};
+    log_node_make(1, secret_a, &nodes[0]);
+    assert_ok(log_enrol(member, &nodes[0], LOG_START, &err));
+}
+
 /* The machine came again under its name, and waits. */
 static void
 N40_who_waits_is_not_adopted_because_it_is_the_master_that_is_left(void **state)
 {
     struct log_member *member = *state;
     struct st_err err = {0};
-    assert_ok(log_new_enrolment(member, "again", secret_a, 1, later, &err));
-    assert_ok(log_adopt_master(member, nodes[0].id, 2, &err));
-    make_voter(member, 2);
-    assert_ok(log_remove_node(member, nodes[0].id, &err));
-    log_node_make(1, secret_a, &nodes[0]);
-    assert_ok(log_enrol(member, &nodes[0], LOG_START, &err));
+    remove_the_node_of_master_2(member);
+    come_again(member);
     assert_ok(log_recover(member, 2, LOG_START, &err));
     assert_phase(member, 2, STATE__PHASE__VOTER);
     assert_role(member, nodes[0].id, STATE__ROLE__REGISTERED);
@@ -494,14 +510,10 @@ N40_who_comes_later_is_not_the_master_that_is_left(void **state)
 {
     struct log_member *member = *state;
     struct st_err err = {0};
-    assert_ok(log_new_enrolment(member, "again", secret_a, 1, later, &err));
-    assert_ok(log_adopt_master(member, nodes[0].id, 2, &err));
-    make_voter(member, 2);
-    assert_ok(log_remove_node(member, nodes[0].id, &err));
+    remove_the_node_of_master_2(member);
     assert_ok(log_recover(member, 2, LOG_START, &err));
     assert_is_host(member, 2);
-    log_node_make(1, secret_a, &nodes[0]);
-    assert_ok(log_enrol(member, &nodes[0], LOG_START, &err));
+    come_again(member);
     assert_ok(log_adopt(member, nodes[0].id, &err));
     assert_ok(log_remove_node(member, nodes[0].id, &err));
     assert_phase(member, 2, STATE__PHASE__VOTER);
@@ -512,12 +524,8 @@ N40_who_waits_is_not_adopted_because_the_master_that_it_was_goes(void **state)
 {
     struct log_member *member = *state;
     struct st_err err = {0};
-    assert_ok(log_new_enrolment(member, "again", secret_a, 1, later, &err));
-    assert_ok(log_adopt_master(member, nodes[0].id, 2, &err));
-    make_voter(member, 2);
-    assert_ok(log_remove_node(member, nodes[0].id, &err));
-    log_node_make(1, secret_a, &nodes[0]);
-    assert_ok(log_enrol(member, &nodes[0], LOG_START, &err));
+    remove_the_node_of_master_2(member);
+    come_again(member);
     assert_role(member, nodes[0].id, STATE__ROLE__REGISTERED);
     assert_ok(log_remove_master(member, 2, &err));
     assert_role(member, nodes[0].id, STATE__ROLE__REGISTERED);

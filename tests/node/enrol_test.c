@@ -41,9 +41,7 @@ die_and_resume(enum enrol_step step, bool power)
     if (enrolled)
         master.adopted = true;
     if (step == ENROL_CAPPED && !power) {
-        machine_start(&machine, 0);
-        assert_int_equal(machine_wait(&machine), 1);
-        assert_true(machine_said(&machine, "reboot"));
+        assert_refuses("reboot");
     } else
         machine_run_until_served(&machine);
     assert_enrolled();
@@ -136,9 +134,7 @@ a_volume_that_holds_data_is_not_formatted(void **state)
 {
     (void)state;
     machine_volume_fill(&machine, 1080, 2, 0xef); /* as ext4 begins */
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "the data volume is not blank"));
+    assert_refuses("the data volume is not blank");
     assert_int_equal(atomic_load(&master.calls), 0);
     assert_false(machine_has(&machine, "sealed"));
 }
@@ -158,9 +154,7 @@ an_enrolled_volume_is_not_formatted_by_a_new_enrolment(void **state)
     }
     machine_config_put(&machine); /* an operator starts over with the old disk */
     MASTER_SCRIPT(&master, ACT_HONEST);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "the data volume is not blank"));
+    assert_refuses("the data volume is not blank");
     assert_ok(disk_observe(machine.volume, &found, &err));
     assert_int_equal(found.state, START_VOLUME_ENROLLED);
     assert_int_equal(atomic_load(&master.calls), 0);
@@ -178,15 +172,11 @@ N34_a_half_done_enrolment_does_not_take_the_volume_of_another(void **state)
     assert_ok(secret_random(&key, UNLOCK_KEY_LEN, &err));
     machine_volume_blank(&machine);
     assert_ok(disk_format(machine.volume, &key, other, DISK_XTS, &err));
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "it is not touched"));
+    assert_refuses("it is not touched");
     machine_volume_blank(&machine);
     assert_ok(disk_begin_format(machine.volume, other, &err));
     machine_volume_fill(&machine, 40000, 5000, 0x5a); /* torn by another */
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "it is not touched"));
+    assert_refuses("it is not touched");
     assert_int_equal(atomic_load(&master.calls), 0);
 }
 
@@ -248,9 +238,7 @@ N48_what_was_sealed_to_other_pcrs_is_not_gone_on_with(void **state)
         machine_start(&machine, ENROL_FORMATTED);
         assert_int_equal(machine_wait(&machine), 128 + 9);
         seal_to_other_pcrs(files[i], lens[i]);
-        machine_start(&machine, 0);
-        assert_int_equal(machine_wait(&machine), 1);
-        assert_true(machine_said(&machine, "sealed to other PCRs"));
+        assert_refuses("sealed to other PCRs");
         assert_int_equal(atomic_load(&master.calls), 0);
         flow_tear_down(state);
         flow_set_up(state);
@@ -365,9 +353,7 @@ N48_an_identity_of_such_keys_is_nobody(void **state)
         assert_ok(disk_observe(machine.volume, &before, &err));
         machine_forget_maker(&machine, ESP_PENDING);
         MASTER_SCRIPT(&master, ACT_HONEST);
-        machine_start(&machine, 0);
-        assert_int_equal(machine_wait(&machine), 1);
-        assert_true(machine_said(&machine, "has an identity, and its keys were made by"));
+        assert_refuses("has an identity, and its keys were made by");
         assert_int_equal(atomic_load(&master.calls), 0);
         assert_ok(disk_observe(machine.volume, &after, &err));
         assert_int_equal(before.state, after.state);
@@ -405,9 +391,7 @@ N48_a_machine_does_not_enrol_anew_in_a_boot_that_unlocked(void **state)
     machine_volume_blank(&machine);
     machine_config_put(&machine);
     MASTER_SCRIPT(&master, ACT_HONEST);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "reboot, then this machine enrols"));
+    assert_refuses("reboot, then this machine enrols");
     assert_int_equal(atomic_load(&master.calls), 0);
     assert_false(machine_has(&machine, "pending"));
 }
@@ -429,17 +413,6 @@ __wrap_disk_map(const char *path, const char *name, const struct secret *key,
     return __real_disk_map(path, name, key, out_mapped, err);
 }
 
-static void
-assert_is_capped(void)
-{
-    MASTER_SCRIPT(&master, ACT_HONEST);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "only once: reboot"));
-    assert_int_equal(atomic_load(&master.calls), 0);
-    assert_unlocks_after_a_reboot();
-}
-
 /* A step in which a slow TPM may well be then. */
 static void
 N48_who_stops_a_slow_machine_that_enrols_gets_no_unlock_in_this_boot(void **state)
@@ -451,7 +424,7 @@ N48_who_stops_a_slow_machine_that_enrols_gets_no_unlock_in_this_boot(void **stat
     assert_int_equal(machine_wait(&machine), 0);
     machine.slow = false;
     assert_enrolled();
-    assert_is_capped();
+    assert_unlocks_no_more();
 }
 
 static void
@@ -467,7 +440,7 @@ N48_an_enrolment_whose_disk_does_not_open_ends_in_the_cap_too(void **state)
     assert_true(machine_said(&machine, "the master has committed this node, but"));
     assert_true(machine_said(&machine, "no memory"));
     assert_enrolled();
-    assert_is_capped();
+    assert_unlocks_no_more();
 }
 
 static void
@@ -487,9 +460,7 @@ a_damaged_seal_is_known_before_anybody_is_asked(void **state)
         assert_ok(file_read(path, 4096, &whole, &len, &err));
         whole[len / 2] ^= 1;
         assert_ok(file_write(path, 0600, whole, len, &err));
-        machine_start(&machine, 0);
-        assert_int_equal(machine_wait(&machine), 1);
-        assert_true(machine_said(&machine, "is damaged"));
+        assert_refuses("is damaged");
         whole[len / 2] ^= 1;
         assert_ok(file_write(path, 0600, whole, len, &err));
     }

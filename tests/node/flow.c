@@ -72,6 +72,24 @@ assert_unlocks_after_a_reboot(void)
 }
 
 void
+assert_refuses(const char *words)
+{
+    machine_start(&machine, 0);
+    assert_int_equal(machine_wait(&machine), 1);
+    if (!machine_said(&machine, words))
+        fail_msg("it does not say: %s", words);
+}
+
+void
+assert_unlocks_no_more(void)
+{
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    assert_refuses("only once: reboot");
+    assert_int_equal(atomic_load(&master.calls), 0);
+    assert_unlocks_after_a_reboot();
+}
+
+void
 flow_sleep_ms(long ms)
 {
     nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);

@@ -22,6 +22,10 @@ void assert_enrolled(void);
 /* With an enrolment that is half done. */
 void assert_not_enrolled(void);
 void assert_unlocks_after_a_reboot(void);
+/* A start of the daemon ends with 1, and these are among its words. */
+void assert_refuses(const char *words);
+/* In this boot, PCR 12 of which was capped; in the next one it does. */
+void assert_unlocks_no_more(void);
 
 /* The main() of a test that uses this. */
 #define FLOW_TEST(name) cmocka_unit_test_setup_teardown(name, flow_set_up, flow_tear_down)

@@ -122,9 +122,7 @@ nothing_is_formatted_before_somebody_will_have_the_key(void **state)
     (void)state;
     machine.recovery.len = 0;
     machine_config_put(&machine);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "--recovery-key none"));
+    assert_refuses("--recovery-key none");
     assert_false(machine_has(&machine, "sealed"));
     assert_state(START_VOLUME_BLANK);
     assert_int_equal(atomic_load(&master.calls), 0);
@@ -144,9 +142,7 @@ a_file_is_no_terminal(void **state)
     machine_config_put(&machine);
     for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
         machine.recovery_key = paths[i];
-        machine_start(&machine, 0);
-        assert_int_equal(machine_wait(&machine), 1);
-        assert_true(machine_said(&machine, "--recovery-key /"));
+        assert_refuses("--recovery-key /");
         assert_state(START_VOLUME_BLANK);
     }
 }
@@ -286,9 +282,7 @@ a_machine_whose_firmware_changed_keeps_its_data(void **state)
     const char *extend = "tpm2_pcrextend 4:sha256=%064d";
     master.approve = APPROVE_NOTHING; /* nobody knows of the change */
     assert_int_equal(swtpm_shell(machine.chip, extend, 1), 0);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "firmware, boot loader, kernel"));
+    assert_refuses("firmware, boot loader, kernel");
     begin_anew(); /* in a boot whose key is spent nobody is asked to type */
     assert_int_equal(machine_recover(&machine, "", 0), 1);
     assert_true(machine_said(&machine, "released in this boot: reboot"));
@@ -319,9 +313,7 @@ a_recovery_that_was_cut_is_done_again(void **state)
         assert_int_equal(machine_recover(&machine, typed, steps[i]), 128 + 9);
         machine_reboot(&machine);
         if (steps[i] != ENROL_FORMATTED) { /* as if nobody had tried */
-            machine_start(&machine, 0);
-            assert_int_equal(machine_wait(&machine), 1);
-            assert_true(machine_said(&machine, "`smalltown-node recover`"));
+            assert_refuses("`smalltown-node recover`");
             assert_state(START_VOLUME_ENROLLED);
         }
         recover_and_enrol(&key);
@@ -353,9 +345,7 @@ a_second_recovery_that_was_cut_is_done_again(void **state)
         assert_int_equal(machine_recover(&machine, typed, steps[i]), 128 + 9);
         assert_true(machine_said(&machine, "stctl recovery open"));
         machine_reboot(&machine);
-        machine_start(&machine, 0);
-        assert_int_equal(machine_wait(&machine), 1);
-        assert_true(machine_said(&machine, "run `smalltown-node recover` again"));
+        assert_refuses("run `smalltown-node recover` again");
         assert_state(START_VOLUME_PENDING);
         recover_and_enrol(&key);
         tear_down(state);
@@ -632,9 +622,7 @@ N30_a_volume_that_says_it_is_enrolled_is_not_gone_on_with_for_another_file(void 
     machine.recovery = administrator;
     machine_config_put(&machine);
     MASTER_SCRIPT(&master, ACT_HONEST);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "has an identity, and it was formatted for"));
+    assert_refuses("has an identity, and it was formatted for");
     assert_int_equal(atomic_load(&master.calls), 0);
     assert_state(START_VOLUME_ENROLLED);
 }
@@ -731,9 +719,7 @@ a_volume_that_was_recovered_for_nobody_goes_on_by_that_file_alone(void **state)
         assert_int_equal(machine_recover(&machine, typed, 0), 0);
         put_file_for_nobody(true);
         machine.recovery_key = as[i];
-        machine_start(&machine, 0);
-        assert_int_equal(machine_wait(&machine), 1);
-        assert_true(machine_said(&machine, "run `smalltown-node recover` again"));
+        assert_refuses("run `smalltown-node recover` again");
         put_file_for_nobody(true);
         machine_run_until_served(&machine);
         assert_enrolled();
@@ -815,9 +801,7 @@ N34_a_volume_with_data_is_not_formatted_for_another_file(void **state)
     machine.recovery = other;
     machine_config_put(&machine);
     MASTER_SCRIPT(&master, ACT_HONEST);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "run `smalltown-node recover` again"));
+    assert_refuses("run `smalltown-node recover` again");
     assert_int_equal(atomic_load(&master.calls), 0);
     assert_state(START_VOLUME_PENDING);
     get_volume_key(&key, after);
@@ -845,9 +829,7 @@ N34_a_volume_with_data_that_is_enrolled_is_recovered_for_another_file(void **sta
     assert_ok(hpke_generate(&other, public_key, &err));
     machine.recovery = other;
     begin_anew();
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "`smalltown-node recover` keeps what is on its"));
+    assert_refuses("`smalltown-node recover` keeps what is on its");
     assert_state(START_VOLUME_ENROLLED);
     recover_and_enrol(&key);
 }
@@ -868,9 +850,7 @@ N48_a_volume_that_something_else_recovered_is_recovered_again(void **state)
         assert_int_equal(machine_recover(&machine, (const char *)key.bytes, 0), 0);
         machine_forget_maker(&machine, files[i]);
         MASTER_SCRIPT(&master, ACT_HONEST);
-        machine_start(&machine, 0);
-        assert_int_equal(machine_wait(&machine), 1);
-        assert_true(machine_said(&machine, "run `smalltown-node recover` again"));
+        assert_refuses("run `smalltown-node recover` again");
         assert_int_equal(atomic_load(&master.calls), 0);
         assert_state(START_VOLUME_PENDING);
         get_volume_key(&key, after);
@@ -894,9 +874,7 @@ N34_a_volume_that_the_masters_said_OK_to_is_not_formatted_for_another_file(void 
     machine.recovery = nobody;
     machine_config_put(&machine);
     machine.recovery_key = "none";
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "restore the enrolment.pb"));
+    assert_refuses("restore the enrolment.pb");
     get_uuid(after);
     assert_string_equal(before, after);
     enrol_after(&administrator);

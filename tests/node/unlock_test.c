@@ -35,12 +35,7 @@ N48_a_second_unlock_in_one_boot_is_refused(void **state)
     (void)state;
     flow_enrol_and_adopt();
     machine_run_until_served(&machine);
-    MASTER_SCRIPT(&master, ACT_HONEST);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "only once: reboot"));
-    assert_int_equal(atomic_load(&master.calls), 0);
-    assert_unlocks_after_a_reboot();
+    assert_unlocks_no_more();
 }
 
 /* A step in which a slow TPM, or a slow disk, may well be then. */
@@ -53,12 +48,7 @@ N48_who_stops_a_slow_machine_gets_no_second_unlock(void **state)
     machine_start(&machine, HALF_SEALED_ANEW);
     assert_int_equal(machine_wait(&machine), 0);
     machine.slow = false;
-    MASTER_SCRIPT(&master, ACT_HONEST);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "only once: reboot"));
-    assert_int_equal(atomic_load(&master.calls), 0);
-    assert_unlocks_after_a_reboot();
+    assert_unlocks_no_more();
 }
 
 /* Without frame; its length. */
@@ -120,9 +110,7 @@ N48_a_boot_is_measured_once_whatever_becomes_of_the_daemon(void **state)
     }
     MASTER_SCRIPT(&master, ACT_HONEST);
     machine_run_until_served(&machine);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "only once: reboot"));
+    assert_refuses("only once: reboot");
 }
 
 static void
@@ -139,9 +127,7 @@ N48_the_volume_of_another_node_is_not_opened(void **state)
     assert_ok(disk_format(machine.volume, &key, other, DISK_XTS, &err));
     assert_ok(disk_set_enrolled(machine.volume, other, &err));
     MASTER_SCRIPT(&master, ACT_HONEST);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "belongs to another node"));
+    assert_refuses("belongs to another node");
     assert_int_equal(atomic_load(&master.calls), 0);
     assert_ok(disk_observe(machine.volume, &found, &err));
     assert_string_equal(found.node_id, other);
@@ -160,14 +146,10 @@ N48_a_volume_in_our_name_with_another_key_is_not_opened(void **state)
     assert_ok(disk_format(machine.volume, &key, master.node_id, DISK_XTS, &err));
     assert_ok(disk_set_enrolled(machine.volume, master.node_id, &err));
     MASTER_SCRIPT(&master, ACT_HONEST);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "does not open the volume"));
+    assert_refuses("does not open the volume");
     assert_false(machine_said(&machine, "decision=ok"));
     assert_ok(disk_check_key(machine.volume, &key, &err)); /* as it was */
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "only once: reboot"));
+    assert_refuses("only once: reboot");
     assert_int_equal(atomic_load(&master.releases), 1);
 }
 
@@ -177,9 +159,7 @@ a_wrong_global_half_opens_nothing_and_formats_nothing(void **state)
     (void)state;
     flow_enrol_and_adopt();
     MASTER_SCRIPT(&master, ACT_OTHER_KEY);
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "does not open"));
+    assert_refuses("does not open");
     assert_enrolled();
     assert_unlocks_after_a_reboot();
 }
@@ -202,9 +182,7 @@ another_config_in_the_same_boot_is_refused(void **state)
     config.masters = other.cert;
     machine_path(&machine, "enrolment.pb", path);
     assert_ok(config_write(path, &config, &err));
-    machine_start(&machine, 0);
-    assert_int_equal(machine_wait(&machine), 1);
-    assert_true(machine_said(&machine, "PCR 12 holds the measurement of something else"));
+    assert_refuses("PCR 12 holds the measurement of something else");
     assert_int_equal(atomic_load(&other.calls), 0);
     master_stop(&other);
     pthread_mutex_destroy(&other.lock);
