@@ -131,12 +131,27 @@ check_date(const char *text, int64_t *out, struct st_err *err)
     if (!end || *end)
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "--today wants YYYY-MM-DD, such as 2026-12-31, not %.60s", text);
+    const int day = utc.tm_mday;
     const int64_t midnight = timegm(&utc);
+    if (utc.tm_mday != day)
+        return st_fail(err, ST_INVALID_ARGUMENT, "--today %.60s: there is no such day",
+                       text);
     if (midnight < WRITTEN_AT)
         return st_fail(err, ST_INVALID_ARGUMENT,
                        "--today %.60s: no clock is right that says so", text);
     *out = midnight;
     return ST_OK;
+}
+
+static enum st_code
+check_recover(struct arguments *arguments, struct st_err *err)
+{
+    if (!arguments->date)
+        return ST_OK;
+    if (!arguments->yes)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "--today goes with --yes: without it nothing is changed");
+    return check_date(arguments->date, &arguments->today, err);
 }
 
 static enum st_code
@@ -147,8 +162,7 @@ check(struct arguments *arguments, const char *certificates, struct st_err *err)
     if (!init->dir)
         return missing("--data", "the folder of this master", err);
     if (arguments->command == COMMAND_RECOVER)
-        return arguments->date ? check_date(arguments->date, &arguments->today, err)
-                               : ST_OK;
+        return check_recover(arguments, err);
     if (arguments->command == COMMAND_MOVE)
         return ST_OK;
     if (arguments->command == COMMAND_RUN)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define WORDS(...) ((const char *const[]){"smalltown-nms", __VA_ARGS__, NULL})
+#define TODAY(date) WORDS("recover", "--data", "/m", "--yes", "--today", date)
 #define JOIN "join", "--data", "/m", "--address", "192.0.2.7"
 
 static enum st_code
@@ -73,9 +74,7 @@ a_good_command_line_is_understood(void **state)
     assert_true(arguments.yes);
     assert_int_equal(arguments.today, 0);
     assert_string_equal(arguments.init.dir, "/m");
-    assert_ok(
-        read_words(WORDS("recover", "--data", "/m", "--yes", "--today", "2026-03-01"),
-                   &arguments, &err));
+    assert_ok(read_words(TODAY("2026-03-01"), &arguments, &err));
     assert_true(arguments.yes);
     assert_int_equal(arguments.today, 1772323200);
     assert_ok(read_words(WORDS("--version"), &arguments, &err));
@@ -122,9 +121,11 @@ every_slip_gets_a_sentence(void **state)
         {WORDS("recover", "--data", "/m", "--address", "::1"), "does not know --address"},
         {WORDS("run", "--data", "/m", "--today", "2026-03-01"), "not know --today"},
         {WORDS("recover", "--data", "/m", "--today"), "wants a value: --today"},
-        {WORDS("recover", "--data", "/m", "--today", "1.3.2026"), "wants YYYY-MM-DD"},
-        {WORDS("recover", "--data", "/m", "--today", "2026-03-01Z"), "wants YYYY-MM-DD"},
-        {WORDS("recover", "--data", "/m", "--today", "1970-01-01"), "no clock is right"},
+        {TODAY("1.3.2026"), "wants YYYY-MM-DD"},
+        {TODAY("2026-03-01Z"), "wants YYYY-MM-DD"},
+        {TODAY("2026-02-31"), "no such day"},
+        {TODAY("1970-01-01"), "no clock is right"},
+        {WORDS("recover", "--data", "/m", "--today", "2026-03-01"), "goes with --yes"},
         {WORDS("run", "--data"), "wants a value: --data"},
         {WORDS("run", "--data", ""), "wants a value: --data"},
         {WORDS("run", "--data", "/m", "--data", "/n"), "given twice: --data"},
