@@ -2,6 +2,7 @@
 #include "proto/mutant.h"
 #include "proto/scope.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,13 +46,12 @@ static bool
 has_room(struct nms *nms)
 {
     const uint64_t minute = (uint64_t)nms_now() / 60;
-    uint64_t before = __atomic_load_n(&nms->refusals, __ATOMIC_RELAXED), after;
+    uint64_t before = atomic_load(&nms->refusals), after;
     do {
         after = before >> 16 == minute ? before + 1 : minute << 16 | 1;
         if (REFUSES(0x121b, (after & 0xffff) > BOOT_REFUSALS_A_MINUTE))
             return false;
-    } while (!__atomic_compare_exchange_n(&nms->refusals, &before, after, false,
-                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    } while (!atomic_compare_exchange_strong(&nms->refusals, &before, after));
     return true;
 }
 

@@ -56,8 +56,8 @@ struct nms {
     char cluster[NAME_MAX_LEN + 1];
     uint64_t member_id;
     char dir[NMS_DIR_MAX];
-    uint64_t
-        refusals; /* boot.c's, atomic: minutes since 1970, and how many in this one */
+    _Atomic uint64_t
+        refusals; /* boot.c's: minutes since 1970, and how many in this one */
 };
 
 struct nms_config {

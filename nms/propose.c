@@ -113,7 +113,8 @@ asking_new(struct nms *nms, nms_done done, void *arg)
     return asking;
 }
 
-/* Request id and time, then the bytes; NULL where there is no room for them. */
+/* Request id and time, then the bytes; ST_RESOURCE_EXHAUSTED where there is no room for
+ * them. */
 static enum st_code
 command_pack(State__Command *command, uint8_t **out, size_t *out_len, struct st_err *err)
 {

@@ -1,8 +1,8 @@
 /* esp.h - what a node keeps in clear reach: the folder EFI/smalltown of its ESP.
  *
  *     enrolment.pb  api.EnrolmentConfig, packed       config.h
- *     sealed        the local half, sealed            enrol.h, unlock.h
- *     pending       the rest of a half-done enrolment, sealed the same way
+ *     sealed        the local half, sealed            half.h
+ *     pending       keys of a half-done enrolment    enrol_keys.h
  *     identity      id key and id_cert, encrypted     identity.h
  *     approvals     under what else `sealed` opens    approvals.h
  *     control       key of the control volume, sealed control.h

@@ -25,7 +25,7 @@ enum {
 
 struct join {
     struct node *node;
-    pthread_mutex_t masters_lock; /* guards the list of masters in node->config */
+    pthread_mutex_t masters_lock; /* one list at a time, see masters_told() */
     struct rpc_server *server;
     pthread_mutex_t lock;
     struct rpc_call *asked; /* under lock, held: the call that the keeper works for */

@@ -29,7 +29,9 @@ masters_keep(struct node *node, const struct node_config *masters, struct st_err
     enum st_code code = config_write(esp_path(node->esp, ESP_CONFIG), &next, err);
     if (code)
         return code;
-    node->config = next;
+    memcpy(node->config.addresses, next.addresses, sizeof(next.addresses));
+    node->config.address_count = next.address_count;
+    node->config.masters_number = next.masters_number;
     event("masters", "count=%zu number=%llu", next.address_count,
           (unsigned long long)next.masters_number);
     return ST_OK;

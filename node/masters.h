@@ -19,7 +19,9 @@ enum st_code masters_keep(struct node *node, const struct node_config *masters,
 
 /* ST_INVALID_ARGUMENT for what is no list: empty or too long, an address that no host can
  * have or that comes twice, without a number.  ST_FAILED_PRECONDITION for an older list,
- * and for another one of the same number. */
+ * and for another one of the same number.  On a thread of gRPC's, one at a time: of
+ * node->config it changes the list alone, which nobody else reads once the disk is open.
+ */
 enum st_code masters_told(struct node *node, const Api__SetMastersRequest *request,
                           struct st_err *err);
 

@@ -12,7 +12,8 @@
  *     control.c   the volume that a master keeps its records on
  *     keeper.c    the process that runs smalltown-nms, where this machine is a master
  *
- * One thread does everything; gRPC's and those for signals and crypttab stand beside it.
+ * One thread does everything, but that a thread of gRPC's writes down where the masters
+ * are (masters.h); those for signals and crypttab stand beside it.
  */
 #ifndef NODE_NODE_H
 #define NODE_NODE_H
@@ -66,7 +67,7 @@ struct node {
     struct st_address address;       /* where masters reach this node */
     const char *volume;              /* NULL: none */
     enum disk_encryption encryption; /* of a volume that is formatted */
-    /* Where a person is shown the recovery key that no administrator is sealed: NULL:
+    /* Where a person is shown a recovery key that is sealed to no administrator; NULL:
      * nowhere, and then only `no_recovery` permits to format. */
     const char *recovery_terminal;
     bool no_recovery;

@@ -17,7 +17,7 @@ enum start_config {
     START_CONFIG_COUNT
 };
 
-/* One of our own files on the ESP: `sealed`, `pending`, `identity`. */
+/* One of our own files on the ESP, esp.h; enrolment.pb is the one above. */
 enum start_file {
     START_FILE_ABSENT,
     START_FILE_UNREADABLE,

@@ -85,8 +85,9 @@ extern const size_t stctl_verb_count;
 /* The words after the noun are this verb's name. */
 bool verb_is_named(const struct verb *verb, const struct invocation *in);
 
-/* audit.c, authority.c, keygen.c, context.c, context_update.c, enrolment.c, node.c,
- * node_*.c, master.c, policy.c, policy_*.c, recovery.c, window.c, captured.c, status.c */
+/* admin.c, audit.c, authority.c, keygen.c, context.c, context_update.c, enrolment.c,
+ * invitation.c, node.c, node_*.c, master.c, policy.c, policy_*.c, recovery.c, window.c,
+ * captured.c, status.c */
 enum st_code stctl_keygen(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_add(const struct invocation *in, struct st_err *err);
 enum st_code stctl_context_update(const struct invocation *in, struct st_err *err);
