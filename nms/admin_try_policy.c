@@ -16,50 +16,34 @@ policy_to_test(struct admin_pending *pending, struct policy **out, struct st_err
                 : policy_parse(in_force->text, strlen(in_force->text), out, NULL, err);
 }
 
-/* The last boot of it that is known, of whichever kind. */
-static bool
-last_boot(struct state *state, const char *node_id, struct tpm_pcrs *out)
-{
-    AUTO(state_refused_freep) State__Refused *refused = NULL;
-    struct state_boot boot;
-    state_node_boot(state, node_id, &boot);
-    *out = boot.pcrs;
-    if (state_refused(state, node_id, &refused, NULL) || refused->at <= boot.at)
-        return boot.at != 0;
-    memcpy(out->digest, refused->pcrs.data, sizeof(out->digest));
-    return true;
-}
-
-/* By the last boot that is known, else by that of its enrolment. */
+/* By the boot that was sent, else by that of its enrolment. */
 static enum st_code
-unlock_judge(struct state *state, const struct policy *policy, const State__Node *node,
-             bool seen, struct tpm_pcrs *pcrs, struct st_err *err)
+unlock_judge(const struct admin_pending *pending, const struct policy *policy,
+             const State__Node *node, struct st_err *err)
 {
-    if (!seen && node->pcrs.len == sizeof(*pcrs))
-        memcpy(pcrs, node->pcrs.data, sizeof(*pcrs));
-    else if (!seen && policy_looks_at_boots(policy, node->node_id))
+    struct tpm_pcrs pcrs = pending->pcrs;
+    if (!pending->has_pcrs && node->pcrs.len == sizeof(pcrs))
+        memcpy(&pcrs, node->pcrs.data, sizeof(pcrs));
+    else if (!pending->has_pcrs && policy_looks_at_boots(policy, node->node_id))
         return st_fail(err, ST_PERMISSION_DENIED,
                        "what it boots is not known until it asks for its key");
-    return state_judge_boot_by(state, policy, node->node_id, pcrs, err);
+    return state_judge_boot_by(pending->nms->state, policy, node->node_id, &pcrs, err);
 }
 
 static void
 verdict_send(struct admin_pending *pending, const struct policy *policy,
              State__Node *node)
 {
-    struct state *state = pending->nms->state;
     struct st_err adopt = {0}, unlock = {0};
     struct state_evidence evidence;
-    struct tpm_pcrs pcrs;
     Api__TestPolicyResponse response = API__TEST_POLICY_RESPONSE__INIT;
-    state_find_evidence(state, node, &evidence);
+    state_find_evidence(pending->nms->state, node, &evidence);
     node->evidence = evidence.found;
     node->evidence = policy_evidence(policy, node);
     response.evidence_now = (Api__Node__Evidence)node->evidence;
     if (policy_judge_node(policy, node, &adopt))
         response.adopt = adopt.text;
-    response.seen = last_boot(state, node->node_id, &pcrs);
-    if (unlock_judge(state, policy, node, response.seen, &pcrs, &unlock))
+    if (unlock_judge(pending, policy, node, &unlock))
         response.unlock = unlock.text;
     rpc_call_reply(pending->call, &response.base);
 }
@@ -87,9 +71,12 @@ admin_handle_test_policy(struct rpc_call *call, enum rpc_event what,
     if (what != RPC_MESSAGE)
         return;
     AUTO(st_freep) char *text = strdup(request->text);
+    struct tpm_pcrs pcrs = {0};
     if (!text)
         (void)st_fail(&err, ST_RESOURCE_EXHAUSTED, "no memory for a policy");
-    if (err.code || node_id_check(request->node_id, &err)) {
+    if (err.code || node_id_check(request->node_id, &err) ||
+        (request->n_pcrs > 0 &&
+         tpm_pcrs_unpack(request->pcrs, request->n_pcrs, &pcrs, &err))) {
         rpc_call_finish(call, &err);
         return;
     }
@@ -97,5 +84,7 @@ admin_handle_test_policy(struct rpc_call *call, enum rpc_event what,
     if (!pending)
         return;
     pending->text = TAKE(text);
+    pending->has_pcrs = request->n_pcrs > 0;
+    pending->pcrs = pcrs;
     admin_barrier(pending, barrier_passed);
 }

@@ -20,10 +20,14 @@ enum st_code node_find(const struct connection *connection,
 /* "chain", "certificate", "none", "listed", "unknown". */
 const char *node_evidence(Api__Node__Evidence evidence);
 
-/* The node's PCRs; accepted are the newest that any master of the context knows.
- * connect_answer_free(). */
+/* The node's PCRs: at its enrolment, and at the last boot that was refused, by whichever
+ * master.  What was accepted last is in the memory of the master that gave the key;
+ * node_pcrs_newest() asks each of the context for it, and says on stderr who does not
+ * answer.  connect_answer_free(). */
 enum st_code node_pcrs_get(struct connection *connection, const char *node_id,
                            ProtobufCMessage **out, struct st_err *err);
+enum st_code node_pcrs_newest(struct connection *connection, const char *node_id,
+                              ProtobufCMessage **out, struct st_err *err);
 
 /* Which of them: 16 values, where they are from, and when (0: when it enrolled). */
 struct node_boot {
@@ -34,6 +38,11 @@ struct node_boot {
     const char *why;
     Api__TpmClock *clock;
 };
+/* "accepted at TIME" and so on. */
+enum {
+    NODE_BOOT_TEXT_MAX = 48
+};
+void node_boot_text(const struct node_boot *boot, char out[NODE_BOOT_TEXT_MAX]);
 /* The newest, or the last of the kind that is asked for.  ST_NOT_FOUND. */
 enum st_code node_boot_newest(const Api__GetNodePcrsResponse *pcrs, struct node_boot *out,
                               struct st_err *err);

@@ -50,22 +50,53 @@ node_pcrs_get(struct connection *connection, const char *node_id, ProtobufCMessa
               struct st_err *err)
 {
     Api__GetNodePcrsRequest request = API__GET_NODE_PCRS_REQUEST__INIT;
-    const size_t masters = connection->context.address_count;
     request.node_id = (char *)node_id;
     enum st_code code = connect_call(connection, "GetNodePcrs", &request.base,
                                      &api__get_node_pcrs_response__descriptor, out, err);
-    if (!code)
-        code = pcrs_check((const void *)*out, err);
-    for (size_t i = 0; !code && masters > 1 && i < masters; i++) {
-        AUTO(connect_answer_freep) ProtobufCMessage *other = NULL;
-        struct st_err unheard = {0}; /* who cannot be asked saw nothing */
-        if (!connect_call_one(connection, i, "GetNodePcrs", &request.base,
-                              &api__get_node_pcrs_response__descriptor, &other,
-                              &unheard) &&
-            !pcrs_check((const void *)other, &unheard))
-            take_newer((void *)*out, (void *)other);
+    return code ? code : pcrs_check((const void *)*out, err);
+}
+
+/* Of one master; who does not answer may have been the one that gave the key. */
+static void
+ask_one(const struct connection *connection, size_t master, const char *node_id,
+        Api__GetNodePcrsResponse *into)
+{
+    Api__GetNodePcrsRequest request = API__GET_NODE_PCRS_REQUEST__INIT;
+    AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
+    char address[ADDRESS_TEXT_MAX];
+    struct st_err err = {0};
+    request.node_id = (char *)node_id;
+    if (!connect_call_one(connection, master, "GetNodePcrs", &request.base,
+                          &api__get_node_pcrs_response__descriptor, &answer, &err) &&
+        !pcrs_check((const void *)answer, &err)) {
+        take_newer(into, (void *)answer);
+        return;
     }
+    address_format(&connection->context.addresses[master], address);
+    fprintf(stderr, "stctl: master %s does not answer: what it saw last is not known\n",
+            address);
+}
+
+enum st_code
+node_pcrs_newest(struct connection *connection, const char *node_id,
+                 ProtobufCMessage **out, struct st_err *err)
+{
+    const size_t masters = connection->context.address_count;
+    enum st_code code = node_pcrs_get(connection, node_id, out, err);
+    for (size_t i = 0; !code && masters > 1 && i < masters; i++)
+        ask_one(connection, i, node_id, (void *)*out);
     return code;
+}
+
+void
+node_boot_text(const struct node_boot *boot, char out[NODE_BOOT_TEXT_MAX])
+{
+    char at[TEXT_TIME_MAX];
+    text_time(boot->at, at);
+    if (boot->at)
+        snprintf(out, NODE_BOOT_TEXT_MAX, "%s at %s", boot->what, at);
+    else
+        snprintf(out, NODE_BOOT_TEXT_MAX, "of its enrolment");
 }
 
 enum st_code
@@ -190,7 +221,7 @@ stctl_node_pcrs(const struct invocation *in, struct st_err *err)
     const Api__Node *node;
     enum st_code code = node_resolve(in, &connection, &nodes, &node, err);
     if (!code)
-        code = node_pcrs_get(&connection, node->node_id, &answer, err);
+        code = node_pcrs_newest(&connection, node->node_id, &answer, err);
     if (code)
         return code;
     const Api__GetNodePcrsResponse *pcrs = (const void *)answer;

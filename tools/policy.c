@@ -35,8 +35,8 @@ policy_document(const Api__PolicyVersion *policy, json_t **out, struct st_err *e
 }
 
 enum st_code
-policy_put(const struct invocation *in, struct connection *connection, const char *text,
-           uint64_t expected, struct st_err *err)
+policy_put(struct connection *connection, const char *text, uint64_t expected,
+           uint64_t *out_version, struct st_err *err)
 {
     Api__SetPolicyRequest request = API__SET_POLICY_REQUEST__INIT;
     AUTO(connect_answer_freep) ProtobufCMessage *answer = NULL;
@@ -46,7 +46,18 @@ policy_put(const struct invocation *in, struct connection *connection, const cha
                                      &api__set_policy_response__descriptor, &answer, err);
     if (code)
         return code;
-    const uint64_t version = ((const Api__SetPolicyResponse *)answer)->version;
+    *out_version = ((const Api__SetPolicyResponse *)answer)->version;
+    return ST_OK;
+}
+
+enum st_code
+policy_put_print(const struct invocation *in, struct connection *connection,
+                 const char *text, uint64_t expected, struct st_err *err)
+{
+    uint64_t version;
+    enum st_code code = policy_put(connection, text, expected, &version, err);
+    if (code)
+        return code;
     if (in->json)
         return json_print(json_pack("{s:I}", "version", (json_int_t)version), err);
     printf("policy version %" PRIu64 " is in force\n", version);
@@ -148,7 +159,7 @@ stctl_policy_set(const struct invocation *in, struct st_err *err)
     if (!code)
         code = expected_version(in, &connection, &expected, err);
     if (!code)
-        code = policy_put(in, &connection, (const char *)text, expected, err);
+        code = policy_put_print(in, &connection, (const char *)text, expected, err);
     return code;
 }
 
@@ -174,17 +185,20 @@ verdict_code(const Api__Node *node, const Api__TestPolicyResponse *verdict,
 
 static enum st_code
 print_test(const struct invocation *in, const Api__Node *node,
-           const Api__TestPolicyResponse *verdict, struct st_err *err)
+           const struct node_boot *boot, const Api__TestPolicyResponse *verdict,
+           struct st_err *err)
 {
-    const char *of = verdict->seen ? "the last one known" : "that of its enrolment";
+    char of[NODE_BOOT_TEXT_MAX] = "none is known";
     if (in->json)
-        return json_print(json_pack("{s:s, s:s, s:b, s:s, s:b, s:s, s:b}", "node_id",
-                                    node->node_id, "evidence",
-                                    node_evidence(verdict->evidence_now), "adopt",
-                                    !*verdict->adopt, "adopt_refusal", verdict->adopt,
-                                    "unlock", !*verdict->unlock, "unlock_refusal",
-                                    verdict->unlock, "boot_seen", verdict->seen),
-                          err);
+        return json_print(
+            json_pack("{s:s, s:s, s:b, s:s, s:b, s:s, s:s?, s:o}", "node_id",
+                      node->node_id, "evidence", node_evidence(verdict->evidence_now),
+                      "adopt", !*verdict->adopt, "adopt_refusal", verdict->adopt,
+                      "unlock", !*verdict->unlock, "unlock_refusal", verdict->unlock,
+                      "boot", boot->what, "boot_at", json_time(boot->at)),
+            err);
+    if (boot->pcrs)
+        node_boot_text(boot, of);
     printf("%-8s %s\n", "node", node->node_id);
     printf("%-8s %s\n", "evidence", node_evidence(verdict->evidence_now));
     printf("%-8s %s\n", "boot", of);
@@ -193,12 +207,26 @@ print_test(const struct invocation *in, const Api__Node *node,
     return ST_OK;
 }
 
+/* The newest boot that any master knows, whichever of them judges it; none is fine. */
+static enum st_code
+boot_to_test(struct connection *connection, const char *node_id,
+             ProtobufCMessage **out_answer, struct node_boot *out, struct st_err *err)
+{
+    struct st_err none = {0};
+    enum st_code code = node_pcrs_newest(connection, node_id, out_answer, err);
+    if (!code && node_boot_newest((const void *)*out_answer, out, &none))
+        *out = (struct node_boot){0};
+    return code;
+}
+
 enum st_code
 stctl_policy_test(const struct invocation *in, struct st_err *err)
 {
     Api__TestPolicyRequest request = API__TEST_POLICY_REQUEST__INIT;
     CONNECTION connection = {0};
-    AUTO(connect_answer_freep) ProtobufCMessage *nodes = NULL, *answer = NULL;
+    AUTO(connect_answer_freep)
+    ProtobufCMessage *nodes = NULL, *pcrs = NULL, *answer = NULL;
+    struct node_boot boot;
     AUTO(st_freep) uint8_t *text = NULL;
     const Api__Node *node;
     enum st_code code = in->options[OPTION_FILE]
@@ -206,15 +234,19 @@ stctl_policy_test(const struct invocation *in, struct st_err *err)
                             : ST_OK;
     if (!code)
         code = node_resolve(in, &connection, &nodes, &node, err);
+    if (!code)
+        code = boot_to_test(&connection, node->node_id, &pcrs, &boot, err);
     if (code)
         return code;
     request.node_id = node->node_id;
+    request.pcrs = (ProtobufCBinaryData *)boot.pcrs;
+    request.n_pcrs = boot.pcrs ? NODE_PCRS : 0;
     if (text)
         request.text = (char *)text;
     code = connect_call(&connection, "TestPolicy", &request.base,
                         &api__test_policy_response__descriptor, &answer, err);
     if (!code)
-        code = print_test(in, node, (const void *)answer, err);
+        code = print_test(in, node, &boot, (const void *)answer, err);
     return code ? code : verdict_code(node, (const void *)answer, err);
 }
 

@@ -15,8 +15,11 @@ enum st_code policy_get(struct connection *connection, uint64_t version,
 /* Its document. */
 enum st_code policy_document(const Api__PolicyVersion *policy, json_t **out,
                              struct st_err *err);
-/* Compare and set; says which version it is now. */
-enum st_code policy_put(const struct invocation *in, struct connection *connection,
-                        const char *text, uint64_t expected, struct st_err *err);
+/* Compare and set. */
+enum st_code policy_put(struct connection *connection, const char *text,
+                        uint64_t expected, uint64_t *out_version, struct st_err *err);
+/* The same, and says which version it is now. */
+enum st_code policy_put_print(const struct invocation *in, struct connection *connection,
+                              const char *text, uint64_t expected, struct st_err *err);
 
 #endif
