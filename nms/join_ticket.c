@@ -187,6 +187,9 @@ explain(const struct st_err *said, struct st_err *err)
          "their log says why"},
         {ST_INVALID_ARGUMENT,
          "the masters do not understand this machine; their log says why"},
+        {ST_RESOURCE_EXHAUSTED,
+         "the masters are busy, or as many as there can be: `stctl master list`, "
+         "`stctl master remove`; then run the same command again"},
         {ST_UNIMPLEMENTED, "the masters know no tickets: bring them to this version"},
     };
     for (size_t i = 0; i < sizeof(meanings) / sizeof(*meanings); i++)

@@ -46,7 +46,10 @@ init_main(struct arguments *arguments)
                "  stctl context add %s --address %s --masters-cert masters.pem\n",
                init->name, arguments->address);
     else
-        printf("note: no --admin-cert was given, so nobody can administer it\n");
+        printf("note: nobody can administer it yet: put the certificate of an "
+               "administrator\n"
+               "(`stctl keygen`) there as %s/admin.pem\n",
+               init->dir);
     return fflush(stdout) ? NMS_EXIT_FAILED : 0;
 }
 

@@ -77,7 +77,8 @@ struct meaning {
 
 static const struct meaning meanings[ST_REASON_COUNT] = {
     [ST_REASON_REFUSED] = {"refused: the enrolment may have expired, be used up or "
-                           "revoked; the master's log says why",
+                           "revoked, or the policy shuts this TPM out, or the recovery "
+                           "key is not that of the enrolment: `stctl audit tail` says",
                            NULL},
     [ST_REASON_EXISTS] = {"this TPM is a node of the cluster already: `stctl node "
                           "remove` the old one",

@@ -23,12 +23,9 @@ is_me(const struct connection *connection, const char *sha256)
 static json_t *
 as_json(const Api__Administrator *admin)
 {
-    char sha256[TEXT_SHA256_MAX], by[TEXT_SHA256_MAX];
-    text_hex(&admin->sha256, sha256);
-    text_hex(&admin->added_by, by);
-    return json_pack("{s:s, s:s, s:s, s:o, s:s}", "sha256", sha256, "name", admin->name,
-                     "role", admin->role, "added_at", json_time(admin->added_at),
-                     "added_by", by);
+    return json_pack("{s:o, s:s, s:s, s:o, s:o}", "sha256", json_hex(&admin->sha256),
+                     "name", admin->name, "role", admin->role, "added_at",
+                     json_time(admin->added_at), "added_by", json_hex(&admin->added_by));
 }
 
 static void

@@ -23,7 +23,6 @@ list(struct connection *connection, ProtobufCMessage **out, struct st_err *err)
 static json_t *
 set_json(const Api__CapturedSet *set)
 {
-    char sha256[TEXT_SHA256_MAX], by[TEXT_SHA256_MAX];
     json_t *values = json_object(), *nodes = json_array();
     for (size_t i = 0; i < set->n_pcrs && i < set->n_values; i++) {
         char number[12], hex[TEXT_SHA256_MAX];
@@ -33,11 +32,9 @@ set_json(const Api__CapturedSet *set)
     }
     for (size_t i = 0; i < set->n_node_ids; i++)
         json_array_append_new(nodes, json_string(set->node_ids[i]));
-    text_hex(&set->sha256, sha256);
-    text_hex(&set->made_by, by);
-    return json_pack("{s:s, s:o, s:o, s:o, s:s, s:b}", "sha256", sha256, "values", values,
-                     "nodes", nodes, "made_at", json_time(set->made_at), "made_by", by,
-                     "approved", set->approved);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b}", "sha256", json_hex(&set->sha256),
+                     "values", values, "nodes", nodes, "made_at", json_time(set->made_at),
+                     "made_by", json_hex(&set->made_by), "approved", set->approved);
 }
 
 static void

@@ -1,4 +1,5 @@
 #include "tools/connect.h"
+#include "proto/clock.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -94,6 +95,17 @@ begin_waiting(const struct connection *connection)
     alarm(PATIENCE_S);
 }
 
+/* Who asks for something else changes something. */
+static bool
+only_asks(const char *method)
+{
+    static const char *const words[] = {"Get", "List", "Test", "Fetch", "Tail"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+        if (!strncmp(method, words[i], strlen(words[i])))
+            return true;
+    return false;
+}
+
 static enum st_code
 call(const struct connection *connection, struct rpc_channel *channel, const char *method,
      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
@@ -107,12 +119,15 @@ call(const struct connection *connection, struct rpc_channel *channel, const cha
     alarm(0);
     if (!code)
         return ST_OK;
+    if (code == ST_DEADLINE_EXCEEDED && !only_asks(method))
+        err->reason = ST_REASON_LOST;
     /* Where nobody answered the sentence says already who. */
     if (err->reason == ST_REASON_UNREACHABLE || err->reason == ST_REASON_LOST ||
         err->reason == ST_REASON_OTHER_SERVER || code == ST_DEADLINE_EXCEEDED)
         return st_wrap(err, "cluster %s", connection->context.name);
     address_format(rpc_channel_address(channel), where);
-    return st_wrap(err, "cluster %s, master %s", connection->context.name, where);
+    return st_wrap(err, "cluster %s, master %s%s", connection->context.name, where,
+                   code == ST_INTERNAL ? ", whose log says more" : "");
 }
 
 static bool
@@ -120,6 +135,16 @@ did_nothing(const struct st_err *err)
 {
     return err->reason == ST_REASON_NO_LEADER || err->reason == ST_REASON_UNREACHABLE ||
            err->reason == ST_REASON_OTHER_SERVER;
+}
+
+/* A moment at least, so that those who were not asked can answer. */
+static uint32_t
+what_is_left(int64_t until, uint32_t timeout_ms)
+{
+    const int64_t left = until - clock_ms();
+    if (left >= CONNECT_ONE_MS)
+        return (uint32_t)left;
+    return timeout_ms < CONNECT_ONE_MS ? timeout_ms : CONNECT_ONE_MS;
 }
 
 /* After a master that found no leader: one that is not cut off from the others knows
@@ -154,11 +179,19 @@ connect_call(struct connection *connection, const char *method,
              const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
              ProtobufCMessage **out, struct st_err *err)
 {
+    const uint32_t timeout_ms = connection->timeout_ms;
+    const char *const why = connection->why;
+    const int64_t until = clock_ms() + timeout_ms;
     enum st_code code =
         call(connection, connection->channel, method, request, answer, out, err);
     if (!code || err->reason != ST_REASON_NO_LEADER)
         return code;
-    return call_others(connection, method, request, answer, out, err);
+    connection->timeout_ms = what_is_left(until, timeout_ms);
+    connection->why = "a master found no leader, asking another";
+    code = call_others(connection, method, request, answer, out, err);
+    connection->timeout_ms = timeout_ms;
+    connection->why = why;
+    return code;
 }
 
 enum st_code
@@ -179,6 +212,10 @@ connect_call_one(const struct connection *connection, size_t master, const char 
 {
     AUTO(rpc_channel_closep) struct rpc_channel *channel = NULL;
     struct connection short_one = *connection;
+    char address[ADDRESS_TEXT_MAX], why[ADDRESS_TEXT_MAX + 16];
+    address_format(&connection->context.addresses[master], address);
+    snprintf(why, sizeof(why), "asking %s, too", address);
+    short_one.why = why;
     if (short_one.timeout_ms > CONNECT_ONE_MS)
         short_one.timeout_ms = CONNECT_ONE_MS;
     enum st_code code = connect_to(connection, master, &channel, err);

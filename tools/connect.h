@@ -33,7 +33,9 @@ void connect_close(struct connection *connection);
 
 /* One call of ClusterManagement.  *out is freed with protobuf_c_message_free_unpacked().
  * Where the master that was asked finds no leader, and so did nothing, the others are
- * asked, too.  The failure's sentence names the cluster and the master that was asked. */
+ * asked, too, each for what is left of the time, or CONNECT_ONE_MS.  The failure's
+ * sentence names the cluster and the master that was asked; where it took too long, and
+ * the method changes something, the reason is ST_REASON_LOST. */
 enum st_code connect_call(struct connection *connection, const char *method,
                           const ProtobufCMessage *request,
                           const ProtobufCMessageDescriptor *answer,

@@ -10,6 +10,13 @@ enum {
     EXIT_WRONG_STATE = 6,
 };
 
+/* What is busy says when to come again; what is full waits for somebody. */
+static bool
+is_full(const struct st_err *err)
+{
+    return err->code == ST_RESOURCE_EXHAUSTED && err->retry_ms == 0;
+}
+
 int
 exit_status(const struct st_err *err)
 {
@@ -25,8 +32,9 @@ exit_status(const struct st_err *err)
         return EXIT_REFUSED;
     case ST_UNAVAILABLE:
     case ST_DEADLINE_EXCEEDED:
-    case ST_RESOURCE_EXHAUSTED:
         return EXIT_UNREACHABLE;
+    case ST_RESOURCE_EXHAUSTED:
+        return is_full(err) ? EXIT_WRONG_STATE : EXIT_UNREACHABLE;
     case ST_ALREADY_EXISTS:
     case ST_FAILED_PRECONDITION:
         return EXIT_WRONG_STATE;
@@ -55,8 +63,6 @@ advice_for_code(enum st_code code)
         return "see `stctl status`";
     case ST_UNIMPLEMENTED:
         return "the master is older than this stctl, or cannot do this yet";
-    case ST_INTERNAL:
-        return "the log of the machine says more";
     default:
         return NULL;
     }
@@ -82,6 +88,7 @@ exit_advice(const struct st_err *err)
     case ST_REASON_NO_LEADER:
         return "start the masters that are down, then try again (`stctl status`)";
     case ST_REASON_BUSY:
+        return is_full(err) ? NULL : "try again in a moment";
     case ST_REASON_CHANGED:
         return "try again in a moment";
     case ST_REASON_RECORDED:

@@ -104,14 +104,17 @@ stctl_policy_ca_add(const struct invocation *in, struct st_err *err)
     enum st_code code = connect_open(in, &connection, err);
     if (!code)
         code = add_path(&connection, in->argument, added, err);
-    if (code)
+    /* Those before the one that failed are there. */
+    if (code && json_array_size(added) == 0)
         return code;
-    if (in->json)
-        return json_print(TAKE(added), err);
+    if (in->json) {
+        const enum st_code printed = json_print(TAKE(added), code ? NULL : err);
+        return code ? code : printed;
+    }
     json_array_foreach(added, i, ca)
         printf("%s  %s\n", json_string_value(json_object_get(ca, "sha256")),
                json_string_value(json_object_get(ca, "name")));
-    return ST_OK;
+    return code;
 }
 
 enum st_code

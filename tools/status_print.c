@@ -33,14 +33,27 @@ all_have_answered(const struct status *status)
     return true;
 }
 
-/* Who is asked for the list and sees no leader may have been removed itself.  An address
- * that is silent may be another one of a master that is down. */
+/* Who is asked for the list and sees no leader may have been removed itself. */
+static bool
+is_unknown(const struct status *status, size_t index)
+{
+    return status->list && status_answer(status->best)->leader_id &&
+           !listed(status, index);
+}
+
 static bool
 is_removed(const struct status *status, size_t index)
 {
-    return status->list && status_answer(status->best)->leader_id &&
-           !listed(status, index) &&
-           (status_answer(&status->masters[index]) || all_have_answered(status));
+    return is_unknown(status, index) && status_answer(&status->masters[index]);
+}
+
+/* An address that is silent may be another one of a master that is down, or that of
+ * before of one that moved: nothing there is to be wiped. */
+static bool
+is_left(const struct status *status, size_t index)
+{
+    return is_unknown(status, index) && !status_answer(&status->masters[index]) &&
+           all_have_answered(status);
 }
 
 static const char *
@@ -102,13 +115,13 @@ status_print_json(const struct status *status, struct st_err *err)
 {
     const Api__GetStatusResponse *best = status_answer(status->best);
     return json_print(
-        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:o, s:I, s:b, s:o}",
+        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:b, s:o}",
                   "context", status->connection.context.name, "cluster", best->cluster,
                   "role", best->role, "members", (int)best->members, "nodes",
                   (int)best->nodes, "waiting", (int)best->waiting, "outdated",
                   (int)best->outdated, "enrolments", (int)best->enrolments, "window",
                   window_json(best->window), "authority_since",
-                  (json_int_t)best->seal_authority_since, "leader", best->leader_id != 0,
+                  json_time(best->seal_authority_since), "leader", best->leader_id != 0,
                   "masters", masters_json(status)),
         err);
 }
@@ -180,11 +193,13 @@ print_advice(const struct status *status)
         printf("\n");
     for (size_t i = 0; i < status->known; i++) {
         char address[ADDRESS_TEXT_MAX];
-        if (!is_removed(status, i))
+        if (!is_removed(status, i) && !is_left(status, i))
             continue;
         address_format(&context->addresses[i], address);
-        printf("%s%s is no master of this cluster: stop it there, and wipe it.\n",
-               outdated ? "" : "\n", address);
+        printf("%s%s %s\n", outdated ? "" : "\n", address,
+               is_left(status, i)
+                   ? "does not answer, and all masters are elsewhere."
+                   : "is no master of this cluster: stop it there, and wipe it.");
         outdated = true;
     }
     if (outdated)

@@ -65,6 +65,7 @@ _stctl()
             'policy ca') mapfile -t COMPREPLY < <(compgen -W 'add list remove' -- "$cur") ;;
             'policy window') mapfile -t COMPREPLY < <(compgen -W 'open close' -- "$cur") ;;
             'policy captured') mapfile -t COMPREPLY < <(compgen -W 'list remove' -- "$cur") ;;
+            'policy ca remove') _stctl_names 'policy ca list' \$1 ;;
             'policy captured remove') _stctl_names 'policy captured list' \$1 ;;
             'policy set' | 'policy ca add' | 'recovery open' | 'admin add') _filedir ;;
             'admin remove') _stctl_names 'admin list' \$1 ;;
@@ -107,6 +108,6 @@ _stctl_names()
     local column=$2 names
     # shellcheck disable=SC2086 # it is two words, or three
     names=$(stctl $1 --timeout 1s 2>/dev/null |
-        awk "NR > 1 { split($column, name, \" \"); print name[1] }")
+        awk "NR > 1 && !NF { exit } NR > 1 { split($column, name, \" \"); print name[1] }")
     mapfile -t COMPREPLY < <(compgen -W "$names" -- "$cur")
 }

@@ -130,8 +130,9 @@ const struct verb stctl_verbs[] = {
      OPTION_NEEDED(OPTION_NAME) | OPTION_BIT(OPTION_PCRS) | OPTION_BIT(OPTION_ALL) |
          OPTION_BIT(OPTION_REFUSED),
      "Makes a set of the PCRs that a node booted",
-     "Of the last boot that was accepted (or, with --refused, refused), else of its\n"
-     "enrolment.  The set is for this node, with --all for every one.\n",
+     "Of the last boot that was accepted, else of its enrolment, and says which; with\n"
+     "--refused, of the last that was refused.  The set is for this node, with --all\n"
+     "for every one.\n",
      stctl_policy_capture},
     {"policy", "window open", NULL, OPTION_NEEDED(OPTION_FOR) | OPTION_BIT(OPTION_NODES),
      "Lets boots change for some time",

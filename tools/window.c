@@ -30,17 +30,15 @@ window_text(const Api__Window *window, char out[WINDOW_TEXT_MAX])
 json_t *
 window_json(const Api__Window *window)
 {
-    char by[TEXT_SHA256_MAX];
     if (!window)
         return json_null();
     json_t *nodes = json_array();
     for (size_t i = 0; i < window->n_node_ids; i++)
         json_array_append_new(nodes, json_string(window->node_ids[i]));
-    text_hex(&window->opened_by, by);
-    return json_pack("{s:o, s:o, s:s, s:o, s:i}", "opened_at",
-                     json_time(window->opened_at), "closes_at",
-                     json_time(window->closes_at), "opened_by", by, "nodes", nodes,
-                     "captured", (int)window->captured);
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:i}", "opened_at", json_time(window->opened_at),
+        "closes_at", json_time(window->closes_at), "opened_by",
+        json_hex(&window->opened_by), "nodes", nodes, "captured", (int)window->captured);
 }
 
 /* The ids of those that were typed, lent by the answer. */

@@ -188,7 +188,7 @@ class ComeBack(Members):
         # A context that still has it learns better.
         status = self.admin.call("status")
         self.assertRegex(status, r"(?m)^masters +2, of which 0 may fail$")
-        self.assertIn(f"{self.third.address} is no master of this cluster", status)
+        self.assertIn(f"{self.third.address} does not answer, and all masters are elsewhere", status)
         self.admin.call("context", "update")
         self.assertEqual([m["address"] for m in self.admin.ask("status")["masters"]],
                          [self.first.address, self.second.address])

@@ -307,7 +307,9 @@ class FakeMaster:
         if self.failure:
             code, reason, details = self.failure
             context.set_trailing_metadata(
-                () if reason is None else (("smalltown-reason", reason),))
+                () if reason is None else
+                (("smalltown-reason", "busy"), ("smalltown-retry-ms", "900"))
+                if reason == "busy-for-now" else (("smalltown-reason", reason),))
             context.abort(code, details)
 
     def ListNodes(self, request, context):
@@ -433,7 +435,7 @@ class FakeMaster:
 
     def TestPolicy(self, request, context):
         self._heard(request, context)
-        return self.api.TestPolicyResponse(adopt=self.adopt, unlock=self.unlock, seen=True,
+        return self.api.TestPolicyResponse(adopt=self.adopt, unlock=self.unlock,
                                            evidence_now=self.api.Node.CHAIN)
 
     def ListPolicyHistory(self, request, context):
@@ -788,6 +790,16 @@ class Answers(CommandLine):
             self.assertIn("PCR 4 differs", done.stdout)
             self.assertIn("would not be given its key", done.stderr)
         self.succeeds("policy", "test", "aaaa0")  # it waits, and may be adopted
+        self.assertRegex(self.succeeds("policy", "test", "aaaa0"), r"(?m)^boot +of its enrolment$")
+        self.assertEqual(list(self.master.asked[-1].pcrs), list(pcrs(0)))
+        self.master.accepted, self.master.accepted_at = pcrs(0x11), 1700000000
+        self.assertRegex(self.succeeds("policy", "test", "aaaa0"),
+                         r"(?m)^boot +accepted at 2023-11-14T22:13:20Z$")
+        self.assertEqual(list(self.master.asked[-1].pcrs), list(pcrs(0x11)))
+        self.master.refused, self.master.refused_at = pcrs(0x22), 1700000001
+        tested = json.loads(self.succeeds("policy", "test", "aaaa0", "-ojson"))
+        self.assertEqual((tested["boot"], tested["boot_at"]), ("refused", "2023-11-14T22:13:21Z"))
+        self.assertEqual(list(self.master.asked[-1].pcrs), list(pcrs(0x22)))
         self.master.adopt = "no chain"
         self.assertIn("adopted: no chain", self.run_it("policy", "test", "aaaa0").stderr)
 
@@ -796,11 +808,13 @@ class Answers(CommandLine):
         self.assertRegex(out, r"\APCR +ENROLLED +ACCEPTED +REFUSED\n0 +0{16} +- +-\n")
         self.assertIn("no set", self.succeeds("node", "pcrs", "bbbb", "--diff"))
         self.fails(3, "policy", "capture", "bbbb", "--name", "s0", "--refused")
-        self.succeeds("policy", "capture", "bbbb", "--name", "s0", "--pcrs", "0")
+        self.assertIn("set s0 is PCR 0 of the boot of its enrolment\n", self.succeeds(
+            "policy", "capture", "bbbb", "--name", "s0", "--pcrs", "0"))
         self.assertEqual(self.document()["pcrs"]["sets"], [
             {"name": "s0", "nodes": [NODES[2]], "values": {"0": ["00" * 32]}}])
         self.master.accepted, self.master.accepted_at = pcrs(0x11), 1700000000
-        self.succeeds("policy", "capture", "bbbb", "--name", "s1", "--all")
+        self.assertIn("set s1 is PCR 4,11 of the boot accepted at 2023-11-14T22:13:20Z\n",
+                      self.succeeds("policy", "capture", "bbbb", "--name", "s1", "--all"))
         self.assertEqual(self.document()["pcrs"]["sets"][1], {
             "name": "s1", "nodes": ["*"],
             "values": {"4": ["11" * 31 + "04"], "11": ["11" * 31 + "0b"]}})
@@ -827,13 +841,22 @@ class Answers(CommandLine):
             other = FakeMaster(self.api, self.services, file.read(), address)
         self.addCleanup(other.server.stop, None)
         self.run_it("context", "remove", "town")
-        self.run_it(*self.context("town", f"{self.address},{address},{cluster.fresh_address()}"))
+        silent = cluster.fresh_address()
+        self.run_it(*self.context("town", f"{self.address},{address},{silent}"))
         other.accepted, other.accepted_at = pcrs(0x22), 1700000002
         self.master.accepted, self.master.accepted_at = pcrs(0x11), 1700000001
         for master in (self.master, other):
             master.refused, master.refused_at = pcrs(0x33), 1700000000
-        whole = json.loads(self.succeeds("node", "pcrs", "bbbb", "-o", "json"))
+        whole = json.loads(self.run_it("node", "pcrs", "bbbb", "-o", "json").stdout)
         self.assertEqual((whole["refused"][0][:2], whole["accepted"][0][:2]), ("33", "22"))
+        # The silent one may have seen a newer.
+        for words in (["node", "pcrs", "bbbb"], ["policy", "test", "bbbb"],
+                      ["policy", "capture", "bbbb", "--name", "s0"]):
+            done = self.run_it(*words)
+            self.assertEqual((done.returncode, done.stderr), (
+                0, f"stctl: master {silent} does not answer: what it saw last is not known\n"))
+        done = self.run_it("policy", "capture", "bbbb", "--name", "s1", "--refused")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_a_window_is_opened_shown_and_closed(self):
         out = self.succeeds("policy", "window", "open", "--for", "2h")
@@ -913,7 +936,9 @@ class Answers(CommandLine):
         added = json.loads(self.succeeds("policy", "ca", "add", "cas", "-o", "json"))
         self.assertEqual([ca["file"] for ca in added], ["cas/a.pem"] * 2)
         self.write("cas/b.pem", "-----BEGIN CERTIFICATE-----\nx\n")
-        self.assertIn("cas/b.pem", self.fails(2, "policy", "ca", "add", "cas"))
+        done = self.run_it("policy", "ca", "add", "cas")  # what is there by then is told
+        self.assertEqual((done.returncode, len(done.stdout.splitlines())), (2, 2))
+        self.assertIn("cas/b.pem", done.stderr)
         self.fails(3, "policy", "ca", "add", "nowhere")
         self.assertRegex(self.succeeds("policy", "ca", "list"), r"(?m)^(cd){32} +a ven\?\[2Jdor$")
         self.succeeds("policy", "ca", "remove", "CD" * 32)
@@ -1020,7 +1045,9 @@ class Answers(CommandLine):
                 (Code.UNAUTHENTICATED, None, 4, "stctl admin add"),
                 (Code.UNAVAILABLE, "no-quorum", 5, "stctl status"),
                 (Code.UNAVAILABLE, "no-leader", 5, "stctl status"),
-                (Code.RESOURCE_EXHAUSTED, "busy", 5, "try again"),
+                (Code.RESOURCE_EXHAUSTED, "busy-for-now", 5, "in a moment"),
+                (Code.RESOURCE_EXHAUSTED, "busy", 6, ""),  # full: nobody says when to come again
+                (Code.INTERNAL, None, 1, "whose log says more"),
                 (Code.ALREADY_EXISTS, "exists", 6, ""),
                 (Code.FAILED_PRECONDITION, None, 6, ""),
                 (Code.UNIMPLEMENTED, None, 1, "cannot do this yet"),
@@ -1030,6 +1057,7 @@ class Answers(CommandLine):
             self.assertIn("what happened", sentence)
             self.assertIn(self.address, sentence)
             self.assertIn(advice, sentence)
+            self.assertEqual("a moment" in sentence, advice == "in a moment")
         self.master.failure = (Code.UNAVAILABLE, None, "socket closed")
         self.assertRegex(self.fails(5, "enrolment", "revoke", "x"),
                          f"the connection to {re.escape(self.address)}:7836 was lost[^$]*"
@@ -1038,6 +1066,15 @@ class Answers(CommandLine):
     def test_a_master_that_does_not_answer_costs_the_timeout(self):
         self.master.pause = 5  # and then it would answer
         self.assertIn("--timeout", self.fails(5, "node", "list", "--timeout", "500ms"))
+        self.assertIn("may have been done", self.fails(5, "enrolment", "revoke", "rack1",
+                                                       "--timeout", "500ms"))
+
+    def test_what_is_wrong_here_is_in_no_log_elsewhere(self):
+        os.symlink("round", self.folder / "round")
+        sentence = self.fails(1, "context", "add", "two", "--address", self.address,
+                              "--masters-cert", "round")
+        self.assertIn("cannot", sentence)
+        self.assertNotIn("log", sentence)
 
     def test_the_status_of_each_master_of_the_context(self):
         dead = cluster.fresh_address()
@@ -1073,14 +1110,18 @@ class Answers(CommandLine):
         self.assertNotEqual(self.master.authority, first)
         self.assertEqual(json.loads(self.succeeds("authority", "renew", "-o", "json")),
                          {"first": False})
+
     def test_an_address_that_is_silent_while_all_masters_answer_is_none_of_them(self):
+        """A master that moved may have been there: nothing is to be wiped."""
         dead = cluster.fresh_address()
         self.run_it("context", "remove", "town")
         self.run_it(*self.context("town", f"{dead},{self.address}"))
         self.master.alone = True
         out = self.succeeds("status")
-        self.assertRegex(out, rf"(?m)^- +{re.escape(dead)} +no master ")
-        self.assertIn(f"{dead} is no master of this cluster: stop it there", out)
+        self.assertRegex(out, rf"(?m)^- +{re.escape(dead)} +unreachable ")
+        self.assertIn(f"{dead} does not answer, and all masters are elsewhere.\n"
+                      "The context is not up to date: `stctl context update`.", out)
+        self.assertNotIn("wipe", out)
 
     def test_a_master_that_is_asked_at_another_address_is_the_one_that_it_says(self):
         """Behind a port that is forwarded."""
@@ -1276,6 +1317,10 @@ class Answers(CommandLine):
         said = self.said_to_a_person(0, "master", "remove", "3", "--yes")
         self.assertRegex(said[0], r"\Awaiting up to 60 s: .*agree")
         self.assertNotIn("waiting", self.succeeds("enrolment", "list"))
+        other, address = self.second_master()
+        self.master.pause, other.pause = 0, 1.5
+        said = self.said_to_a_person(0, "node", "pcrs", NODES[2][10:])
+        self.assertIn(f"waiting up to 2 s: asking {address}, too ...", said)
 
     def test_a_failure_is_broken_between_words_on_a_terminal(self):
         self.master.failure = (grpc.StatusCode.FAILED_PRECONDITION, None, "what happened " * 20)

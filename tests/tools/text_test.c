@@ -242,13 +242,15 @@ every_code_has_the_exit_status_of_the_manual(void **state)
         {ST_UNAUTHENTICATED, 4},
         {ST_UNAVAILABLE, 5},
         {ST_DEADLINE_EXCEEDED, 5},
-        {ST_RESOURCE_EXHAUSTED, 5},
+        {ST_RESOURCE_EXHAUSTED, 6}, /* full */
         {ST_ALREADY_EXISTS, 6},
         {ST_FAILED_PRECONDITION, 6},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
         assert_int_equal(exit_status(&(struct st_err){.code = cases[i].code}),
                          cases[i].status);
+    const struct st_err busy = {.code = ST_RESOURCE_EXHAUSTED, .retry_ms = 900};
+    assert_int_equal(exit_status(&busy), 5);
     assert_int_equal(exit_status(&(struct st_err){.code = (enum st_code)99}), 1);
 }
 
