@@ -342,7 +342,7 @@ open_store(struct replica *replica, const struct replica_config *config,
         (code = check_owner(replica, config, err)))
         return code;
     if (config->begin == REPLICA_RECOVER)
-        return replica_boot_forget(replica, config->id, err);
+        return replica_boot_begin(replica, config->id, err);
     return config->begin == REPLICA_JOIN ? own(replica, config->id, err) : ST_OK;
 }
 

@@ -14,6 +14,7 @@
 #include "raft/replica_internal.h"
 
 #include <string.h>
+#include <time.h>
 
 static const uint64_t refused_number = UINT64_MAX; /* of our own: of no start */
 
@@ -87,15 +88,22 @@ replica_admit(void *arg, uint64_t from, const char *address, uint64_t number,
     return ST_OK;
 }
 
-/* Those who refused the folder are not asked any more. */
+/* Those who refused the folder are not asked any more.  But copies of it may be left, of
+ * before, and of the group that is lost: all of them count below the time, which no
+ * number of starts reaches. */
 enum st_code
-replica_boot_forget(struct replica *replica, uint64_t id, struct st_err *err)
+replica_boot_begin(struct replica *replica, uint64_t id, struct st_err *err)
 {
+    const time_t now = time(NULL);
     struct store_boot boot;
     enum st_code code = store_boot(replica->store, id, &boot, err);
-    if (code || boot.number != refused_number)
+    if (code)
         return code;
-    return write_boot(replica, id, &(struct store_boot){0}, err);
+    if (boot.number == refused_number)
+        boot = (struct store_boot){0};
+    if (now > 0 && boot.number < (uint64_t)now)
+        boot.number = (uint64_t)now;
+    return write_boot(replica, id, &boot, err);
 }
 
 /* It would go on for ever, and its vote must not count. */

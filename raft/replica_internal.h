@@ -197,8 +197,7 @@ void replica_on_message(void *arg, uint64_t from, struct raft_message *message);
 /* replica_boot.c */
 enum st_code replica_boot(struct replica *replica, uint64_t id, struct st_err *err);
 enum st_code replica_announce(void *arg, struct st_err *err);
-enum st_code replica_boot_forget(struct replica *replica, uint64_t id,
-                                 struct st_err *err);
+enum st_code replica_boot_begin(struct replica *replica, uint64_t id, struct st_err *err);
 enum st_code replica_admit(void *arg, uint64_t from, const char *address, uint64_t number,
                            const uint8_t nonce[MESH_NONCE_LEN], struct st_err *why);
 void replica_refused(void *arg, uint64_t by, const struct st_err *why);

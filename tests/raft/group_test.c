@@ -619,6 +619,48 @@ N53_starts_that_nobody_hears_do_not_take_an_older_folder_past_the_others(void **
     assert_is_refused(group, old);
 }
 
+/* The others are lost for good, the folder that they refused goes on alone. */
+static void
+N53_a_copy_of_before_a_recovery_is_refused_after_it(void **state)
+{
+    struct group *group = *state;
+    char backup[60], anew[60];
+    struct st_err err = {0};
+    group->count = 2;
+    const uint64_t old = form_with_an_older_folder(group);
+    const uint64_t lost = another_than(group, old);
+    group->count = 3;
+    struct group_member *m = group_of(group, old);
+    snprintf(backup, sizeof(backup), "%s.backup", m->dir);
+    snprintf(anew, sizeof(anew), "%s.anew", m->dir);
+    copy_folder(m->dir, backup);
+    assert_ok(group_open(group, old, REPLICA_OPEN, &err));
+    assert_non_null(strstr(group_await_fatal(), "refuses this one"));
+    m->replica = NULL; /* stands still, with the files and the port that it has open */
+    snprintf(m->address, sizeof(m->address), "127.66.%d.%d:7834", getpid() >> 8 & 255,
+             getpid() & 255);
+    group_close(group, lost);
+    copy_folder(m->dir, anew);
+    copy_folder(anew, m->dir);
+
+    assert_ok(group_open(group, old, REPLICA_RECOVER, &err));
+    group_close(group, old);
+    assert_ok(group_open(group, old, REPLICA_OPEN, &err));
+    assert_ok(group_open(group, 3, REPLICA_JOIN, &err));
+    group_step(group, REPLICA_STEP_ADD, 3);
+    group_step(group, REPLICA_STEP_PROMOTE, 3);
+    group_propose(group, old, "a");
+    group_close(group, old);
+    copy_folder(backup, m->dir);
+    assert_ok(group_open(group, old, REPLICA_OPEN, &err));
+    assert_non_null(strstr(group_await_fatal(), "an older one"));
+    m->replica = NULL;
+    for (size_t i = 0; i < 2; i++) {
+        copy_folder("/dev/null", i ? anew : backup);
+        assert_int_equal(unlink(i ? anew : backup), 0);
+    }
+}
+
 int
 main(void)
 {
@@ -645,6 +687,7 @@ main(void)
         TEST(N53_an_older_folder_is_refused_and_not_started_again),
         TEST(N53_starts_that_fail_do_not_take_an_older_folder_past_the_others),
         TEST(N53_starts_that_nobody_hears_do_not_take_an_older_folder_past_the_others),
+        TEST(N53_a_copy_of_before_a_recovery_is_refused_after_it),
         TEST(N53_a_member_whose_certificate_is_revoked_is_told_and_ends),
         TEST(N53_one_that_was_away_meanwhile_is_told_when_it_comes),
     };
