@@ -23,6 +23,9 @@
 
 enum {
     INIT_COMMIT_MS = 30000,
+    /* Of the first command, beside policy and administrators: keys and certificates. */
+    CLUSTER_BYTES_MAX = 3 * 1024,
+    ADMIN_BYTES = 64, /* of one, beside his name */
 };
 
 /* All that a cluster is made of. */
@@ -79,6 +82,20 @@ policy_read(const char *file, char **out, struct st_err *err)
 }
 
 static enum st_code
+check_size(const struct init_config *config, const struct making *making,
+           struct st_err *err)
+{
+    size_t len = making->policy ? strlen(making->policy) : 0;
+    for (size_t i = 0; i < config->admin_count; i++)
+        len += strlen(making->admins[i].name) + ADMIN_BYTES;
+    if (len > REPLICA_COMMAND_MAX - CLUSTER_BYTES_MAX)
+        return st_fail(err, ST_INVALID_ARGUMENT,
+                       "so large a policy and so many administrators do not begin "
+                       "together: add the administrators later, with `stctl admin add`");
+    return ST_OK;
+}
+
+static enum st_code
 config_check(const struct init_config *config, struct making *making, struct st_err *err)
 {
     enum st_code code = name_check("a cluster", config->name, err);
@@ -87,7 +104,7 @@ config_check(const struct init_config *config, struct making *making, struct st_
                           making->admins[i].name, err);
     if (!code && config->policy)
         code = policy_read(config->policy, &making->policy, err);
-    return code;
+    return code ? code : check_size(config, making, err);
 }
 
 static enum st_code
@@ -158,10 +175,11 @@ static enum st_code
 propose_wait(struct replica *replica, const State__Command *command, struct st_err *err)
 {
     struct replica_result result;
-    AUTO(st_freep) uint8_t *packed = malloc(REPLICA_COMMAND_MAX);
+    const size_t len = state__command__get_packed_size(command);
+    AUTO(st_freep) uint8_t *packed = malloc(len);
     if (!packed)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
-    const size_t len = state__command__pack(command, packed);
+    state__command__pack(command, packed);
     enum st_code code =
         replica_propose_wait(replica, packed, len, INIT_COMMIT_MS, &result, err);
     explicit_bzero(packed, len);
