@@ -6,13 +6,13 @@
 
 #include <string.h>
 
-/* A control volume opens before and after PCR 12 says anything. */
 static uint32_t
 mask_of(const struct node *node, enum esp_file file)
 {
-    const uint32_t mask = measure_mask(measure_secure_boot(node->efivars));
-    const bool control = file == ESP_CONTROL || file == ESP_CONTROL_PENDING;
-    return control ? mask & ~(1u << MEASURE_PCR) : mask;
+    const bool secure_boot = measure_secure_boot(node->efivars);
+    return file == ESP_CONTROL || file == ESP_CONTROL_PENDING
+               ? measure_control_mask(secure_boot)
+               : measure_mask(secure_boot);
 }
 
 /* Whoever goes on with an enrolment will ask who sealed it: a chip that has no answer is
@@ -266,21 +266,36 @@ seal_anew(const struct node *node, struct tpm *tpm, enum esp_file file,
     return esp_write(node->esp, file, sealed.bytes, sealed.len, err);
 }
 
+/* Under this authority, and, of a control volume, to the PCRs of today: it was sealed to
+ * fewer once. */
+static enum st_code
+is_sealed_well(const struct node *node, enum esp_file file,
+               const struct tpm_authority *wanted, bool *out, struct st_err *err)
+{
+    struct tpm_sealed sealed;
+    struct tpm_authority under;
+    uint32_t mask;
+    enum st_code code;
+    if ((code = read_sealed(node, file, &sealed, err)) ||
+        (code = tpm_sealed_mask(&sealed, &mask, err)))
+        return code;
+    code = tpm_sealed_authority(&sealed, &under, err);
+    if (code && code != ST_NOT_FOUND)
+        return code;
+    *out = !code && !memcmp(&under, wanted, sizeof(under)) &&
+           (file != ESP_CONTROL || mask == mask_of(node, file));
+    return ST_OK;
+}
+
 static enum st_code
 follow_authority(const struct node *node, struct tpm *tpm, enum esp_file file,
                  const struct secret *half, const struct tpm_authority *wanted,
                  const struct approvals *said, struct st_err *err)
 {
-    struct tpm_sealed sealed;
-    struct tpm_authority under;
-    enum st_code code = read_sealed(node, file, &sealed, err);
-    if (code)
+    bool done;
+    enum st_code code = is_sealed_well(node, file, wanted, &done, err);
+    if (code || done)
         return code;
-    code = tpm_sealed_authority(&sealed, &under, err);
-    if (code && code != ST_NOT_FOUND)
-        return code;
-    if (!code && !memcmp(&under, wanted, sizeof(under)))
-        return ST_OK;
     if ((code = seal_anew(node, tpm, file, half, wanted, said, err)))
         return code;
     event("seal",

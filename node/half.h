@@ -11,8 +11,9 @@
 #include "node/node.h"
 
 /* Sealed to the PCRs of measure_mask(), which include the measured config; ESP_CONTROL
- * and ESP_CONTROL_PENDING to the others of these alone.  ESP_SEALED and ESP_PENDING are
- * written where half_unseal_judged() will know them for ours, else ST_PERMISSION_DENIED.
+ * and ESP_CONTROL_PENDING to those of measure_control_mask().  ESP_SEALED and ESP_PENDING
+ * are written where half_unseal_judged() will know them for ours, else
+ * ST_PERMISSION_DENIED.
  */
 enum st_code half_seal(const struct node *node, struct tpm *tpm, enum esp_file file,
                        const struct secret *secret, struct st_err *err);
@@ -37,9 +38,9 @@ enum st_code half_open(const struct node *node, struct tpm *tpm, enum esp_file f
                        const struct approvals *said, struct secret *out,
                        struct st_err *err);
 /* Once what is in the file has proven to be right and before the cap: seals it anew where
- * it is not under the authority that the masters named, and, of ESP_SEALED, keeps the
- * approval that they sent.  What does not work out is said and left: the file that is
- * there opens. */
+ * it is not under the authority that the masters named or, of ESP_CONTROL, not to the
+ * PCRs that half_seal() takes, and, of ESP_SEALED, keeps the approval that they sent.
+ * What does not work out is said and left: the file that is there opens. */
 void half_follow(const struct node *node, struct tpm *tpm, enum esp_file file,
                  const struct secret *half, const struct approvals *said);
 

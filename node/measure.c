@@ -93,3 +93,10 @@ measure_mask(bool secure_boot)
 {
     return 1u << (secure_boot ? 7 : 4) | 1u << 11 | 1u << MEASURE_PCR;
 }
+
+uint32_t
+measure_control_mask(bool secure_boot)
+{
+    const uint32_t image = measure_mask(secure_boot) & ~(1u << MEASURE_PCR);
+    return REFUSES(0x4811, !secure_boot) ? image | 1u << 9 : image;
+}

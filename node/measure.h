@@ -27,5 +27,10 @@ bool measure_secure_boot(const char *efivars);
 /* The PCRs that the local half is sealed to.  Without Secure Boot PCR 7 is a constant
  * that any image passes; with it PCR 4 would change with each image that is let in. */
 uint32_t measure_mask(bool secure_boot);
+/* Those of the key of a control volume, which opens before and after PCR 12 says
+ * anything. Without Secure Boot the stub of an image takes a command line from the
+ * firmware instead of its own: into PCR 12 goes that, and into PCR 9 what the kernel was
+ * given. */
+uint32_t measure_control_mask(bool secure_boot);
 
 #endif

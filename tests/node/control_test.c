@@ -169,6 +169,17 @@ boot(uint8_t image)
     unmount();
 }
 
+/* With something that nothing of ours measures there. */
+static void
+extend(unsigned pcr)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    const uint8_t digest[SHA256_LEN] = {1};
+    struct st_err err = {0};
+    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
+    assert_ok(tpm_pcr_extend(tpm, pcr, digest, &err));
+}
+
 static bool
 has_record(const char *name)
 {
@@ -578,6 +589,76 @@ an_image_that_nobody_approved_opens_neither_volume(void **state)
     assert_int_equal(count_said("run --data"), before);
 }
 
+/* Without Secure Boot the stub of our own image takes it from the firmware: into PCR 12
+ * goes what the stub was given, into 9 what the kernel was. */
+static void
+N48_our_image_with_another_command_line_opens_neither_volume(void **state)
+{
+    (void)state;
+    be_master();
+    machine_run_until_served(&machine);
+    machine_boot(&machine, 9, 1);
+    unmount();
+    extend(12);
+    const unsigned before = count_said("run --data");
+    assert_refuses("PCR 12 holds the measurement of something else");
+    assert_true(machine_said(&machine, "control.img decision=shut"));
+    assert_int_equal(count_said("run --data"), before);
+    reboot_();
+    assert_runs_before_anybody_answers();
+}
+
+static uint32_t
+mask_of_file(struct tpm_sealed *out)
+{
+    AUTO(esp_closep) struct esp *esp = NULL;
+    uint8_t content[ESP_CONTENT_MAX];
+    uint32_t mask;
+    struct st_err err = {0};
+    assert_ok(esp_open(machine.esp, &esp, &err));
+    assert_ok(esp_read(esp, ESP_CONTROL, content, &out->len, &err));
+    memcpy(out->bytes, content, out->len);
+    assert_ok(tpm_sealed_mask(out, &mask, &err));
+    return mask;
+}
+
+/* As it was sealed before the command line counted. */
+static void
+seal_to_the_image_alone(void)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    AUTO(esp_closep) struct esp *esp = NULL;
+    struct tpm_sealed sealed;
+    struct tpm_authority under;
+    SECRET key = {0};
+    struct st_err err = {0};
+    mask_of_file(&sealed);
+    assert_ok(tpm_sealed_authority(&sealed, &under, &err));
+    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
+    assert_ok(tpm_unseal(tpm, &sealed, &key, &err));
+    assert_ok(tpm_seal_under(tpm, &key, 1 << 4 | 1 << 11, &under, &sealed, &err));
+    assert_ok(esp_open(machine.esp, &esp, &err));
+    assert_ok(esp_write(esp, ESP_CONTROL, sealed.bytes, sealed.len, &err));
+}
+
+static void
+a_volume_that_was_sealed_to_its_image_alone_opens_and_is_sealed_anew(void **state)
+{
+    struct tpm_sealed sealed;
+    (void)state;
+    be_master();
+    machine_run_until_served(&machine);
+    seal_to_the_image_alone();
+    assert_int_equal(mask_of_file(&sealed), 1 << 4 | 1 << 11);
+    reboot_();
+    assert_runs_before_anybody_answers();
+    reboot_();
+    machine_run_until_served(&machine);
+    assert_int_equal(mask_of_file(&sealed), 1 << 4 | 1 << 9 | 1 << 11);
+    reboot_();
+    assert_runs_before_anybody_answers();
+}
+
 static void
 what_the_data_volume_knows_opens_it_where_its_file_is_gone(void **state)
 {
@@ -734,6 +815,8 @@ main(int argc, char **argv)
         TEST(N48_data_of_somebody_else_is_not_formatted_and_no_key_is_written),
         TEST(after_an_update_it_opens_by_what_the_masters_approve_and_then_by_itself),
         TEST(an_image_that_nobody_approved_opens_neither_volume),
+        TEST(N48_our_image_with_another_command_line_opens_neither_volume),
+        TEST(a_volume_that_was_sealed_to_its_image_alone_opens_and_is_sealed_anew),
         TEST(what_the_data_volume_knows_opens_it_where_its_file_is_gone),
         TEST(a_master_whose_records_lay_in_the_clear_gets_a_volume_with_a_second_key),
         TEST(records_in_the_clear_stay_as_they_are),
