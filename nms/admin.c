@@ -1,8 +1,8 @@
 #include "nms/admin.h"
 #include "nms/ca.h"
-#include "nms/digest.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
+#include "proto/sha256.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -276,7 +276,7 @@ admin_pending_node(struct rpc_call *call, const char *node_id)
     if (!pending || state_node(pending->nms->state, node_id, &node, NULL))
         return pending;
     pending->has_ek = true;
-    cert_fingerprint(node->ek_pubkey.data, node->ek_pubkey.len, pending->ek);
+    sha256_of(node->ek_pubkey.data, node->ek_pubkey.len, pending->ek);
     return pending;
 }
 
@@ -294,7 +294,7 @@ struct admin_pending *
 admin_pending_cert(struct rpc_call *call, const uint8_t sha256[SHA256_LEN])
 {
     char hex[SHA256_HEX_LEN + 1];
-    digest_hex(sha256, hex);
+    sha256_hex(sha256, hex);
     hex[32] = 0;
     struct admin_pending *pending = admin_pending_new(call, hex);
     if (pending)

@@ -1,7 +1,7 @@
 /* ApproveBoot; ListCapturedSets, RemoveCapturedSet. */
 #include "nms/admin.h"
 #include "nms/captured.h"
-#include "nms/digest.h"
+#include "proto/sha256.h"
 
 #include <string.h>
 
@@ -99,7 +99,7 @@ admin_handle_remove_captured_set(struct rpc_call *call, enum rpc_event what,
         rpc_call_finish(call, &err);
         return;
     }
-    digest_hex(request->sha256.data, hex);
+    sha256_hex(request->sha256.data, hex);
     hex[32] = 0;
     struct admin_pending *pending = admin_pending_new(call, hex);
     if (!pending)

@@ -1,9 +1,9 @@
 #include "nms/admin_file.h"
 
 #include "nms/ca.h"
-#include "nms/digest.h"
 #include "proto/event.h"
 #include "proto/file.h"
+#include "proto/sha256.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -44,7 +44,7 @@ say(struct nms *nms, const struct cert *cert)
     struct audit_line line;
     const struct st_err ok = {0};
     cert_fingerprint(cert->der, cert->len, fingerprint);
-    digest_hex(fingerprint, hex);
+    sha256_hex(fingerprint, hex);
     hex[32] = 0;
     audit_line_fill(&line, "add-administrator", hex, NULL, &ok);
     line.member = nms->member_id;
@@ -101,7 +101,7 @@ admin_file_look(struct admin_file *file, struct nms *nms, uint32_t timeout_ms)
     snprintf(path, sizeof(path), "%s/%s", nms->dir, NAME);
     enum st_code code = file_read(path, FILE_MAX_LEN, &pem, &len, &err);
     if (!code)
-        cert_fingerprint(pem, len, sha256);
+        sha256_of(pem, len, sha256);
     const bool other = !code && memcmp(sha256, file->seen, SHA256_LEN) != 0;
     if (code == ST_NOT_FOUND || other)
         *file = (struct admin_file){0};

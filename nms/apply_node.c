@@ -1,9 +1,9 @@
 /* Who becomes a node, and who stops being one. */
 #include "nms/digest.h"
 #include "nms/state_internal.h"
-#include "proto/cert.h"
 #include "proto/mutant.h"
 #include "proto/secret.h"
+#include "proto/sha256.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -193,7 +193,7 @@ static bool
 is_of_another(const struct finding *finding, const State__Node *node)
 {
     uint8_t own[SHA256_LEN];
-    cert_fingerprint(node->ek_pubkey.data, node->ek_pubkey.len, own);
+    sha256_of(node->ek_pubkey.data, node->ek_pubkey.len, own);
     return finding->ek_sha256->len > 0 &&
            (finding->ek_sha256->len != SHA256_LEN ||
             memcmp(finding->ek_sha256->data, own, SHA256_LEN) != 0);

@@ -1,7 +1,5 @@
 #include "nms/audit_line.h"
-
-#include "nms/digest.h"
-#include "proto/cert.h"
+#include "proto/sha256.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -33,14 +31,14 @@ audit_line_ek(struct audit_line *line, const void *ek_pubkey, size_t len)
 {
     line->has_ek = len > 0;
     if (line->has_ek)
-        cert_fingerprint(ek_pubkey, len, line->ek);
+        sha256_of(ek_pubkey, len, line->ek);
 }
 
 void
 audit_line_admin(struct audit_line *line, const uint8_t fingerprint[SHA256_LEN])
 {
     char hex[SHA256_HEX_LEN + 1];
-    digest_hex(fingerprint, hex);
+    sha256_hex(fingerprint, hex);
     snprintf(line->admin, sizeof(line->admin), "%.*s", AUDIT_ADMIN_LEN, hex);
 }
 
@@ -110,7 +108,7 @@ add_words(struct text *text, const struct audit_line *line)
     add_word(text, "admin", line->admin);
     add_word(text, "peer", line->peer);
     if (line->has_ek) {
-        digest_hex(line->ek, hex);
+        sha256_hex(line->ek, hex);
         add_word(text, "ek", hex);
     }
     add(text, " policy=%" PRIu64, line->policy);

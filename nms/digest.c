@@ -4,7 +4,6 @@
 #include "proto/scope.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 
@@ -21,11 +20,4 @@ digest_labelled(const char *label, const void *bytes, size_t len, uint8_t out[SH
         wc_Sha256Final(&sha, out))
         return st_fail(err, ST_INTERNAL, "cannot compute SHA-256");
     return ST_OK;
-}
-
-void
-digest_hex(const uint8_t digest[SHA256_LEN], char out[SHA256_HEX_LEN + 1])
-{
-    for (size_t i = 0; i < SHA256_LEN; i++)
-        sprintf(out + 2 * i, "%02x", digest[i]);
 }

@@ -5,7 +5,7 @@
 #define NMS_DIGEST_H
 
 #include "proto/err.h"
-#include "proto/ident.h"
+#include "proto/sha256.h"
 
 #include <stddef.h>
 
@@ -29,10 +29,5 @@ digest_ticket_secret(const void *secret, size_t len, uint8_t out[SHA256_LEN],
 {
     return digest_labelled("smalltown ticket secret v1", secret, len, out, err);
 }
-
-enum {
-    SHA256_HEX_LEN = 2 * SHA256_LEN
-};
-void digest_hex(const uint8_t digest[SHA256_LEN], char out[SHA256_HEX_LEN + 1]);
 
 #endif

@@ -1,7 +1,7 @@
 /* The judgement by a policy that was read. */
 #include "nms/policy.h"
-#include "proto/cert.h"
 #include "proto/mutant.h"
+#include "proto/sha256.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,7 +34,7 @@ static bool
 lists(const struct policy *policy, const ProtobufCBinaryData *ek_pubkey)
 {
     uint8_t digest[SHA256_LEN];
-    cert_fingerprint(ek_pubkey->data, ek_pubkey->len, digest);
+    sha256_of(ek_pubkey->data, ek_pubkey->len, digest);
     return has_digest(&policy->listed, digest);
 }
 

@@ -1,7 +1,7 @@
 /* Reading what is demanded of a machine, and judging by it. */
 #include "nms/digest.h"
 #include "nms/state_internal.h"
-#include "proto/cert.h"
+#include "proto/sha256.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -193,7 +193,7 @@ state_find_evidence(struct state *state, const State__Node *node,
 {
     READING(state);
     memcpy(out->ek_cas, state->ek_cas, SHA256_LEN);
-    cert_fingerprint(node->ek_pubkey.data, node->ek_pubkey.len, out->ek_sha256);
+    sha256_of(node->ek_pubkey.data, node->ek_pubkey.len, out->ek_sha256);
     out->directly = false;
     if (node->ek_cert.len == 0)
         out->found = STATE__EVIDENCE__NOTHING;

@@ -5,6 +5,7 @@
 #include "proto/cert.h"
 #include "proto/recovery.h"
 #include "proto/secret.h"
+#include "proto/sha256.h"
 #include "tpm/approval.h"
 
 #include <inttypes.h>
@@ -16,7 +17,7 @@ static void
 key_of_hash(const char *kind, const uint8_t sha256[SHA256_LEN], char out[STATE_KEY_MAX])
 {
     char hex[SHA256_HEX_LEN + 1];
-    digest_hex(sha256, hex);
+    sha256_hex(sha256, hex);
     snprintf(out, STATE_KEY_MAX, "%s/%s", kind, hex);
 }
 

@@ -7,6 +7,7 @@
 #include "proto/event.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
+#include "proto/sha256.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,10 +22,8 @@ control_id(const struct secret *key, char out[NODE_ID_LEN + 1])
     const size_t label = strlen(ID_LABEL);
     memcpy(labelled.bytes, ID_LABEL, label);
     memcpy(labelled.bytes + label, key->bytes, key->len);
-    cert_fingerprint(labelled.bytes, label + key->len, digest);
-    int at = snprintf(out, NODE_ID_LEN + 1, "smalltown-");
-    for (size_t i = 0; at < NODE_ID_LEN; i++, at += 2)
-        snprintf(out + at, 3, "%02x", digest[i]);
+    sha256_of(labelled.bytes, label + key->len, digest);
+    node_id_of_key(digest, out);
 }
 
 /* What the masters approve of is a boot in which the enrolment is measured. */

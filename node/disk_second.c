@@ -1,8 +1,7 @@
 /* The second key of a volume that has no recovery key of its own: one that follows from
  * another volume. */
 #include "node/disk_internal.h"
-
-#include "proto/cert.h"
+#include "proto/sha256.h"
 
 #include <string.h>
 
@@ -59,7 +58,7 @@ child_of(struct crypt_device *cd, const char *path, int slot, const struct secre
     memcpy(labelled.bytes, CHILD_LABEL, label);
     memcpy(labelled.bytes + label, data.bytes, data.len);
     out->len = SHA256_LEN;
-    cert_fingerprint(labelled.bytes, label + data.len, out->bytes);
+    sha256_of(labelled.bytes, label + data.len, out->bytes);
     return ST_OK;
 }
 

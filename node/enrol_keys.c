@@ -2,6 +2,7 @@
 
 #include "node/half.h"
 #include "proto/scope.h"
+#include "proto/sha256.h"
 
 #include <assert.h>
 #include <string.h>
@@ -43,11 +44,11 @@ fit_of(const struct node *node, enum whose whose, const struct secret *local_hal
     if (whose == RECIPIENTS)
         memcpy(at, node->config.recovery, HPKE_KEY_LEN);
     else if (whose == VIEWERS)
-        cert_fingerprint(secret->bytes, secret->len, at);
+        sha256_of(secret->bytes, secret->len, at);
     at += SHA256_LEN;
     memcpy(at, local_half->bytes, UNLOCK_KEY_LEN);
     at += UNLOCK_KEY_LEN;
-    cert_fingerprint(said.bytes, (size_t)(at - said.bytes), out);
+    sha256_of(said.bytes, (size_t)(at - said.bytes), out);
 }
 
 static bool

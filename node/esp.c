@@ -1,9 +1,9 @@
 #include "node/esp.h"
 
-#include "proto/cert.h"
 #include "proto/file.h"
 #include "proto/mutant.h"
 #include "proto/scope.h"
+#include "proto/sha256.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -118,7 +118,7 @@ esp_write(const struct esp *esp, enum esp_file file, const void *content, size_t
     memcpy(framed, label, at);
     memcpy(framed + at, content, len);
     at += len;
-    cert_fingerprint(framed, at, framed + at);
+    sha256_of(framed, at, framed + at);
     return file_write(esp->paths[file], 0600, framed, at + SHA256_LEN, err);
 }
 
@@ -132,7 +132,7 @@ unframe(const struct esp *esp, enum esp_file file, const uint8_t *bytes, size_t 
     const char *path = esp->paths[file];
     if (len < label_len + SHA256_LEN || memcmp(bytes, label, stem) != 0)
         return st_fail(err, ST_DATA_LOSS, "%s is not a file of smalltown-node", path);
-    cert_fingerprint(bytes, len - SHA256_LEN, sum);
+    sha256_of(bytes, len - SHA256_LEN, sum);
     if (REFUSES(0x48e, memcmp(sum, bytes + len - SHA256_LEN, SHA256_LEN) != 0))
         return st_fail(err, ST_DATA_LOSS, "%s is damaged", path);
     if (memcmp(bytes, label, label_len) != 0)

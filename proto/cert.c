@@ -3,6 +3,7 @@
 #include "proto/cert.h"
 #include "proto/der.h"
 #include "proto/scope.h"
+#include "proto/sha256.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,8 +246,7 @@ cert_public_key(const void *der, size_t len, uint8_t out[ED25519_PUBLIC_LEN],
 void
 cert_fingerprint(const void *der, size_t len, uint8_t out[SHA256_LEN])
 {
-    if (len > UINT32_MAX || wc_Sha256Hash(der, (word32)len, out))
-        abort(); /* a constant in its place would be everybody's fingerprint */
+    sha256_of(der, len, out);
 }
 
 void
@@ -254,8 +254,7 @@ cert_fingerprint_hex(const void *der, size_t len, char out[2 * SHA256_LEN + 1])
 {
     uint8_t digest[SHA256_LEN];
     cert_fingerprint(der, len, digest);
-    for (size_t i = 0; i < SHA256_LEN; i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    sha256_hex(digest, out);
 }
 
 enum st_code

@@ -45,6 +45,7 @@ enum st_code cert_self_sign(const struct secret *seed, const char *common_name,
 enum st_code cert_public_key(const void *der, size_t len, uint8_t out[ED25519_PUBLIC_LEN],
                              struct st_err *err);
 
+/* sha256_of() the DER of a certificate, of whichever kind. */
 void cert_fingerprint(const void *der, size_t len, uint8_t out[SHA256_LEN]);
 /* For people. */
 void cert_fingerprint_hex(const void *der, size_t len, char out[2 * SHA256_LEN + 1]);

@@ -5,6 +5,7 @@
 #include "nms/audit_line.h"
 #include "nms/policy.h"
 #include "proto/cert.h"
+#include "proto/sha256.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -311,7 +312,7 @@ boots(void)
     captured.nodes = 1;
     if (digest_labelled("captured", named, sizeof(named), sha256, NULL))
         return;
-    digest_hex(sha256, hex);
+    sha256_hex(sha256, hex);
     snprintf(key, sizeof(key), "captured/%s", hex);
     record(key, &captured.base);
     refused.node_id = (char *)NODE_9;
@@ -349,7 +350,7 @@ each_kind(void)
     policy.text = strict;
     record("policy/0000000000000001", &policy.base);
     cert_fingerprint(ca.cert.data, ca.cert.len, sha256);
-    digest_hex(sha256, hex);
+    sha256_hex(sha256, hex);
     snprintf(key, sizeof(key), "ek-ca/%s", hex);
     record(key, &ca.base);
     boots();

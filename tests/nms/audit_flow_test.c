@@ -2,8 +2,8 @@
  * that he must not see. */
 #include "tests/nms/guest.h"
 
-#include "nms/digest.h"
 #include "proto/file.h"
+#include "proto/sha256.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,7 +68,7 @@ static void
 ek_is(const Api__AuditLine *line, const struct machine *machine)
 {
     uint8_t sha256[SHA256_LEN];
-    cert_fingerprint(machine->ek_spki.bytes, machine->ek_spki.len, sha256);
+    sha256_of(machine->ek_spki.bytes, machine->ek_spki.len, sha256);
     assert_int_equal(line->ek_sha256.len, SHA256_LEN);
     assert_memory_equal(line->ek_sha256.data, sha256, SHA256_LEN);
 }
@@ -79,7 +79,7 @@ admin_is(const Api__AuditLine *line, const struct town_admin *admin)
     uint8_t sha256[SHA256_LEN];
     char hex[SHA256_HEX_LEN + 1];
     cert_fingerprint(admin->cert.der, admin->cert.len, sha256);
-    digest_hex(sha256, hex);
+    sha256_hex(sha256, hex);
     assert_int_equal(strlen(line->admin), 16);
     assert_memory_equal(line->admin, hex, 16);
 }
@@ -160,7 +160,7 @@ the_chip_of_whom_the_policy_refused_is_told(void **state)
         assert_string_equal(line->subject, machine.id);
         assert_int_equal(line->policy, 1);
         ek_is(line, &machine);
-        digest_hex(line->ek_sha256.data, hex);
+        sha256_hex(line->ek_sha256.data, hex);
     }
     assert_ok(
         machine_enrol(&machine, town->nodes, enrolment->enrolment_config, NULL, &err));

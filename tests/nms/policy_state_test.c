@@ -1,7 +1,7 @@
 /* The policy in the records: one document after another, the same on every master, and in
  * force for whoever enrols and is adopted. */
-#include "proto/cert.h"
 #include "tests/nms/log.h"
+#include "proto/sha256.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -464,7 +464,7 @@ adopt_by(struct log_member *member, const struct log_node *node,
 {
     uint8_t ek_sha256[SHA256_LEN];
     State__Adopt adopt = STATE__ADOPT__INIT;
-    cert_fingerprint(node->ek, sizeof(node->ek), ek_sha256);
+    sha256_of(node->ek, sizeof(node->ek), ek_sha256);
     adopt.node_id = (char *)node->id;
     adopt.role = STATE__ROLE__WORKER;
     adopt.evidence = STATE__EVIDENCE__CHAIN;
@@ -484,7 +484,7 @@ adopt_master_by(struct log_member *member, const struct log_node *node,
     uint8_t ek_sha256[SHA256_LEN];
     State__Member made = STATE__MEMBER__INIT;
     State__AdoptMaster adopt_master = STATE__ADOPT_MASTER__INIT;
-    cert_fingerprint(node->ek, sizeof(node->ek), ek_sha256);
+    sha256_of(node->ek, sizeof(node->ek), ek_sha256);
     made.id = 2;
     made.cert = (ProtobufCBinaryData){sizeof(cert), cert};
     made.key = (ProtobufCBinaryData){sizeof(key), key};

@@ -1,7 +1,7 @@
 /* Whoever has the disk for a while can write its header, which nothing authenticates: one
  * that says "not encrypted" would have the node write its data in the clear. */
 #include "node/disk_internal.h"
-#include "proto/cert.h"
+#include "proto/sha256.h"
 #include "tests/cmocka.h"
 
 #include <fcntl.h>
@@ -109,7 +109,7 @@ rewrite_copy(uint8_t copy[HEADER_LEN], int n, const char *word)
     assert_int_equal(strlen(word), strlen(OURS));
     memcpy(at, word, strlen(OURS));
     memset(copy + SUM_AT, 0, SUM_LEN);
-    cert_fingerprint(copy, HEADER_LEN, sum);
+    sha256_of(copy, HEADER_LEN, sum);
     memcpy(copy + SUM_AT, sum, sizeof(sum));
 }
 

@@ -5,6 +5,7 @@
 #include "proto/api.pb-c.h"
 #include "proto/file.h"
 #include "proto/scope.h"
+#include "proto/sha256.h"
 #include "tests/cmocka.h"
 
 #include <stdio.h>
@@ -84,7 +85,7 @@ a_file_of_a_later_version_says_so(void **state)
     size_t len = strlen("smalltown sealed v2\nxyz"), back_len;
     struct st_err err = {0};
     memcpy(bytes, "smalltown sealed v2\nxyz", len);
-    cert_fingerprint(bytes, len, bytes + len);
+    sha256_of(bytes, len, bytes + len);
     assert_ok(file_write(esp_path(esp, ESP_SEALED), 0600, bytes, len + SHA256_LEN, &err));
     assert_code(esp_read(esp, ESP_SEALED, back, &back_len, &err), ST_DATA_LOSS);
     assert_non_null(strstr(err.text, "another version"));
