@@ -1,6 +1,6 @@
 /* Who may administer.  One who may change anything is always left: nobody else could add
  * another. */
-#include "nms/state_internal.h"
+#include "nms/apply.h"
 #include "proto/mutant.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* A boot that the policy refuses: let in by a window, let in by an administrator, or kept
  * for his eyes. */
-#include "nms/state_internal.h"
+#include "nms/apply.h"
 #include "proto/mutant.h"
 
 #include <string.h>

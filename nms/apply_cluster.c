@@ -1,4 +1,4 @@
-#include "nms/state_internal.h"
+#include "nms/apply.h"
 
 #include <string.h>
 

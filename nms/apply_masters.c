@@ -1,5 +1,5 @@
 /* Where the masters are, as nodes are told: the number of that list, and who has it. */
-#include "nms/state_internal.h"
+#include "nms/apply.h"
 
 /* A log that goes on from an older folder (Recover) counts anew, and nodes may have
  * heard the numbers that it lost; the clock did not go back with it. */

@@ -11,7 +11,7 @@
  * 1: a list of revoked certificates must never hit somebody new.  Nor is one that the
  * masters may have used of whom this log lacks the end: Recover leaves a gap.
  */
-#include "nms/state_internal.h"
+#include "nms/apply.h"
 #include "proto/mutant.h"
 
 #include <inttypes.h>

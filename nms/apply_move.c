@@ -3,7 +3,7 @@
  * Who proposes has it from their own mouths.  No two masters may be at one place, or
  * nodes and administrators would be sent to one of them for both.
  */
-#include "nms/state_internal.h"
+#include "nms/apply.h"
 #include "proto/mutant.h"
 
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 /* Who becomes a node, and who stops being one. */
+#include "nms/apply.h"
 #include "nms/digest.h"
-#include "nms/state_internal.h"
 #include "proto/mutant.h"
 #include "proto/secret.h"
 #include "proto/sha256.h"

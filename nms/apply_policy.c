@@ -1,5 +1,5 @@
 /* What is demanded of a machine: the policy, and the CAs that may certify EKs. */
-#include "nms/state_internal.h"
+#include "nms/apply.h"
 #include "proto/cert.h"
 #include "proto/mutant.h"
 

@@ -1,5 +1,5 @@
 /* The recovery key of a node's volume, of which the masters know only to whom it goes. */
-#include "nms/state_internal.h"
+#include "nms/apply.h"
 #include "proto/mutant.h"
 #include "proto/recovery.h"
 

@@ -1,5 +1,5 @@
 /* A node is about to be given its key: its TPM has counted so far. */
-#include "nms/state_internal.h"
+#include "nms/apply.h"
 
 static bool
 is_news(const State__Node *node, const struct tpm_clock *clock)

@@ -1,5 +1,5 @@
 /* Tickets: with one a host that has no TPM becomes a master. */
-#include "nms/state_internal.h"
+#include "nms/apply.h"
 #include "proto/mutant.h"
 #include "proto/secret.h"
 

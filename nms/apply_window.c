@@ -1,5 +1,5 @@
 /* A window: for some time boots may change. */
-#include "nms/state_internal.h"
+#include "nms/apply.h"
 #include "proto/mutant.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* The machine behind the log: its lock, its records as they come back from the disk or
  * from another master, and its commands (apply_*.c).  Whoever reads it: state_read.c. */
-#include "nms/state_internal.h"
+#include "nms/apply.h"
 #include "proto/secret.h"
 
 #include <stdlib.h>

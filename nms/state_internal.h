@@ -1,5 +1,8 @@
-/* state_internal.h - what the files of the state machine share.  The lock is held around
- * everything here: for writing in apply_*(), by state.c; for reading elsewhere.
+/* state_internal.h - what the files of the state machine share: its records, and the
+ * judgements that whoever reads and whoever applies have in common.
+ *
+ * The lock is held by the caller, for writing in apply_*() and for reading elsewhere; but
+ * for state_lock_*() and state_each(), which take it.  What writes is nms/apply.h.
  */
 #ifndef NMS_STATE_INTERNAL_H
 #define NMS_STATE_INTERNAL_H
@@ -19,19 +22,6 @@ struct state {
     /* Set before the first command, called by the replica's thread. */
     void (*members_changed)(void *arg);
     void *members_changed_arg;
-};
-
-/* One command being applied. */
-struct applying {
-    struct state *state;
-    struct replica_change *change;
-    uint64_t index;
-    int64_t now;            /* the proposer's clock */
-    ProtobufCBinaryData by; /* SHA-256 of the asking administrator's certificate; none
-                             * where a master asks */
-    bool members; /* of the members, the list of revoked certificates, and the nodes that
-                   * are to be told of them, something is new */
-    bool voters;  /* where those are that nodes ask */
 };
 
 enum {
@@ -132,13 +122,6 @@ State__Node *node_of(const struct state *state, const char *node_id);
 enum st_code node_find(const struct state *state, const char *node_id, State__Node **out,
                        struct st_err *err);
 
-/* Into memory and into the change. */
-void applying_put(struct applying *applying, const char *key,
-                  const uint8_t alias[RECORD_ALIAS_LEN], const ProtobufCMessage *value);
-/* Another value for a node that is there; its key and alias stay. */
-void applying_put_node(struct applying *applying, const State__Node *node);
-void applying_delete(struct applying *applying, const char *key);
-
 /* A key and value as they come from the store: that they belong together and are whole.
  * ST_DATA_LOSS. */
 enum st_code record_check(const char *key, const void *value, size_t len,
@@ -161,110 +144,10 @@ struct record *ticket_of_secret(const struct state *state,
 /* The master that this node is; NULL, and NULL for a node that is none.  Freed with
  * record_free_unpacked(). */
 State__Member *member_of_node(const struct state *state, const char *node_id);
-/* A new member from the parts that were checked here: the rest of it is in `member`. */
-enum st_code member_find(const struct applying *applying, uint64_t id,
-                         State__Member **out, struct st_err *err);
-void member_put(struct applying *applying, const State__Member *member);
-enum st_code member_admit(struct applying *applying, State__Member *member,
-                          struct st_err *err);
-/* From now on it is leaving.  ST_FAILED_PRECONDITION for the last voter. */
-enum st_code member_leave(struct applying *applying, State__Member *member,
-                          struct st_err *err);
 
-/* Each checks, and where nothing is to be said against it, changes. */
-enum st_code apply_found(struct applying *applying, const State__Found *found,
-                         struct st_err *err);
-enum st_code apply_renew_authority(struct applying *applying,
-                                   const State__RenewAuthority *renew_authority,
-                                   struct st_err *err);
-enum st_code apply_enrol(struct applying *applying, const State__Enrol *enrol,
-                         struct st_err *err);
-enum st_code apply_adopt(struct applying *applying, const State__Adopt *adopt,
-                         struct st_err *err);
-enum st_code apply_remove_node(struct applying *applying,
-                               const State__RemoveNode *remove_node, struct st_err *err);
-enum st_code apply_new_enrolment(struct applying *applying,
-                                 const State__NewEnrolment *new_enrolment,
-                                 struct st_err *err);
-enum st_code apply_new_recoverable_enrolment(struct applying *applying,
-                                             const State__NewEnrolment *new_enrolment,
-                                             struct st_err *err);
-enum st_code apply_remove_enrolment(struct applying *applying,
-                                    const State__RemoveEnrolment *remove_enrolment,
-                                    struct st_err *err);
-enum st_code apply_adopt_master(struct applying *applying,
-                                const State__AdoptMaster *adopt_master,
-                                struct st_err *err);
-enum st_code apply_invite_master(struct applying *applying,
-                                 const State__InviteMaster *invite_master,
-                                 struct st_err *err);
-enum st_code apply_revoke_ticket(struct applying *applying,
-                                 const State__RevokeTicket *revoke_ticket,
-                                 struct st_err *err);
-enum st_code apply_join_master(struct applying *applying,
-                               const State__JoinMaster *join_master, struct st_err *err);
-enum st_code apply_member_phase(struct applying *applying,
-                                const State__MemberPhase *member_phase,
-                                struct st_err *err);
-enum st_code apply_remove_master(struct applying *applying,
-                                 const State__RemoveMaster *remove_master,
-                                 struct st_err *err);
-enum st_code apply_recover(struct applying *applying, const State__Recover *recover,
-                           struct st_err *err);
-enum st_code apply_move_masters(struct applying *applying,
-                                const State__MoveMasters *move_masters,
-                                struct st_err *err);
-enum st_code apply_move_node(struct applying *applying, const State__MoveNode *move_node,
-                             struct st_err *err);
 /* ..NOBODY of who is not listed. */
 State__AdminRole listed_role(const struct state *state,
                              const uint8_t fingerprint[SHA256_LEN]);
-/* Whoever asked may still do so.  `by` is the command's: empty where a master asks, or in
- * a log of before there was that. */
-enum st_code asker_check(const struct applying *applying, const ProtobufCBinaryData *by,
-                         struct st_err *err);
-enum st_code apply_add_admin(struct applying *applying, const State__AddAdmin *add_admin,
-                             struct st_err *err);
-enum st_code apply_remove_admin(struct applying *applying,
-                                const State__RemoveAdmin *remove_admin,
-                                struct st_err *err);
-enum st_code apply_masters_told(struct applying *applying,
-                                const State__MastersTold *masters_told,
-                                struct st_err *err);
-/* After a command that changed the voters: the list of their addresses has a new number.
- */
-void masters_renumber(struct applying *applying);
-enum st_code apply_member_gone(struct applying *applying,
-                               const State__MemberGone *member_gone, struct st_err *err);
-/* Version 1 of a new cluster.  ST_INVALID_ARGUMENT for what is no policy. */
-enum st_code apply_first_policy(struct applying *applying, const char *text,
-                                struct st_err *err);
-enum st_code apply_set_policy(struct applying *applying,
-                              const State__SetPolicy *set_policy, struct st_err *err);
-enum st_code apply_add_ek_ca(struct applying *applying, const State__AddEkCa *add_ek_ca,
-                             struct st_err *err);
-enum st_code apply_remove_ek_ca(struct applying *applying,
-                                const State__RemoveEkCa *remove_ek_ca,
-                                struct st_err *err);
-enum st_code apply_open_window(struct applying *applying,
-                               const State__OpenWindow *open_window, struct st_err *err);
-enum st_code apply_close_window(struct applying *applying, struct st_err *err);
-enum st_code apply_capture_boot(struct applying *applying,
-                                const State__CaptureBoot *capture_boot,
-                                struct st_err *err);
-enum st_code apply_refuse_boot(struct applying *applying,
-                               const State__RefuseBoot *refuse_boot, struct st_err *err);
-enum st_code apply_approve_boot(struct applying *applying,
-                                const State__ApproveBoot *approve_boot,
-                                struct st_err *err);
-enum st_code apply_remove_captured(struct applying *applying,
-                                   const State__RemoveCaptured *remove_captured,
-                                   struct st_err *err);
-enum st_code apply_release(struct applying *applying, const State__Release *release,
-                           struct st_err *err);
-/* The whole of Command, with its request id. */
-void apply_command(struct applying *applying, const void *bytes, size_t len,
-                   struct replica_result *result);
 
 /* What an Enrol is judged by; out_enrolment is NULL where the node is already in, and the
  * same. */
@@ -278,8 +161,6 @@ enum st_code recovery_judge(const State__Enrolment *enrolment, const State__Node
 /* The same of a node that is in already, with the same keys. */
 enum st_code recovery_judge_again(const State__Node *known, const State__Node *node,
                                   struct st_err *err);
-/* After that: a node whose volume was formatted once more has another. */
-void apply_recovery_again(struct applying *applying, const State__Node *node);
 
 /* What a JoinMaster is judged by; out_ticket is NULL where the secret was used already,
  * with the same key: out_member is whose. */
@@ -287,7 +168,5 @@ enum st_code join_judge(const struct state *state, const ProtobufCBinaryData *se
                         const ProtobufCBinaryData *public_key, int64_t now,
                         struct record **out_ticket, uint64_t *out_member,
                         struct st_err *err);
-/* The node goes: what was let in for it alone goes as well. */
-void boots_forget(struct applying *applying, const State__Node *node);
 
 #endif

@@ -372,35 +372,3 @@ record_check(const char *key, const void *value, size_t len,
                        key);
     return ST_OK;
 }
-
-void
-applying_put(struct applying *applying, const char *key,
-             const uint8_t alias[RECORD_ALIAS_LEN], const ProtobufCMessage *value)
-{
-    struct st_err err = {0};
-    const size_t len = protobuf_c_message_get_packed_size(value);
-    uint8_t *packed = state_allocator.alloc(NULL, len);
-    protobuf_c_message_pack(value, packed);
-    if (records_put(&applying->state->records, key, alias, packed, len, &err))
-        state_die(err.text);
-    replica_change_put(applying->change, key, strlen(key), packed, len);
-    state_allocator.free(NULL, packed);
-}
-
-void
-applying_put_node(struct applying *applying, const State__Node *node)
-{
-    char key[STATE_KEY_MAX];
-    uint8_t alias[RECORD_ALIAS_LEN];
-    key_of_node(node->node_id, key);
-    const struct record *record = records_find(&applying->state->records, key);
-    memcpy(alias, record->alias, sizeof(alias)); /* it is replaced */
-    applying_put(applying, key, alias, &node->base);
-}
-
-void
-applying_delete(struct applying *applying, const char *key)
-{
-    records_delete(&applying->state->records, key);
-    replica_change_delete(applying->change, key, strlen(key));
-}
