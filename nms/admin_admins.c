@@ -1,5 +1,5 @@
 /* ListAdministrators, AddAdministrator, RemoveAdministrator. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "nms/ca.h"
 #include "proto/scope.h"
 

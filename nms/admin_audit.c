@@ -1,5 +1,5 @@
 /* ListAudit: what this master decided, from its own disk. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "proto/scope.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* RenewAuthority. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "proto/scope.h"
 
 static void

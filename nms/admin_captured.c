@@ -1,5 +1,5 @@
 /* ApproveBoot; ListCapturedSets, RemoveCapturedSet. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "nms/captured.h"
 #include "proto/sha256.h"
 

@@ -1,5 +1,5 @@
 /* AddEkCa, ListEkCas, RemoveEkCa. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "proto/scope.h"
 
 #include <stdlib.h>

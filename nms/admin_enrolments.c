@@ -1,5 +1,5 @@
 /* NewEnrolmentConfig, ListEnrolmentConfigs, RemoveEnrolmentConfig. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "nms/digest.h"
 #include "nms/members.h"
 #include "proto/grow.h"

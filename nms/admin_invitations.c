@@ -1,5 +1,5 @@
 /* InviteMaster, ListInvitations, RevokeInvitation. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "nms/digest.h"
 #include "nms/members.h"
 

@@ -1,5 +1,5 @@
 /* ListMasters, RemoveMaster. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "nms/await.h"
 #include "nms/members.h"
 

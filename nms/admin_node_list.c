@@ -1,5 +1,5 @@
 /* ListNodes. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "nms/members.h"
 #include "proto/grow.h"
 #include "proto/mutant.h"

@@ -1,6 +1,6 @@
 /* GetNodePcrs: what a node booted when it enrolled, and since this master started; what
  * was refused, and what was let in. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "nms/captured.h"
 #include "proto/scope.h"
 

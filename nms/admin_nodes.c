@@ -1,6 +1,6 @@
 /* AddNode, RemoveNode.  What makes or ends a master is answered when it is done: the
  * intention is committed first, and whichever master leads carries it on. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "nms/await.h"
 #include "nms/issue.h"
 #include "nms/members.h"

@@ -1,5 +1,5 @@
 /* GetPolicy, SetPolicy, ListPolicyHistory. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "proto/scope.h"
 
 #include <inttypes.h>

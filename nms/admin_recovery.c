@@ -1,5 +1,5 @@
 /* FetchRecoveryKey: what only an administrator's private key opens. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "proto/scope.h"
 
 static void

@@ -1,5 +1,5 @@
 /* GetStatus: answered from what this master knows, so also without a majority. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "nms/approve.h"
 
 void

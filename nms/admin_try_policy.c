@@ -1,5 +1,5 @@
 /* TestPolicy: what a policy, or the one in force, says of a node as it is. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 #include "proto/scope.h"
 
 #include <stdlib.h>

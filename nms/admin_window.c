@@ -1,5 +1,5 @@
 /* OpenWindow, CloseWindow. */
-#include "nms/admin.h"
+#include "nms/admin_pending.h"
 
 #include <inttypes.h>
 #include <stdio.h>
