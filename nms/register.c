@@ -1,10 +1,10 @@
 /* NewTPM2NodeRegister: a machine that nobody knows becomes a node.
  *
- *   AWAIT_REGISTER --register--> AWAIT_PROOF --attest_response--> AWAIT_INFO
+ *   ENROL_REGISTER --register--> ENROL_PROOF --attest_response--> ENROL_INFO
  *                 AK and EK good;             solution good,        | new_node_info
  *                 challenge and nonce sent    quote by that AK,     v
  *                                             with our PCR 12
- *   ENDED <--committed or refused-- AWAIT_COMMIT <--secret, id key, proposed--
+ *   ENROL_ENDED <--committed or refused-- ENROL_COMMIT <--secret, id key, proposed--
  *
  * A message that is not the expected one ends the stream; so does its end before
  * new_node_info.  The status OK is sent by the commit and by nothing else.
@@ -43,7 +43,7 @@ static void
 refuse(struct rpc_call *call, const char *node, const struct st_err *err)
 {
     struct enrolling *enrolling = rpc_call_state(call);
-    enrolling->stage = ENDED;
+    enrolling->stage = ENROL_ENDED;
     say_stranger(call, node, err);
     stranger_finish(call, err);
 }
@@ -139,7 +139,7 @@ step_register(struct rpc_call *call, const Api__TPM2RegisterRequest *request,
     if ((code = keys_check(enrolling, request, err)) ||
         (code = challenge_send(call, enrolling, err)))
         return code;
-    enrolling->stage = AWAIT_PROOF;
+    enrolling->stage = ENROL_PROOF;
     return ST_OK;
 }
 
@@ -181,26 +181,26 @@ step_proof(struct rpc_call *call, const Api__TPM2AttestResponse *response,
         return code;
     enrolling->pcrs = pcrs;
     enrolling->clock = clock;
-    enrolling->stage = AWAIT_INFO;
+    enrolling->stage = ENROL_INFO;
     return ST_OK;
 }
 
-/* Which stage a message is for; ENDED for one that says nothing. */
-static enum stage
+/* Which stage a message is for; ENROL_ENDED for one that says nothing. */
+static enum enrol_stage
 stage_of(const Api__TPM2FlowRequest *request)
 {
     switch (request->stage_case) {
     case API__TPM2_FLOW_REQUEST__STAGE_REGISTER:
-        return AWAIT_REGISTER;
+        return ENROL_REGISTER;
     case API__TPM2_FLOW_REQUEST__STAGE_ATTEST_RESPONSE:
-        return AWAIT_PROOF;
+        return ENROL_PROOF;
     case API__TPM2_FLOW_REQUEST__STAGE_NEW_NODE_INFO:
-        return AWAIT_INFO;
+        return ENROL_INFO;
     case API__TPM2_FLOW_REQUEST__STAGE__NOT_SET:
     case _API__TPM2_FLOW_REQUEST__STAGE__CASE_IS_INT_SIZE:
         break;
     }
-    return ENDED;
+    return ENROL_ENDED;
 }
 
 static void
@@ -210,19 +210,19 @@ on_message(struct rpc_call *call, const Api__TPM2FlowRequest *request)
     char node[NODE_ID_LEN + 1] = "?";
     struct st_err err = {0};
     enum st_code code = ST_OK;
-    const enum stage stage = stage_of(request);
-    if (enrolling->stage == ENDED)
+    const enum enrol_stage stage = stage_of(request);
+    if (enrolling->stage == ENROL_ENDED)
         return;
     if (REFUSES(0x33a, stage != enrolling->stage)) {
         (void)st_fail(&err, ST_INVALID_ARGUMENT, "a message out of its turn");
         refuse(call, node, &err);
         return;
     }
-    if (stage == AWAIT_REGISTER)
+    if (stage == ENROL_REGISTER)
         code = step_register(call, request->register_, &err);
-    else if (stage == AWAIT_PROOF)
+    else if (stage == ENROL_PROOF)
         code = step_proof(call, request->attest_response, &err);
-    else if (stage == AWAIT_INFO)
+    else if (stage == ENROL_INFO)
         code = register_commit(call, request->new_node_info, node, &err);
     if (code)
         refuse(call, node, &err);
@@ -233,7 +233,7 @@ on_half_closed(struct rpc_call *call)
 {
     const struct enrolling *enrolling = rpc_call_state(call);
     struct st_err err = {0};
-    if (enrolling->stage >= AWAIT_COMMIT)
+    if (enrolling->stage >= ENROL_COMMIT)
         return;
     (void)st_fail(&err, ST_INVALID_ARGUMENT, "the stream ended before its last message");
     refuse(call, "?", &err);

@@ -259,7 +259,7 @@ node_propose(struct rpc_call *call, const State__Node *node, struct st_err *err)
     committing->nms = nms;
     committing->call = rpc_call_hold(call);
     committing->again = is_adopted(committing);
-    enrolling->stage = AWAIT_COMMIT;
+    enrolling->stage = ENROL_COMMIT;
     const bool good = !enrol_check(committing, NULL);
     if (REFUSES(0x46f, good))
         rpc_call_vouch(call);

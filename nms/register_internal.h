@@ -8,16 +8,16 @@
 #include "nms/nms.h"
 #include "tpm/judge.h"
 
-enum stage {
-    AWAIT_REGISTER = 0,
-    AWAIT_PROOF,
-    AWAIT_INFO,
-    AWAIT_COMMIT,
-    ENDED,
+enum enrol_stage {
+    ENROL_REGISTER = 0,
+    ENROL_PROOF,
+    ENROL_INFO,
+    ENROL_COMMIT,
+    ENROL_ENDED,
 };
 
 struct enrolling {
-    enum stage stage;
+    enum enrol_stage stage;
     struct tpm_ak ak;
     struct tpm_ek ek;
     uint8_t *ek_cert; /* malloc'ed; NULL: none */

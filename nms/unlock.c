@@ -1,6 +1,6 @@
 /* TPM2Unlock: a node that restarted gets back the half of its disk key.
  *
- *   OPEN --nonce--> AWAIT_REQUEST --unlock_request--> AWAIT_BARRIER --key or refused
+ *   OPEN --nonce--> UNLOCK_REQUEST --unlock_request--> UNLOCK_BARRIER --key or refused
  *                                 quote by the AK in the   the record again, as of now,
  *                                 record, over this nonce, also for a refusal; the policy
  *                                 with our PCR 12          (and the window: boot.h)
@@ -19,14 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum stage {
-    AWAIT_REQUEST = 0,
-    AWAIT_BARRIER,
-    ENDED,
+enum unlock_stage {
+    UNLOCK_REQUEST = 0,
+    UNLOCK_BARRIER,
+    UNLOCK_ENDED,
 };
 
 struct unlocking {
-    enum stage stage;
+    enum unlock_stage stage;
     uint8_t nonce[NONCE_LEN];
 };
 
@@ -104,7 +104,7 @@ step_request(struct rpc_call *call, const Api__TPM2UnlockRequest *request,
     releasing->judgement.code = code;
     releasing->nms = nms;
     releasing->call = rpc_call_hold(call);
-    unlocking->stage = AWAIT_BARRIER;
+    unlocking->stage = UNLOCK_BARRIER;
     unlock_release(releasing);
     return ST_OK;
 }
@@ -113,7 +113,7 @@ static void
 refuse(struct rpc_call *call, const char *node, const struct st_err *err)
 {
     struct unlocking *unlocking = rpc_call_state(call);
-    unlocking->stage = ENDED;
+    unlocking->stage = UNLOCK_ENDED;
     unlock_say_stranger(call, node, err);
     stranger_finish(call, err);
 }
@@ -123,9 +123,9 @@ on_message(struct rpc_call *call, const Api__TPM2UnlockFlowRequeset *request)
 {
     const struct unlocking *unlocking = rpc_call_state(call);
     struct st_err err = {0};
-    if (unlocking->stage == ENDED)
+    if (unlocking->stage == UNLOCK_ENDED)
         return;
-    if (unlocking->stage != AWAIT_REQUEST ||
+    if (unlocking->stage != UNLOCK_REQUEST ||
         request->stage_case != API__TPM2_UNLOCK_FLOW_REQUESET__STAGE_UNLOCK_REQUEST) {
         (void)st_fail(&err, ST_INVALID_ARGUMENT, "a message out of its turn");
         refuse(call, "?", &err);
@@ -148,7 +148,7 @@ on_half_closed(struct rpc_call *call)
 {
     const struct unlocking *unlocking = rpc_call_state(call);
     struct st_err err = {0};
-    if (unlocking->stage != AWAIT_REQUEST)
+    if (unlocking->stage != UNLOCK_REQUEST)
         return;
     (void)st_fail(&err, ST_INVALID_ARGUMENT, "the stream ended before the request");
     refuse(call, "?", &err);

@@ -25,9 +25,9 @@
 #include "node/keeper.h"
 #include "tpm/device.h"
 
-/* The order in which an enrolment becomes durable, see enrol.c; and an unlock, which has
- * the two of the half alone. */
-enum enrol_step {
+/* What was made durable, in the order of an enrolment, see enrol.c; of an unlock, which
+ * has the two of the half alone; and of what control_*.c makes. */
+enum node_step {
     ENROL_MEASURED = 1,
     ENROL_KEYS_MADE,
     ENROL_PENDING_SEALED,
@@ -78,11 +78,11 @@ struct node {
     uint16_t master_port, node_port;
     uint32_t stream_ms; /* for one talk with a master */
     uint32_t retry_first_ms, retry_max_ms;
-    const char *efivars;                  /* measure_secure_boot() */
-    void (*passed)(enum enrol_step step); /* for tests; may be NULL */
-    struct keeper *keeper;                /* NULL: this machine cannot be a master */
-    bool lacks_nms;                       /* there is no keeper for that reason */
-    struct crypttab *crypttab;            /* NULL: it has no further volumes */
+    const char *efivars;                 /* measure_secure_boot() */
+    void (*passed)(enum node_step step); /* for tests; may be NULL */
+    struct keeper *keeper;               /* NULL: this machine cannot be a master */
+    bool lacks_nms;                      /* there is no keeper for that reason */
+    struct crypttab *crypttab;           /* NULL: it has no further volumes */
 
     struct esp *esp;
     struct node_config config;
@@ -92,7 +92,7 @@ struct node {
 };
 
 static inline void
-node_passed(const struct node *node, enum enrol_step step)
+node_passed(const struct node *node, enum node_step step)
 {
     if (node->passed)
         node->passed(step);

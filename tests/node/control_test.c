@@ -303,9 +303,9 @@ a_first_master_makes_its_volume_before_it_has_records(void **state)
 static void
 a_first_master_that_is_killed_goes_on_with_the_same_volume(void **state)
 {
-    static const enum enrol_step steps[] = {CONTROL_KEY_SEALED, CONTROL_FORMATTED,
-                                            CONTROL_FILLED, CONTROL_ENROLLED,
-                                            CONTROL_COMMITTED};
+    static const enum node_step steps[] = {CONTROL_KEY_SEALED, CONTROL_FORMATTED,
+                                           CONTROL_FILLED, CONTROL_ENROLLED,
+                                           CONTROL_COMMITTED};
     char path[MACHINE_PATH];
     (void)state;
     machine_path(&machine, "enrolment.pb", path);
@@ -405,9 +405,9 @@ a_node_makes_it_when_it_becomes_a_master(void **state)
 static void
 a_node_that_is_killed_while_it_becomes_a_master_becomes_one(void **state)
 {
-    static const enum enrol_step steps[] = {CONTROL_KEY_SEALED, CONTROL_FORMATTED,
-                                            CONTROL_FILLED, CONTROL_ENROLLED,
-                                            CONTROL_COMMITTED};
+    static const enum node_step steps[] = {CONTROL_KEY_SEALED, CONTROL_FORMATTED,
+                                           CONTROL_FILLED, CONTROL_ENROLLED,
+                                           CONTROL_COMMITTED};
     struct st_err err = {0};
     (void)state;
     flow_enrol_and_adopt();
@@ -662,7 +662,7 @@ a_volume_that_was_sealed_to_its_image_alone_opens_and_is_sealed_anew(void **stat
 static void
 what_the_data_volume_knows_opens_it_where_its_file_is_gone(void **state)
 {
-    static const enum enrol_step steps[] = {CONTROL_RESEALED, CONTROL_REKEYED, 0};
+    static const enum node_step steps[] = {CONTROL_RESEALED, CONTROL_REKEYED, 0};
     char path[MACHINE_PATH];
     (void)state;
     be_master();

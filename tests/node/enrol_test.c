@@ -31,7 +31,7 @@ a_machine_enrols_is_adopted_and_unlocks(void **state)
 
 /* Every step once with the daemon alone killed, once with the power cut. */
 static void
-die_and_resume(enum enrol_step step, bool power)
+die_and_resume(enum node_step step, bool power)
 {
     machine_start(&machine, step);
     assert_int_equal(machine_wait(&machine), 128 + 9);
@@ -54,7 +54,7 @@ an_enrolment_resumes_after_kill_at_every_step(void **state)
     for (int step = ENROL_MEASURED; step <= ENROL_CAPPED; step++)
         for (int power = 0; power < 2; power++) {
             print_message("killed at step %d, %s\n", step, power ? "power" : "daemon");
-            die_and_resume((enum enrol_step)step, power != 0);
+            die_and_resume((enum node_step)step, power != 0);
             flow_tear_down(state);
             flow_set_up(state);
         }
@@ -193,7 +193,7 @@ id_on_volume(char out[NODE_ID_LEN + 1])
 static void
 N48_keys_beside_a_volume_that_is_not_formatted_are_not_used(void **state)
 {
-    const enum enrol_step steps[] = {ENROL_FORMATTED, ENROL_FORMAT_BEGUN};
+    const enum node_step steps[] = {ENROL_FORMATTED, ENROL_FORMAT_BEGUN};
     for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
         char left[NODE_ID_LEN + 1];
         machine_start(&machine, steps[i]);
@@ -344,7 +344,7 @@ static void
 N48_an_identity_of_such_keys_is_nobody(void **state)
 {
     (void)state;
-    const enum enrol_step steps[] = {ENROL_IDENTITY_WRITTEN, ENROL_VOLUME_ENROLLED};
+    const enum node_step steps[] = {ENROL_IDENTITY_WRITTEN, ENROL_VOLUME_ENROLLED};
     for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
         struct disk_found before, after;
         struct st_err err = {0};

@@ -225,7 +225,7 @@ a_new_authority_and_a_new_image_may_come_at_once(void **state)
 static void
 an_unlock_that_is_killed_on_the_way_leaves_a_file_that_opens(void **state)
 {
-    static const enum enrol_step steps[] = {HALF_SEALED_ANEW, HALF_APPROVAL_KEPT};
+    static const enum node_step steps[] = {HALF_SEALED_ANEW, HALF_APPROVAL_KEPT};
     for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++)
         for (int power = 0; power < 2; power++) {
             enrol_under_nobody();

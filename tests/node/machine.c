@@ -140,8 +140,7 @@ machine_free(struct machine *machine)
 }
 
 static void
-spawn(struct machine *machine, const char *what, const char *typed,
-      enum enrol_step die_at)
+spawn(struct machine *machine, const char *what, const char *typed, enum node_step die_at)
 {
     extern char **environ;
     char step[16], port[16], stream[16];
@@ -178,13 +177,13 @@ spawn(struct machine *machine, const char *what, const char *typed,
 }
 
 void
-machine_start(struct machine *machine, enum enrol_step die_at)
+machine_start(struct machine *machine, enum node_step die_at)
 {
     spawn(machine, "--child", "/dev/null", die_at);
 }
 
 int
-machine_recover(struct machine *machine, const char *typed, enum enrol_step die_at)
+machine_recover(struct machine *machine, const char *typed, enum node_step die_at)
 {
     char path[MACHINE_PATH];
     struct st_err err = {0};
@@ -297,7 +296,7 @@ machine_run_until_served(struct machine *machine)
 static int wanted_step; /* negative: it is told to stop there */
 
 static void
-die_at(enum enrol_step step)
+die_at(enum node_step step)
 {
     if ((int)step == wanted_step)
         raise(SIGKILL);

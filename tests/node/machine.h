@@ -61,10 +61,10 @@ void machine_forget_maker(const struct machine *machine, enum esp_file file);
 void machine_volume_fill(const struct machine *machine, off_t at, size_t len, int fill);
 
 /* The daemon runs; step 0: until it is stopped, else it dies by SIGKILL at that step. */
-void machine_start(struct machine *machine, enum enrol_step die_at);
+void machine_start(struct machine *machine, enum node_step die_at);
 /* `smalltown-node recover`, with `typed` as its standard input; 128 and the signal where
  * it dies at that step, else its exit status. */
-int machine_recover(struct machine *machine, const char *typed, enum enrol_step die_at);
+int machine_recover(struct machine *machine, const char *typed, enum node_step die_at);
 /* Waits until the daemon said `text`; the test fails where it ends before, or after
  * machine_timeout_ms(). */
 void machine_wait_for(struct machine *machine, const char *text);

@@ -300,9 +300,8 @@ a_machine_whose_firmware_changed_keeps_its_data(void **state)
 static void
 a_recovery_that_was_cut_is_done_again(void **state)
 {
-    const enum enrol_step steps[] = {ENROL_MEASURED, ENROL_KEYS_MADE,
-                                     ENROL_PENDING_SEALED, ENROL_HALF_SEALED,
-                                     ENROL_FORMATTED};
+    const enum node_step steps[] = {ENROL_MEASURED, ENROL_KEYS_MADE, ENROL_PENDING_SEALED,
+                                    ENROL_HALF_SEALED, ENROL_FORMATTED};
     for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
         print_message("killed at step %d\n", (int)steps[i]);
         flow_enrol_and_adopt();
@@ -326,8 +325,8 @@ a_recovery_that_was_cut_is_done_again(void **state)
 static void
 a_second_recovery_that_was_cut_is_done_again(void **state)
 {
-    const enum enrol_step steps[] = {ENROL_KEYS_MADE, ENROL_PENDING_SEALED,
-                                     ENROL_HALF_SEALED};
+    const enum node_step steps[] = {ENROL_KEYS_MADE, ENROL_PENDING_SEALED,
+                                    ENROL_HALF_SEALED};
     for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
         print_message("killed at step %d\n", (int)steps[i]);
         struct secret other;
@@ -758,9 +757,8 @@ an_enrolment_that_goes_on_with_another_file_is_formatted_for_it(void **state)
 static void
 a_format_anew_that_was_cut_is_done_again(void **state)
 {
-    const enum enrol_step steps[] = {ENROL_GIVEN_UP, ENROL_KEYS_MADE,
-                                     ENROL_PENDING_SEALED, ENROL_HALF_SEALED,
-                                     ENROL_FORMAT_BEGUN};
+    const enum node_step steps[] = {ENROL_GIVEN_UP, ENROL_KEYS_MADE, ENROL_PENDING_SEALED,
+                                    ENROL_HALF_SEALED, ENROL_FORMAT_BEGUN};
     for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
         print_message("killed at step %d\n", (int)steps[i]);
         const struct secret administrator = machine.recovery, nobody = {0};
