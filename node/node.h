@@ -5,7 +5,7 @@
  *     enrol.c     the durable steps of an enrolment; register.c its talk with a master
  *     unlock.c    the way back to the disk key after a reboot
  *     recover.c   the recovery key: when it is made, and when it is needed
- *     join.c      what this node serves
+ *     service.c   what this node serves
  *     masters.c   where the masters are, and how that changes
  *     bootstrap.c the first master of a new cluster
  *     crypttab.c  keys of further volumes

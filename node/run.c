@@ -4,9 +4,9 @@
 #include "node/disk.h"
 #include "node/enrol.h"
 #include "node/facts.h"
-#include "node/join.h"
 #include "node/notify.h"
 #include "node/retry.h"
+#include "node/service.h"
 #include "node/stop.h"
 #include "node/unlock.h"
 #include "proto/event.h"
@@ -43,19 +43,19 @@ static enum st_code
 serve(struct node *node, const struct identity *identity, struct st_err *err)
 {
     struct retry retry = {.first_ms = node->retry_first_ms, .max_ms = node->retry_max_ms};
-    struct join *join = NULL;
+    struct service *service = NULL;
     char where[ADDRESS_TEXT_MAX];
     struct st_err failure = {0};
-    while (join_start(node, identity, &join, &failure)) {
+    while (service_start(node, identity, &service, &failure)) {
         if (!retry_wait(&retry, "serve", &failure))
             return st_fail(err, ST_CANCELLED, "told to stop");
         failure = (struct st_err){0};
     }
-    address_format_port(&node->address, join_port(join), where);
+    address_format_port(&node->address, service_port(service), where);
     tell_open(node);
     event("serve", "address=%s node=%s", where, identity->node_id);
-    join_wait(join);
-    join_stop(join);
+    service_wait(service);
+    service_stop(service);
     return ST_OK;
 }
 

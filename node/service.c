@@ -1,4 +1,4 @@
-#include "node/join.h"
+#include "node/service.h"
 
 #include "node/control.h"
 #include "node/masters.h"
@@ -23,7 +23,7 @@ enum {
     GRACE_MS = 500
 };
 
-struct join {
+struct service {
     struct node *node;
     pthread_mutex_t masters_lock; /* one list at a time, see masters_told() */
     struct rpc_server *server;
@@ -36,7 +36,7 @@ static enum st_code
 admit(void *context, const char *path, const char *peer, const void *client_cert,
       size_t client_cert_len, bool *out_vouch, struct st_err *err)
 {
-    const struct cert *masters = &((const struct join *)context)->node->config.masters;
+    const struct cert *masters = &((const struct service *)context)->node->config.masters;
     (void)path;
     (void)peer;
     (void)out_vouch;
@@ -87,19 +87,19 @@ hand_on(struct keeper *keeper, const ProtobufCMessage *request, struct st_err *e
     return code;
 }
 
-/* The keeper takes one at a time; its answer finishes the call, see join_wait(). */
+/* The keeper takes one at a time; its answer finishes the call, see service_wait(). */
 static enum st_code
-ask(struct join *join, struct rpc_call *call, const ProtobufCMessage *request,
+ask(struct service *service, struct rpc_call *call, const ProtobufCMessage *request,
     struct st_err *err)
 {
     enum st_code code = ST_OK;
-    pthread_mutex_lock(&join->lock);
-    if (join->asked)
+    pthread_mutex_lock(&service->lock);
+    if (service->asked)
         code = st_fail_for(err, ST_RESOURCE_EXHAUSTED, ST_REASON_BUSY,
                            "another JoinCluster is under way");
-    else if (!(code = hand_on(join->node->keeper, request, err)))
-        join->asked = rpc_call_hold(call);
-    pthread_mutex_unlock(&join->lock);
+    else if (!(code = hand_on(service->node->keeper, request, err)))
+        service->asked = rpc_call_hold(call);
+    pthread_mutex_unlock(&service->lock);
     if (code == ST_RESOURCE_EXHAUSTED)
         err->retry_ms = BUSY_MS;
     return code;
@@ -133,14 +133,14 @@ refuse(const struct node *node, struct st_err *err)
 static void
 handle_join(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *message)
 {
-    struct join *join = rpc_call_context(call);
+    struct service *service = rpc_call_context(call);
     struct st_err err = {0};
     if (what != RPC_MESSAGE)
         return;
     enum st_code code = check_request((const Api__JoinClusterRequest *)message, &err);
-    if (!code && !join->node->keeper)
-        code = refuse(join->node, &err);
-    if (code || ask(join, call, message, &err))
+    if (!code && !service->node->keeper)
+        code = refuse(service->node, &err);
+    if (code || ask(service, call, message, &err))
         finish(call, &err);
 }
 
@@ -149,14 +149,14 @@ handle_masters(struct rpc_call *call, enum rpc_event what,
                const ProtobufCMessage *message)
 {
     const Api__SetMastersResponse response = API__SET_MASTERS_RESPONSE__INIT;
-    struct join *join = rpc_call_context(call);
+    struct service *service = rpc_call_context(call);
     struct st_err err = {0};
     if (what != RPC_MESSAGE)
         return;
-    pthread_mutex_lock(&join->masters_lock);
+    pthread_mutex_lock(&service->masters_lock);
     enum st_code code =
-        masters_told(join->node, (const Api__SetMastersRequest *)message, &err);
-    pthread_mutex_unlock(&join->masters_lock);
+        masters_told(service->node, (const Api__SetMastersRequest *)message, &err);
+    pthread_mutex_unlock(&service->masters_lock);
     if (code) {
         event("masters", "peer=%s decision=%s reason=\"%s\"", rpc_call_peer(call),
               st_code_name(code), err.text);
@@ -181,20 +181,20 @@ static const struct rpc_method methods[] = {
 
 /* The call that waits; NULL where none does. */
 static struct rpc_call *
-take_asked(struct join *join)
+take_asked(struct service *service)
 {
-    pthread_mutex_lock(&join->lock);
-    struct rpc_call *call = TAKE(join->asked);
-    pthread_mutex_unlock(&join->lock);
+    pthread_mutex_lock(&service->lock);
+    struct rpc_call *call = TAKE(service->asked);
+    pthread_mutex_unlock(&service->lock);
     return call;
 }
 
 enum st_code
-join_start(struct node *node, const struct identity *identity, struct join **out,
-           struct st_err *err)
+service_start(struct node *node, const struct identity *identity, struct service **out,
+              struct st_err *err)
 {
-    AUTO(st_freep) struct join *join = calloc(1, sizeof(*join));
-    if (!join)
+    AUTO(st_freep) struct service *service = calloc(1, sizeof(*service));
+    if (!service)
         return st_fail(err, ST_RESOURCE_EXHAUSTED, "no memory");
     const struct rpc_server_config config = {
         .addresses = &node->address,
@@ -206,66 +206,66 @@ join_start(struct node *node, const struct identity *identity, struct join **out
         .admit = admit,
         .methods = methods,
         .method_count = sizeof(methods) / sizeof(*methods),
-        .context = join,
+        .context = service,
         .max_message = MESSAGE_MAX,
         .max_calls = CALLS_MAX,
     };
-    join->node = node;
-    pthread_mutex_init(&join->lock, NULL);
-    pthread_mutex_init(&join->masters_lock, NULL);
-    enum st_code code = rpc_server_start(&config, &join->server, err);
+    service->node = node;
+    pthread_mutex_init(&service->lock, NULL);
+    pthread_mutex_init(&service->masters_lock, NULL);
+    enum st_code code = rpc_server_start(&config, &service->server, err);
     if (code)
         return code;
-    *out = TAKE(join);
+    *out = TAKE(service);
     return ST_OK;
 }
 
 uint16_t
-join_port(const struct join *join)
+service_port(const struct service *service)
 {
-    return rpc_server_port(join->server);
+    return rpc_server_port(service->server);
 }
 
 /* False where the keeper is gone. */
 static bool
-answer(struct join *join)
+answer(struct service *service)
 {
     struct st_err err;
-    if (!keeper_answer(join->node->keeper, &err))
+    if (!keeper_answer(service->node->keeper, &err))
         return false;
-    struct rpc_call *call = take_asked(join);
+    struct rpc_call *call = take_asked(service);
     if (call) {
         finish(call, &err);
         rpc_call_release(call);
     }
     if (!err.code)
-        control_joined(join->node);
+        control_joined(service->node);
     return true;
 }
 
 void
-join_wait(struct join *join)
+service_wait(struct service *service)
 {
-    const struct keeper *keeper = join->node->keeper;
+    const struct keeper *keeper = service->node->keeper;
     struct pollfd fds[2] = {{.fd = stop_fd(), .events = POLLIN},
                             {.fd = keeper ? keeper_fd(keeper) : -1, .events = POLLIN}};
     do
         while (poll(fds, 2, -1) < 0 && errno == EINTR)
             ;
-    while (!fds[0].revents && answer(join));
+    while (!fds[0].revents && answer(service));
 }
 
 /* First the door, which ends the calls; the one that still waits is let go of before the
  * memory of the door goes. */
 void
-join_stop(struct join *join)
+service_stop(struct service *service)
 {
-    rpc_server_stop(join->server, GRACE_MS);
-    struct rpc_call *call = take_asked(join);
+    rpc_server_stop(service->server, GRACE_MS);
+    struct rpc_call *call = take_asked(service);
     if (call)
         rpc_call_release(call);
-    rpc_server_free(join->server);
-    pthread_mutex_destroy(&join->lock);
-    pthread_mutex_destroy(&join->masters_lock);
-    free(join);
+    rpc_server_free(service->server);
+    pthread_mutex_destroy(&service->lock);
+    pthread_mutex_destroy(&service->masters_lock);
+    free(service);
 }

@@ -1,5 +1,5 @@
 /* Port 7835: who may call, what is in a call, and what the keeper makes of it. */
-#include "node/join.h"
+#include "node/service.h"
 #include "node/stop.h"
 #include "proto/api.pb-c.h"
 #include "proto/file.h"
@@ -24,14 +24,14 @@ static struct node node, plain; /* plain: started without --master-data */
 static struct identity me;
 static struct secret masters_seed, other_seed;
 static struct cert other_cert, masters_twin;
-static struct join *door, *plain_door;
+static struct service *door, *plain_door;
 static pthread_t waiter;
 
 static void *
 wait_for_answers(void *argument)
 {
     (void)argument;
-    join_wait(door);
+    service_wait(door);
     return NULL;
 }
 
@@ -84,8 +84,8 @@ set_up(void **state)
         return 1;
     plain = node;
     plain.keeper = NULL;
-    return join_start(&node, &me, &door, NULL) ||
-           join_start(&plain, &me, &plain_door, NULL) ||
+    return service_start(&node, &me, &door, NULL) ||
+           service_start(&plain, &me, &plain_door, NULL) ||
            pthread_create(&waiter, NULL, wait_for_answers, NULL);
 }
 
@@ -94,10 +94,10 @@ tear_down(void **state)
 {
     (void)state;
     stop_leaving();
-    kill(getpid(), SIGTERM); /* which is what join_wait() waits for */
+    kill(getpid(), SIGTERM); /* which is what service_wait() waits for */
     pthread_join(waiter, NULL);
-    join_stop(door);
-    join_stop(plain_door);
+    service_stop(door);
+    service_stop(plain_door);
     rpc_shutdown();
     keeper_end(node.keeper);
     esp_close(node.esp);
@@ -105,13 +105,13 @@ tear_down(void **state)
 }
 
 static enum st_code
-call(const struct join *which, const struct cert *cert, const struct secret *seed,
+call(const struct service *which, const struct cert *cert, const struct secret *seed,
      const Api__JoinClusterRequest *request, uint32_t ms, struct st_err *err)
 {
     const struct rpc_channel_config config = {
         .addresses = &node.address,
         .address_count = 1,
-        .port = join_port(which),
+        .port = service_port(which),
         .server_cert = me.cert.der,
         .server_cert_len = me.cert.len,
         .cert = cert,
@@ -191,7 +191,7 @@ tell(const struct cert *cert, const struct secret *seed, struct st_err *err)
     const struct rpc_channel_config config = {
         .addresses = &node.address,
         .address_count = 1,
-        .port = join_port(door),
+        .port = service_port(door),
         .server_cert = me.cert.der,
         .server_cert_len = me.cert.len,
         .cert = cert,
