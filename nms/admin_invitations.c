@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum {
-    TICKET_SECRET_LEN = 32,
     TICKET_EXPIRES_DEFAULT_S = 3600,
 };
 

@@ -7,10 +7,6 @@
 
 #include <string.h>
 
-enum {
-    ISSUES_MAX = 10, /* where other masters come at the same time */
-};
-
 static void
 adopted(void *arg, const struct st_err *err)
 {
@@ -120,7 +116,7 @@ master_recorded(void *arg, const struct st_err *err)
     AUTO(state_member_freep) State__Member *member = NULL;
     struct admin_pending *pending = arg;
     struct st_err outcome = *err;
-    if (err->code == ST_ABORTED && ++pending->tries < ISSUES_MAX) {
+    if (err->code == ST_ABORTED && ++pending->tries < ISSUE_TRIES_MAX) {
         /* Another was given this id a moment ago, or the CAs or the EK are others: hear
          * of it. */
         admin_barrier(pending, master_again);

@@ -8,6 +8,7 @@
 #define NMS_APPLY_H
 
 #include "nms/state_internal.h"
+#include "proto/secret.h"
 
 /* One command being applied. */
 struct applying {
@@ -30,6 +31,13 @@ void apply_command(struct applying *applying, const void *bytes, size_t len,
  * a log of before there was that. */
 enum st_code asker_check(const struct applying *applying, const ProtobufCBinaryData *by,
                          struct st_err *err);
+
+/* In time that does not depend on where they differ. */
+static inline bool
+bytes_equal(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
+{
+    return a->len == b->len && secret_equal_bytes(a->data, b->data, a->len);
+}
 
 /* Into memory and into the change. */
 void applying_put(struct applying *applying, const char *key,

@@ -8,12 +8,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-static bool
-bytes_equal(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
-{
-    return a->len == b->len && secret_equal_bytes(a->data, b->data, a->len);
-}
-
 /* No key differs: this is the node that did not hear its OK. */
 static bool
 is_same_node(const State__Node *known, const State__Node *node)

@@ -98,12 +98,6 @@ apply_revoke_ticket(struct applying *applying, const State__RevokeTicket *revoke
     return ST_OK;
 }
 
-static bool
-bytes_equal(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
-{
-    return a->len == b->len && secret_equal_bytes(a->data, b->data, a->len);
-}
-
 /* The id of the master that came with this secret and this key; 0.  All are looked at,
  * so that the time says nothing. */
 static uint64_t

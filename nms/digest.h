@@ -22,6 +22,10 @@ digest_enrolment_secret(const void *secret, size_t len, uint8_t out[SHA256_LEN],
     return digest_labelled("smalltown enrolment secret v1", secret, len, out, err);
 }
 
+enum {
+    TICKET_SECRET_LEN = 32 /* of a master's ticket; random */
+};
+
 /* The same of the secret in a master's ticket: neither is good in the other's place. */
 static inline enum st_code
 digest_ticket_secret(const void *secret, size_t len, uint8_t out[SHA256_LEN],

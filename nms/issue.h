@@ -8,6 +8,10 @@
 #include "nms/ca.h"
 #include "nms/state.h"
 
+enum {
+    ISSUE_TRIES_MAX = 10, /* of one master, where others come at the same time */
+};
+
 void ca_wipe(struct ca *ca);
 
 /* The authority; wiped by the caller with ca_wipe().  ST_DATA_LOSS. */

@@ -8,14 +8,11 @@
 #include "nms/issue.h"
 #include "nms/nms.h"
 #include "proto/mutant.h"
+#include "proto/proof.h"
 #include "proto/scope.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum {
-    ISSUES_MAX = 10, /* where other masters come at the same time */
-};
 
 struct joining {
     struct nms *nms;
@@ -56,18 +53,17 @@ refuse(const struct joining *joining, const struct st_err *err)
 static enum st_code
 proof_check(const Api__JoinMastersRequest *request, struct st_err *err)
 {
-    static const char label[19] = "smalltown member v1";
-    uint8_t message[sizeof(label) + SECRET_MAX];
+    uint8_t message[PROOF_MASTER_LABEL_LEN + SECRET_MAX];
     const ProtobufCBinaryData *secret = &request->secret, *proof = &request->proof;
     if (request->public_key.len != ED25519_PUBLIC_LEN || secret->len == 0 ||
         secret->len > SECRET_MAX)
         return st_fail(err, ST_INVALID_ARGUMENT, "a key of %zu and a secret of %zu bytes",
                        request->public_key.len, secret->len);
-    memcpy(message, label, sizeof(label));
-    memcpy(message + sizeof(label), secret->data, secret->len);
-    const bool good = proof->len == ED25519_SIGNATURE_LEN &&
-                      !key_verify(request->public_key.data, message,
-                                  sizeof(label) + secret->len, proof->data, NULL);
+    proof_of_master(secret->data, secret->len, message);
+    const bool good =
+        proof->len == ED25519_SIGNATURE_LEN &&
+        !key_verify(request->public_key.data, message,
+                    PROOF_MASTER_LABEL_LEN + secret->len, proof->data, NULL);
     explicit_bzero(message, sizeof(message));
     if (REFUSES(0x30e, !good))
         return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,
@@ -144,7 +140,7 @@ recorded(void *arg, const struct st_err *outcome)
     struct nms *nms = joining->nms;
     struct st_err err = *outcome;
     uint64_t id;
-    if (err.code == ST_ABORTED && ++joining->tries < ISSUES_MAX)
+    if (err.code == ST_ABORTED && ++joining->tries < ISSUE_TRIES_MAX)
         /* Another was given this id a moment ago: hear of it. */
         nms_barrier(nms, again, TAKE(joining));
     else if (err.code || secret_check(joining, &id, &err) || answer(joining, id, &err))

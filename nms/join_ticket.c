@@ -11,6 +11,7 @@
 #include "proto/event.h"
 #include "proto/file.h"
 #include "proto/mutant.h"
+#include "proto/proof.h"
 #include "proto/rpc_client.h"
 #include "proto/scope.h"
 
@@ -21,12 +22,8 @@
 
 #define JOIN_MASTERS "/api.NodeManagementService/JoinMasters"
 
-static const char label[] = "smalltown member v1";
-
 enum {
-    LABEL_LEN = sizeof(label) - 1,
     TICKET_MAX_LEN = 8192,
-    TICKET_SECRET_LEN = 32,
     CALL_MS = 20000, /* one question */
     PAUSE_MS = 1000, /* before the next, where the masters name none */
     SAY_MS = 10000,
@@ -139,10 +136,9 @@ request_fill(const struct asking *asking, const struct self *self,
              uint8_t public_key[ED25519_PUBLIC_LEN], uint8_t proof[ED25519_SIGNATURE_LEN],
              Api__JoinMastersRequest *out, struct st_err *err)
 {
-    SECRET seed = {0}, message = {.len = LABEL_LEN + TICKET_SECRET_LEN};
+    SECRET seed = {0}, message = {.len = PROOF_MASTER_LABEL_LEN + TICKET_SECRET_LEN};
     enum st_code code;
-    memcpy(message.bytes, label, LABEL_LEN);
-    memcpy(message.bytes + LABEL_LEN, asking->ticket->secret.data, TICKET_SECRET_LEN);
+    proof_of_master(asking->ticket->secret.data, TICKET_SECRET_LEN, message.bytes);
     if ((code = key_from_pkcs8(self->key.bytes, self->key.len, &seed, err)) ||
         (code = key_public(&seed, public_key, err)) ||
         (code = key_sign(&seed, message.bytes, message.len, proof, err)))

@@ -5,6 +5,7 @@
 #include "nms/digest.h"
 #include "nms/register_internal.h"
 #include "proto/mutant.h"
+#include "proto/proof.h"
 #include "proto/scope.h"
 #include "proto/secret.h"
 
@@ -15,12 +16,10 @@ static enum st_code
 id_proof_check(const struct enrolling *enrolling, const ProtobufCBinaryData *proof,
                const uint8_t id_key[ED25519_PUBLIC_LEN], struct st_err *err)
 {
-    static const char label[22] = "smalltown enrolment v1";
-    uint8_t message[sizeof(label) + NONCE_LEN];
+    uint8_t message[PROOF_NODE_LEN];
     if (proof->len == 0)
         return ST_OK; /* the original contract has no proof */
-    memcpy(message, label, sizeof(label));
-    memcpy(message + sizeof(label), enrolling->nonce, NONCE_LEN);
+    proof_of_node(enrolling->nonce, message);
     if (proof->len != ED25519_SIGNATURE_LEN ||
         key_verify(id_key, message, sizeof(message), proof->data, NULL))
         return st_fail_for(err, ST_PERMISSION_DENIED, ST_REASON_REFUSED,

@@ -14,11 +14,11 @@
 #include "node/talk.h"
 #include "proto/api.pb-c.h"
 #include "proto/mutant.h"
+#include "proto/proof.h"
 
 #include <string.h>
 
 #define PATH "/api.NodeManagementService/NewTPM2NodeRegister"
-#define PROOF_LABEL "smalltown enrolment v1"
 
 enum {
     SOLUTION_LEN = 32
@@ -134,9 +134,8 @@ static enum st_code
 sign_proof(const struct identity *identity, const uint8_t nonce[NONCE_LEN],
            uint8_t out[ED25519_SIGNATURE_LEN], struct st_err *err)
 {
-    uint8_t message[sizeof(PROOF_LABEL) - 1 + NONCE_LEN];
-    memcpy(message, PROOF_LABEL, sizeof(PROOF_LABEL) - 1);
-    memcpy(message + sizeof(PROOF_LABEL) - 1, nonce, NONCE_LEN);
+    uint8_t message[PROOF_NODE_LEN];
+    proof_of_node(nonce, message);
     return key_sign(&identity->seed, message, sizeof(message), out, err);
 }
 

@@ -13,8 +13,12 @@
 #include "proto/mutant.h"
 #include "raft/replica_internal.h"
 
+#include <assert.h>
 #include <string.h>
 #include <time.h>
+
+static_assert((int)MESH_NONCE_LEN == (int)STORE_NONCE_LEN,
+              "what a Hello says is what is remembered");
 
 static const uint64_t refused_number = UINT64_MAX; /* of our own: of no start */
 

@@ -209,6 +209,9 @@ replica_machine_init(struct replica *replica)
     };
 }
 
+static_assert((int)REPLICA_KEY_MAX == (int)STORE_KEY_MAX,
+              "a record's key is the store's");
+
 void
 replica_change_put(struct replica_change *change, const void *key, size_t key_len,
                    const void *value, size_t value_len)
