@@ -39,9 +39,9 @@ crypttab_name_good(const char *name, size_t len)
     return true;
 }
 
-enum st_code
-crypttab_key(const struct secret *disk_key, const char *name, struct secret *out,
-             struct st_err *err)
+static enum st_code
+key_of(const struct secret *disk_key, const char *name, struct secret *out,
+       struct st_err *err)
 {
     SECRET raw = {.len = KEY_BYTES};
     char info[sizeof(LABEL) + CRYPTTAB_NAME_MAX];
@@ -117,7 +117,7 @@ answer(const struct crypttab *crypttab, int fd, const char *volume, struct st_er
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "this boot's disk key was given to a smalltown-node that has "
                        "ended: reboot");
-    if ((code = crypttab_key(&crypttab->disk_key, volume, &key, err)))
+    if ((code = key_of(&crypttab->disk_key, volume, &key, err)))
         return code;
     if (send(fd, key.bytes, key.len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)key.len)
         return st_fail(err, ST_UNAVAILABLE, "process %d went away", pid);

@@ -41,8 +41,6 @@ enum st_code crypttab_serve(struct crypttab *crypttab, struct st_err *err);
 /* A volume's name as a device mapping may have it: 1 to 64 printable characters, no space
  * and no slash. */
 bool crypttab_name_good(const char *name, size_t len);
-enum st_code crypttab_key(const struct secret *disk_key, const char *name,
-                          struct secret *out, struct st_err *err);
 
 /* Asks at `path` as systemd-cryptsetup would, and waits; for a person who adds the key to
  * a volume.  ST_FAILED_PRECONDITION where the daemon gives none. */

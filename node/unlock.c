@@ -16,6 +16,7 @@
  */
 #include "node/unlock.h"
 
+#include "node/approvals.h"
 #include "node/control.h"
 #include "node/disk.h"
 #include "node/half.h"
@@ -32,6 +33,21 @@
 #include <string.h>
 
 #define PATH "/api.NodeManagementService/TPM2Unlock"
+
+/* What a master answers. */
+struct answer {
+    struct secret half;         /* the global one */
+    struct node_config masters; /* where they are now; address_count 0: nothing that can
+                                 * be used */
+    struct approvals said;
+};
+
+static void
+answer_wipe(struct answer *answer)
+{
+    explicit_bzero(answer, sizeof(*answer));
+}
+#define ANSWER __attribute__((cleanup(answer_wipe))) struct answer
 
 static enum st_code
 receive_nonce(struct talk *talk, uint8_t out[NONCE_LEN], struct st_err *err)
@@ -79,14 +95,8 @@ send_quote(const struct node *node, struct tpm *tpm, const uint8_t nonce[NONCE_L
     return talk_send(talk, &flow.base, err);
 }
 
-void
-unlock_answer_wipe(struct unlock_answer *answer)
-{
-    explicit_bzero(answer, sizeof(*answer));
-}
-
 static enum st_code
-receive_answer(struct talk *talk, struct unlock_answer *out, struct st_err *err)
+receive_answer(struct talk *talk, struct answer *out, struct st_err *err)
 {
     TALK_MESSAGE *message = NULL;
     enum st_code code =
@@ -108,12 +118,12 @@ receive_answer(struct talk *talk, struct unlock_answer *out, struct st_err *err)
     return secret_set(&out->half, response->global_unlock_key.data, UNLOCK_KEY_LEN, err);
 }
 
-enum st_code
-unlock_ask(const struct node *node, struct tpm *tpm, struct unlock_answer *out,
-           struct st_err *err)
+/* One talk with a master.  The TPM's PCR 12 is measured already. */
+static enum st_code
+ask(const struct node *node, struct tpm *tpm, struct answer *out, struct st_err *err)
 {
     TALK talk = {0};
-    UNLOCK_ANSWER answer = {0};
+    ANSWER answer = {0};
     uint8_t nonce[NONCE_LEN];
     struct tpm_ak ak;
     enum st_code code;
@@ -143,7 +153,7 @@ advise(const char *node_id, struct st_err *err)
 }
 
 static enum st_code
-open_all(struct node *node, struct tpm *tpm, const struct unlock_answer *answer,
+open_all(struct node *node, struct tpm *tpm, const struct answer *answer,
          struct identity *out, bool *out_mapped, struct st_err *err)
 {
     const char *node_id = node->config.node_id;
@@ -187,7 +197,7 @@ enum outcome {
 };
 
 static enum outcome
-use_answer(struct node *node, struct tpm *tpm, const struct unlock_answer *answer,
+use_answer(struct node *node, struct tpm *tpm, const struct answer *answer,
            struct identity *out, struct st_err *err)
 {
     struct st_err uncapped = {0};
@@ -214,7 +224,7 @@ static enum outcome
 attempt(struct node *node, struct identity *out, bool *out_known, struct st_err *err)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
-    UNLOCK_ANSWER answer = {0};
+    ANSWER answer = {0};
     enum measure_state state;
     enum outcome outcome;
     enum st_code code;
@@ -231,7 +241,7 @@ attempt(struct node *node, struct identity *out, bool *out_known, struct st_err 
                       "went wrong");
         return NEVER;
     }
-    if (unlock_ask(node, tpm, &answer, err))
+    if (ask(node, tpm, &answer, err))
         return AGAIN;
     *out_known = true;
     stop_hold(true);

@@ -4,23 +4,8 @@
 #ifndef NODE_UNLOCK_H
 #define NODE_UNLOCK_H
 
-#include "node/approvals.h"
 #include "node/identity.h"
 #include "node/node.h"
-
-/* What a master answers. */
-struct unlock_answer {
-    struct secret half;         /* the global one */
-    struct node_config masters; /* where they are now; address_count 0: nothing that can
-                                 * be used */
-    struct approvals said;
-};
-void unlock_answer_wipe(struct unlock_answer *answer);
-#define UNLOCK_ANSWER __attribute__((cleanup(unlock_answer_wipe))) struct unlock_answer
-
-/* One talk with a master.  The TPM's PCR 12 is measured already. */
-enum st_code unlock_ask(const struct node *node, struct tpm *tpm,
-                        struct unlock_answer *out, struct st_err *err);
 
 /* The row START_UNLOCK.  Returns when the volume is open and PCR 12 capped.  Masters are
  * asked for ever.  *out_identity_known is false, and *out untouched, where this boot's

@@ -4,6 +4,7 @@
  * libgrpc finds this definition before the C library's. */
 #include "proto/rpc_accept.h"
 
+#include "proto/clock.h"
 #include "proto/mutant.h"
 #include "proto/rpc_internal.h"
 
@@ -118,8 +119,8 @@ has_its_share(uint64_t network)
 static void
 clear_left_seats(void)
 {
-    static uint64_t due;
-    const uint64_t now = rpc_now_ms();
+    static int64_t due;
+    const int64_t now = clock_ms();
     uint64_t network;
     if (now < due)
         return;

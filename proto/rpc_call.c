@@ -1,6 +1,7 @@
 /* A call's life: admitted, its events in order, freed with its last reference. */
 #include "proto/rpc_internal.h"
 
+#include "proto/clock.h"
 #include "proto/mutant.h"
 
 #include <assert.h>
@@ -257,7 +258,7 @@ show_out(struct rpc_server *server, struct rpc_call *call)
     pthread_mutex_lock(&server->lock);
     const bool crowded = rpc_room_crowded(server);
     rpc_room_leave(server, call);
-    call->deadline = rpc_now_ms() + STATUS_GRACE_MS;
+    call->deadline = clock_ms() + STATUS_GRACE_MS;
     pthread_mutex_unlock(&server->lock);
     return !crowded;
 }
@@ -293,10 +294,10 @@ call_new(struct rpc_server *server, grpc_call *grpc, const struct rpc_method *me
     atomic_init(&call->references, 1);
     pthread_mutex_init(&call->lock, NULL);
     format_peer(grpc, call->peer, sizeof(call->peer));
-    const uint64_t now = rpc_now_ms();
+    const int64_t now = clock_ms();
     uint32_t limit = method ? method->deadline_ms : STATUS_GRACE_MS;
-    call->deadline = limit ? now + limit : UINT64_MAX;
-    call->patience = method && method->first_ms ? now + method->first_ms / 2 : UINT64_MAX;
+    call->deadline = limit ? now + limit : INT64_MAX;
+    call->patience = method && method->first_ms ? now + method->first_ms / 2 : INT64_MAX;
     if (REFUSES(0x44a, method && method->first_ms && method->first_ms < limit)) {
         call->last = call->deadline;
         call->deadline = now + method->first_ms;

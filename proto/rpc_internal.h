@@ -68,10 +68,10 @@ struct rpc_call {
 
     /* Guarded by server->lock. */
     struct rpc_call *previous, *next;
-    uint64_t deadline; /* rpc_now_ms() */
-    uint64_t patience; /* from then on a stranger may have to make room in any case */
-    uint64_t last;     /* the deadline once it has spoken; 0: is `deadline` */
-    bool expired;      /* was asked to end; the next time it is cut */
+    int64_t deadline; /* clock_ms() */
+    int64_t patience; /* from then on a stranger may have to make room in any case */
+    int64_t last;     /* the deadline once it has spoken; 0: is `deadline` */
+    bool expired;     /* was asked to end; the next time it is cut */
     enum rpc_standing standing;
     struct rpc_room *room; /* both NULL while it is leaving */
     struct rpc_network *network;
@@ -149,16 +149,13 @@ struct rpc_server {
     uint32_t call_count, leaving_count; /* the ones with room, and the ones without */
     struct rpc_room *rooms;             /* owned: see room_of() */
     struct rpc_network *networks[NETWORK_LISTS];
-    uint64_t next_sweep;
+    int64_t next_sweep;
 };
-
-/* CLOCK_MONOTONIC. */
-uint64_t rpc_now_ms(void);
 
 /* Takes accept->call into the server's list and begins it. */
 void rpc_call_begin(struct rpc_accept *accept);
 /* With server->lock held: the call ends with err; the second time it is cut. */
-void rpc_call_expire(struct rpc_call *call, uint64_t now, const struct st_err *err);
+void rpc_call_expire(struct rpc_call *call, int64_t now, const struct st_err *err);
 
 /* Who may have a call open, in rpc_room.c; all with server->lock held. */
 /* Room for a call of this method (NULL: of none), which was leaving.

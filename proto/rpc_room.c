@@ -10,6 +10,7 @@
  */
 #include "proto/rpc_internal.h"
 
+#include "proto/clock.h"
 #include "proto/mutant.h"
 
 #include <stdio.h>
@@ -198,7 +199,7 @@ find_crowd(const struct rpc_room *room)
 static bool
 had_its_time(const struct rpc_call *call)
 {
-    return rpc_now_ms() >= call->patience;
+    return clock_ms() >= call->patience;
 }
 
 /* The stranger of this network who had its time before all others; NULL: none had. */
@@ -245,9 +246,9 @@ send_away(struct rpc_server *server, struct rpc_call *call)
     const bool crowded = rpc_room_crowded(server);
     (void)busy("made room for others", &err);
     rpc_room_leave(server, call);
-    rpc_call_expire(call, rpc_now_ms(), &err);
+    rpc_call_expire(call, clock_ms(), &err);
     if (crowded)
-        rpc_call_expire(call, rpc_now_ms(), &err);
+        rpc_call_expire(call, clock_ms(), &err);
 }
 
 static bool

@@ -173,7 +173,7 @@ rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *message)
 }
 
 void
-rpc_call_expire(struct rpc_call *call, uint64_t now, const struct st_err *err)
+rpc_call_expire(struct rpc_call *call, int64_t now, const struct st_err *err)
 {
     pthread_mutex_lock(&call->lock);
     if (call->grpc && call->expired)
@@ -183,7 +183,7 @@ rpc_call_expire(struct rpc_call *call, uint64_t now, const struct st_err *err)
         rpc_call_drop_queue(call);
         rpc_call_finish_locked(call, err);
     }
-    call->deadline = call->expired ? UINT64_MAX : now + STATUS_GRACE_MS;
+    call->deadline = call->expired ? INT64_MAX : now + STATUS_GRACE_MS;
     call->expired = true;
     pthread_mutex_unlock(&call->lock);
 }

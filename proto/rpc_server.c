@@ -27,12 +27,6 @@ enum {
     TRIM_MS = 60000,
 };
 
-uint64_t
-rpc_now_ms(void)
-{
-    return (uint64_t)clock_ms();
-}
-
 static const struct rpc_method *
 find_in(const struct rpc_method *methods, size_t count, const char *path)
 {
@@ -105,10 +99,10 @@ accept_complete(struct rpc_tag *tag, bool ok)
 /* A thousand connections leave 100 MB behind when they are gone, in pieces that the C
  * library returns only when asked. */
 static void
-trim(uint64_t now)
+trim(int64_t now)
 {
-    static _Atomic uint64_t next;
-    uint64_t due = atomic_load(&next);
+    static _Atomic int64_t next;
+    int64_t due = atomic_load(&next);
     if (now >= due && atomic_compare_exchange_strong(&next, &due, now + TRIM_MS))
         secret_trim_process();
 }
@@ -119,7 +113,7 @@ sweep(struct rpc_server *server)
 {
     static const struct st_err late = {.code = ST_DEADLINE_EXCEEDED,
                                        .text = "took too long"};
-    uint64_t now = rpc_now_ms();
+    int64_t now = clock_ms();
     pthread_mutex_lock(&server->lock);
     bool idle = !server->calls;
     if (now >= server->next_sweep) {

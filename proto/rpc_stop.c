@@ -1,5 +1,6 @@
 /* The end of a port, in order: nothing new, grace, UNAVAILABLE, cut, joined. */
 #include "proto/rpc_internal.h"
+#include "proto/clock.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -36,7 +37,7 @@ end_calls(struct rpc_server *server)
     static const struct st_err down = {.code = ST_UNAVAILABLE, .text = "shutting down"};
     pthread_mutex_lock(&server->lock);
     for (struct rpc_call *call = server->calls; call; call = call->next)
-        rpc_call_expire(call, rpc_now_ms(), &down);
+        rpc_call_expire(call, clock_ms(), &down);
     pthread_mutex_unlock(&server->lock);
 }
 

@@ -180,7 +180,6 @@ void mesh_say_turned_away(struct mesh *mesh);
 
 /* mesh_receive.c: takes all that is in the session. */
 void mesh_receive(struct mesh_conn *conn);
-void mesh_say_hello(struct mesh_conn *conn);
 
 /* mesh_send.c */
 void mesh_items_init(struct mesh_items *items);
@@ -207,7 +206,6 @@ enum st_code mesh_snapshot_chunk(struct mesh_conn *conn, const struct mesh_frame
 void mesh_incoming_forget(struct mesh_incoming *incoming);
 
 /* mesh_peer.c */
-void mesh_peer_dial_due(struct mesh *mesh);
 /* Its connection is gone, or was never there. */
 void mesh_peer_lost(struct mesh_peer *peer);
 /* Its member is there: it says so itself. */

@@ -18,8 +18,8 @@ jitter(unsigned ms)
 static void on_dial(uv_timer_t *timer);
 
 /* Dials whose time has come, and sets the timer for the next. */
-void
-mesh_peer_dial_due(struct mesh *mesh)
+static void
+dial_due(struct mesh *mesh)
 {
     uint64_t now = uv_now(mesh->loop), next = UINT64_MAX;
     if (mesh->closing)
@@ -37,7 +37,7 @@ mesh_peer_dial_due(struct mesh *mesh)
 static void
 on_dial(uv_timer_t *timer)
 {
-    mesh_peer_dial_due(timer->data);
+    dial_due(timer->data);
 }
 
 void
@@ -76,7 +76,7 @@ mesh_peer_heard(struct mesh *mesh, uint64_t id)
     for (struct mesh_peer *peer = mesh->peers; peer; peer = peer->next)
         if (peer->id == id && !peer->conn)
             peer->due = 0;
-    mesh_peer_dial_due(mesh);
+    dial_due(mesh);
 }
 
 /* ---- who is followed ---- */
@@ -167,5 +167,5 @@ mesh_follow(struct mesh *mesh, const struct raft_configuration *members)
     }
     let_go_unwanted(mesh);
     if (added)
-        mesh_peer_dial_due(mesh);
+        dial_due(mesh);
 }

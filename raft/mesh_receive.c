@@ -11,8 +11,8 @@ enum {
 
 /* ---- Hello ---- */
 
-void
-mesh_say_hello(struct mesh_conn *conn)
+static void
+say_hello(struct mesh_conn *conn)
 {
     struct mesh *mesh = conn->mesh;
     struct mesh_hello hello = {.id = mesh->config.id,
@@ -47,7 +47,7 @@ take_hello(struct mesh_conn *conn, const struct mesh_hello *hello)
     conn->hello.nonce = NULL;
     mesh_peer_says(mesh, hello->id, hello->address);
     if (conn->state == MESH_GREETING && !conn->dialled)
-        mesh_say_hello(conn);
+        say_hello(conn);
     if (conn->state == MESH_GREETING)
         mesh_conn_up(conn);
 }
@@ -212,7 +212,7 @@ secured(struct mesh_conn *conn, struct st_err *err)
     conn->member = member;
     conn->state = MESH_GREETING;
     if (conn->dialled)
-        mesh_say_hello(conn);
+        say_hello(conn);
     return ST_OK;
 }
 
