@@ -6,11 +6,11 @@
 #include "proto/file.h"
 #include "proto/health.pb-c.h"
 #include "proto/scope.h"
+#include "tests/patience.h"
 
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 AUTO_DEFINE(Api__NewEnrolmentConfigResponse *, enrolment_freep, town_answer_free)
@@ -142,12 +142,6 @@ N50_a_node_is_no_administrator(void **state)
 }
 
 /* ---- administrators come and go ---- */
-
-static void
-sleep_ms(long ms)
-{
-    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
 
 static enum st_code
 add(struct rpc_channel *channel, const struct cert *cert, const char *role,

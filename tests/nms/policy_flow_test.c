@@ -641,18 +641,6 @@ unlocks(struct town *town, struct machine *machine)
     assert_ok(machine_unlock(machine, town->nodes, NULL, &answer, &err));
 }
 
-static Api__GetNodePcrsResponse *
-node_pcrs(struct town *town, const char *id)
-{
-    Api__GetNodePcrsRequest request = API__GET_NODE_PCRS_REQUEST__INIT;
-    Api__GetNodePcrsResponse *answer;
-    struct st_err err = {0};
-    request.node_id = (char *)id;
-    assert_ok(town_call(town->admins, "GetNodePcrs", &request.base,
-                        &api__get_node_pcrs_response__descriptor, &answer, &err));
-    return answer;
-}
-
 static Api__TestPolicyResponse *
 test_policy(struct town *town, const char *id, const char *text,
             const struct tpm_pcrs *boot)
@@ -685,7 +673,8 @@ N12_another_boot_is_refused_and_shown_to_the_operator(void **state)
     machine.pcrs.digest[11][0] ^= 1;
     machine_is_refused(&machine, town->nodes);
     {
-        AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = node_pcrs(town, machine.id);
+        AUTO(pcrs_freep)
+        Api__GetNodePcrsResponse *pcrs = town_node_pcrs(town, machine.id);
         assert_int_equal(pcrs->n_enrolled, TPM_PCR_COUNT);
         assert_int_equal(pcrs->n_accepted, TPM_PCR_COUNT);
         assert_int_equal(pcrs->n_refused, TPM_PCR_COUNT);
@@ -703,7 +692,7 @@ N12_another_boot_is_refused_and_shown_to_the_operator(void **state)
     /* What this master saw is not kept. */
     town_restart(town);
     machine_is_refused(&machine, town->nodes);
-    AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = node_pcrs(town, machine.id);
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = town_node_pcrs(town, machine.id);
     assert_int_equal(pcrs->n_accepted, 0);
     assert_int_equal(pcrs->n_refused, TPM_PCR_COUNT);
     AUTO(test_freep)

@@ -9,15 +9,12 @@
 #include "proto/file.h"
 #include "tests/cmocka.h"
 #include "tests/folder.h"
+#include "tests/nms/second.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum {
-    COMMIT_MS = 30000
-};
 
 static char folder[FOLDER_MAX];
 static struct state *records; /* while `replica` is open */
@@ -54,58 +51,6 @@ close_group(void)
 }
 
 static void
-propose(State__Command *command)
-{
-    static uint8_t id[REQUEST_ID_LEN];
-    struct replica_result result;
-    struct st_err err = {0};
-    uint8_t packed[1024];
-    id[0]++;
-    command->request_id = (ProtobufCBinaryData){sizeof(id), id};
-    command->time = 1600000000;
-    const size_t len = state__command__get_packed_size(command);
-    assert_in_range(len, 1, sizeof(packed));
-    state__command__pack(command, packed);
-    assert_ok(replica_propose_wait(replica, packed, len, COMMIT_MS, &result, &err));
-    assert_ok(state_result(&result, &err));
-}
-
-static ProtobufCBinaryData
-bytes_of(const void *bytes, size_t len)
-{
-    return (ProtobufCBinaryData){len, (uint8_t *)bytes};
-}
-
-/* A second master, who has a certificate. */
-static void
-add_second(void)
-{
-    const uint8_t secret[32] = {1}, key[32] = {2};
-    const struct st_address there = address_of(2);
-    State__Ticket ticket = STATE__TICKET__INIT;
-    ticket.name = (char *)"second";
-    ticket.secret_hash = bytes_of(secret, sizeof(secret));
-    ticket.expires_at = 1600000060;
-    State__InviteMaster invite_master = STATE__INVITE_MASTER__INIT;
-    invite_master.ticket = &ticket;
-    State__Command command = STATE__COMMAND__INIT;
-    command.change_case = STATE__COMMAND__CHANGE_INVITE_MASTER;
-    command.invite_master = &invite_master;
-    propose(&command);
-    State__Member member = STATE__MEMBER__INIT;
-    member.id = 2;
-    member.address = bytes_of(there.bytes, there.len);
-    member.cert = bytes_of("a certificate", 14);
-    member.public_key = bytes_of(key, sizeof(key));
-    State__JoinMaster join_master = STATE__JOIN_MASTER__INIT;
-    join_master.secret_hash = bytes_of(secret, sizeof(secret));
-    join_master.member = &member;
-    command.change_case = STATE__COMMAND__CHANGE_JOIN_MASTER;
-    command.join_master = &join_master;
-    propose(&command);
-}
-
-static void
 second_comes_to(State__Phase from, State__Phase to)
 {
     State__MemberPhase member_phase = STATE__MEMBER_PHASE__INIT;
@@ -115,7 +60,7 @@ second_comes_to(State__Phase from, State__Phase to)
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_MEMBER_PHASE;
     command.member_phase = &member_phase;
-    propose(&command);
+    second_propose(replica, &command);
 }
 
 static void
@@ -126,7 +71,7 @@ remove_first(void)
     State__Command command = STATE__COMMAND__INIT;
     command.change_case = STATE__COMMAND__CHANGE_REMOVE_MASTER;
     command.remove_master = &remove_master;
-    propose(&command);
+    second_propose(replica, &command);
 }
 
 /* A folder of master 1; the second one is catching up. */
@@ -142,7 +87,8 @@ set_up(void **state)
         .dir = folder, .name = "town", .address = address_of(1)};
     assert_ok(init_cluster(&config, &masters, &err));
     open_group();
-    add_second();
+    const struct st_address there = address_of(2);
+    second_add(replica, &there);
     second_comes_to(STATE__PHASE__JOINING, STATE__PHASE__CATCHING_UP);
     close_group();
     return 0;

@@ -21,16 +21,6 @@ node_count(struct town *town)
 }
 
 /* A stranger hears the code and one word. */
-static void
-assert_told(const struct st_err *err, enum st_code code, const char *word)
-{
-    if (err->code != code)
-        fail_msg("%s instead of %s: %s", st_code_name(err->code), st_code_name(code),
-                 err->text);
-    assert_string_equal(err->text, word);
-    assert_string_equal(st_reason_word(err->reason), word);
-}
-
 /* One enrolment that must end so; nothing is stored. */
 static void
 refused(struct town *town, struct machine *machine, machine_tamper tamper,

@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 /* Port 7835 of a node, which answers what the test says. */
 struct door {
@@ -19,12 +18,6 @@ struct door {
 /* Calls under way of all doors, where the test wants to know how many there are. */
 static atomic_uint under_way, most_under_way;
 static _Atomic bool slow;
-
-static void
-pause_ms(long ms)
-{
-    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
 
 static void
 handle(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *message)
@@ -137,7 +130,7 @@ until_told(struct town *town, const struct machine *machine)
 {
     for (long ms = patience_ms(60000); is_outdated(town, machine); ms -= 20) {
         assert_true(ms > 0);
-        pause_ms(20);
+        sleep_ms(20);
     }
 }
 
@@ -146,7 +139,7 @@ until_called(const struct door *door, unsigned calls)
 {
     for (long ms = patience_ms(60000); door->calls < calls; ms -= 5) {
         assert_true(ms > 0);
-        pause_ms(5);
+        sleep_ms(5);
     }
 }
 
@@ -288,7 +281,7 @@ __wrap_node_call(struct nms *nms, const State__Node *node, const char *path,
     unsigned most = most_under_way;
     while (now > most && !atomic_compare_exchange_weak(&most_under_way, &most, now))
         ;
-    pause_ms(5);
+    sleep_ms(5);
     under_way--;
     return ST_OK;
 }

@@ -248,6 +248,28 @@ town_settle(struct town *town, struct machine *machine, bool waiting)
         assert_ok(town_adopt(town, machine->id, API__NODE__STATE__WORKER, &err));
 }
 
+void
+assert_told(const struct st_err *err, enum st_code code, const char *word)
+{
+    if (err->code != code)
+        fail_msg("%s instead of %s: %s", st_code_name(err->code), st_code_name(code),
+                 err->text);
+    assert_string_equal(err->text, word);
+    assert_string_equal(st_reason_word(err->reason), word);
+}
+
+Api__GetNodePcrsResponse *
+town_node_pcrs(struct town *town, const char *id)
+{
+    Api__GetNodePcrsRequest request = API__GET_NODE_PCRS_REQUEST__INIT;
+    Api__GetNodePcrsResponse *answer;
+    struct st_err err = {0};
+    request.node_id = (char *)id;
+    assert_ok(town_call(town->admins, "GetNodePcrs", &request.base,
+                        &api__get_node_pcrs_response__descriptor, &answer, &err));
+    return answer;
+}
+
 int
 town_group_setup(void **state)
 {

@@ -66,6 +66,12 @@ enum st_code town_remove_enrolment(struct town *town, const char *name,
                                    struct st_err *err);
 Api__ListNodesResponse *town_nodes(struct town *town);
 
+/* What GetNodePcrs says of a node; freed with town_answer_free(). */
+Api__GetNodePcrsResponse *town_node_pcrs(struct town *town, const char *id);
+
+/* What a stranger is told: the code, and a word for the reason instead of a sentence. */
+void assert_told(const struct st_err *err, enum st_code code, const char *word);
+
 /* A machine that is a node; adopted unless waiting. */
 void town_settle(struct town *town, struct machine *machine, bool waiting);
 

@@ -161,16 +161,6 @@ __wrap_getrandom(void *bytes, size_t len, unsigned flags)
  */
 
 static void
-assert_told(const struct st_err *err, enum st_code code, const char *word)
-{
-    if (err->code != code)
-        fail_msg("%s instead of %s: %s", st_code_name(err->code), st_code_name(code),
-                 err->text);
-    assert_string_equal(err->text, word);
-    assert_string_equal(st_reason_word(err->reason), word);
-}
-
-static void
 refused(struct town *town, struct machine *machine, machine_unlock_tamper tamper,
         enum st_code code, const char *word)
 {
@@ -455,18 +445,6 @@ N41_a_node_cannot_speak_for_another(void **state)
     unlocks(town, &other);
 }
 
-static Api__GetNodePcrsResponse *
-node_pcrs(struct town *town, struct machine *machine)
-{
-    Api__GetNodePcrsRequest request = API__GET_NODE_PCRS_REQUEST__INIT;
-    Api__GetNodePcrsResponse *answer;
-    struct st_err err = {0};
-    request.node_id = machine->id;
-    assert_ok(town_call(town->admins, "GetNodePcrs", &request.base,
-                        &api__get_node_pcrs_response__descriptor, &answer, &err));
-    return answer;
-}
-
 /* What the operator reads while `tamper` is refused. */
 static void
 logged_refusal(struct town *town, struct machine *machine, machine_unlock_tamper tamper,
@@ -525,7 +503,7 @@ N48_N42_only_the_operator_learns_what_PCR_12_lacks(void **state)
     machine_measure(&machine, &town->admin.cert);
     logged_refusal(town, &machine, NULL, said);
     assert_non_null(strstr(said, "reason=\"PCR 12 is of another enrolment.pb"));
-    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, &machine);
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = town_node_pcrs(town, machine.id);
     assert_int_equal(shown->n_refused, 0);
     machine_measure(&machine, &town->nms->masters_cert);
     unlocks(town, &machine);
@@ -686,7 +664,7 @@ N15_a_TPM_that_went_back_gets_no_key_until_it_is_approved(void **state)
     town_restart(town);
     REFUSED(NULL, ST_PERMISSION_DENIED, "refused");
 
-    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, &machine);
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = town_node_pcrs(town, machine.id);
     assert_string_equal(
         shown->refused_why,
         "its TPM went back: 2 resets fewer than when it was last accepted");
@@ -712,14 +690,14 @@ N15_an_overtaken_quote_is_refused_and_not_kept(void **state)
     unlocks(town, &machine);
     machine.clock.clock_ms -= 1;
     REFUSED(NULL, ST_PERMISSION_DENIED, "refused");
-    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, &machine);
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = town_node_pcrs(town, machine.id);
     assert_int_equal(shown->n_refused, 0);
     machine.clock.clock_ms += 1;
     unlocks(town, &machine);
     /* But not one that is further behind than any stream lasts. */
     machine.clock.clock_ms -= NMS_UNLOCK_MS + 1;
     REFUSED(NULL, ST_PERMISSION_DENIED, "refused");
-    AUTO(pcrs_freep) Api__GetNodePcrsResponse *later = node_pcrs(town, &machine);
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *later = town_node_pcrs(town, machine.id);
     assert_int_equal(later->n_refused, TPM_PCR_COUNT);
     assert_non_null(strstr(later->refused_why, "the same boot, and its clock is 30 s"));
 }

@@ -92,18 +92,6 @@ window_shown(struct town *town)
     return (int)policy->window->captured;
 }
 
-static Api__GetNodePcrsResponse *
-node_pcrs(struct town *town, const char *id)
-{
-    Api__GetNodePcrsRequest request = API__GET_NODE_PCRS_REQUEST__INIT;
-    Api__GetNodePcrsResponse *answer;
-    struct st_err err = {0};
-    request.node_id = (char *)id;
-    assert_ok(town_call(town->admins, "GetNodePcrs", &request.base,
-                        &api__get_node_pcrs_response__descriptor, &answer, &err));
-    return answer;
-}
-
 static Api__ListCapturedSetsResponse *
 captured(struct town *town)
 {
@@ -257,7 +245,7 @@ N11_a_boot_that_nobody_measured_gets_no_key_through_a_window(void **state)
     machine_measure(&first, &town->nms->masters_cert);
     assert_false(unlocks(town, &first));
     assert_int_equal(window_shown(town), 0);
-    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, first.id);
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = town_node_pcrs(town, first.id);
     assert_int_equal(shown->n_refused, TPM_PCR_COUNT);
 }
 
@@ -280,7 +268,7 @@ N15_a_TPM_that_went_back_comes_through_no_window(void **state)
     {
         AUTO(captured_freep) Api__ListCapturedSetsResponse *list = captured(town);
         assert_int_equal(list->n_sets, 0);
-        AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, first.id);
+        AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = town_node_pcrs(town, first.id);
         assert_non_null(strstr(shown->refused_why, "its TPM went back"));
     }
     /* The machine itself comes through, once. */
@@ -306,7 +294,7 @@ N48_a_quote_that_was_relayed_is_neither_kept_nor_let_in(void **state)
     assert_false(unlocks(town, &first));
     assert_int_equal(window_shown(town), 0);
     {
-        AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, first.id);
+        AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = town_node_pcrs(town, first.id);
         assert_int_equal(shown->n_refused, 0);
     }
     machine_measure(&first, &town->nms->masters_cert);
@@ -325,7 +313,7 @@ N12_what_an_administrator_approves_is_what_he_was_shown(void **state)
     boot(&first, 0x62);
     assert_false(unlocks(town, &first));
     town_restart(town);
-    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = node_pcrs(town, first.id);
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *shown = town_node_pcrs(town, first.id);
     assert_int_equal(shown->n_refused, TPM_PCR_COUNT);
     assert_int_equal(shown->refused[4].data[0], 0x62);
     assert_int_equal(shown->n_captured, 0);
@@ -344,7 +332,7 @@ N12_what_an_administrator_approves_is_what_he_was_shown(void **state)
     assert_false(unlocks(town, &first));
     assert_ok(approve(town->admins, first.id, shown, &err));
     assert_true(unlocks(town, &first));
-    AUTO(pcrs_freep) Api__GetNodePcrsResponse *after = node_pcrs(town, first.id);
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *after = town_node_pcrs(town, first.id);
     assert_int_equal(after->n_refused, 0);
     assert_int_equal(after->n_captured, 1);
     assert_true(after->captured[0]->approved);
@@ -381,7 +369,7 @@ N12_a_stranger_leaves_no_refusal_and_a_node_not_two_at_once(void **state)
         assert_code(machine_unlock(&first, town->nodes, spoil, &answer, &err),
                     ST_PERMISSION_DENIED);
     {
-        AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = node_pcrs(town, first.id);
+        AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = town_node_pcrs(town, first.id);
         assert_int_equal(pcrs->n_refused, 0);
     }
     assert_false(unlocks(town, &first));
@@ -392,7 +380,7 @@ N12_a_stranger_leaves_no_refusal_and_a_node_not_two_at_once(void **state)
     }
     /* Barriers have entries of their own: no more than one for each question. */
     assert_in_range(applied(town) - before, 0, 16);
-    AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = node_pcrs(town, first.id);
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = town_node_pcrs(town, first.id);
     assert_int_equal(pcrs->refused[4].data[0], 0x62);
 }
 
@@ -412,13 +400,13 @@ N12_a_master_keeps_so_many_refusals_a_minute(void **state)
         assert_false(unlocks(town, &first));
     } while ((uint64_t)nms_now() / 60 != minute);
     {
-        AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = node_pcrs(town, first.id);
+        AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = town_node_pcrs(town, first.id);
         assert_int_equal(pcrs->n_refused, 0);
     }
     __atomic_store_n(&town->nms->refusals, (minute - 1) << 16 | BOOT_REFUSALS_A_MINUTE,
                      __ATOMIC_RELAXED);
     assert_false(unlocks(town, &first));
-    AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = node_pcrs(town, first.id);
+    AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = town_node_pcrs(town, first.id);
     assert_int_equal(pcrs->n_refused, TPM_PCR_COUNT);
 }
 

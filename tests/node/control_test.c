@@ -69,12 +69,6 @@ __wrap_control_mount(const char *volume, const struct secret *key, const char *f
     return ST_OK;
 }
 
-static void
-path_of(const char *name, char out[MACHINE_PATH])
-{
-    snprintf(out, MACHINE_PATH, "%.40s/%.30s", swtpm_folder(machine.chip), name);
-}
-
 /* smalltown-nms as it is, but that `init` writes the two files that tell, and `run` only
  * notes when it was begun. */
 static void
@@ -113,37 +107,13 @@ set_up(void **state)
     assert_ok(hpke_generate(&machine.recovery, public_key, &err));
     machine_config_put(&machine);
     machine.recovery_key = NULL;
-    path_of("master", machine.master_data);
-    path_of("smalltown-nms", machine.nms);
-    path_of("control.img", machine.control);
+    joins_path("master", machine.master_data);
+    joins_path("smalltown-nms", machine.nms);
+    joins_path("control.img", machine.control);
     image_make(machine.control);
     program_put();
     joins_set_up();
     return 0;
-}
-
-static unsigned
-count_said(const char *text)
-{
-    AUTO(st_freep) uint8_t *all = NULL;
-    char path[MACHINE_PATH];
-    unsigned count = 0;
-    size_t len;
-    path_of("smalltown-nms.said", path);
-    if (file_read(path, FILE_MAX_LEN, &all, &len, NULL))
-        return 0;
-    for (const char *at = (const char *)all; (at = strstr(at, text)); at++)
-        count++;
-    return count;
-}
-
-static void
-wait_for_runs(unsigned count)
-{
-    for (int i = 0; count_said("run --data") < count; i++) {
-        assert_true(i < machine_timeout_ms() / 10);
-        flow_sleep_ms(10);
-    }
 }
 
 /* What the kernel forgets without power. */
@@ -247,7 +217,7 @@ be_master(void)
     flow_enrol_and_adopt();
     machine_start(&machine, 0);
     assert_ok(join_cluster(&err));
-    wait_for_runs(1);
+    joins_wait_for_runs(1);
     assert_int_equal(machine_stop(&machine), 0);
     reboot_();
 }
@@ -255,11 +225,11 @@ be_master(void)
 static void
 assert_runs_before_anybody_answers(void)
 {
-    const unsigned before = count_said("run --data");
+    const unsigned before = joins_count_said("run --data");
     MASTER_SCRIPT(&master, ACT_UNAVAILABLE);
     machine_start(&machine, 0);
     machine_wait_for(&machine, "decision=ok");
-    wait_for_runs(before + 1);
+    joins_wait_for_runs(before + 1);
     assert_int_equal(machine_stop(&machine), 0);
     MASTER_SCRIPT(&master, ACT_HONEST);
 }
@@ -267,12 +237,12 @@ assert_runs_before_anybody_answers(void)
 static void
 assert_serves_and_stays_shut(const char *why)
 {
-    const unsigned before = count_said("run --data");
+    const unsigned before = joins_count_said("run --data");
     machine_run_until_served(&machine);
     assert_true(machine_said(&machine, "decision=shut"));
     assert_true(machine_said(&machine, why));
     assert_false(__wrap_control_is_mounted(machine.master_data));
-    assert_int_equal(count_said("run --data"), before);
+    assert_int_equal(joins_count_said("run --data"), before);
 }
 
 static void
@@ -284,15 +254,15 @@ a_first_master_makes_its_volume_before_it_has_records(void **state)
     unlink(path);
     machine.bootstrap = true;
     machine_start(&machine, 0);
-    wait_for_runs(1);
+    joins_wait_for_runs(1);
     assert_int_equal(machine_stop(&machine), 0);
     assert_made();
     assert_true(has_record("masters.pem"));
     reboot_();
     machine_start(&machine, 0);
-    wait_for_runs(2);
+    joins_wait_for_runs(2);
     assert_int_equal(machine_stop(&machine), 0);
-    assert_int_equal(count_said("init --data"), 1);
+    assert_int_equal(joins_count_said("init --data"), 1);
     /* It becomes a node of its own cluster, and the recovery key is for both. */
     machine_config_put(&machine);
     reboot_();
@@ -314,14 +284,14 @@ a_first_master_that_is_killed_goes_on_with_the_same_volume(void **state)
     for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
         machine_start(&machine, steps[i]);
         assert_int_equal(machine_wait(&machine), 128 + 9);
-        assert_int_equal(count_said("init --data"), 0);
+        assert_int_equal(joins_count_said("init --data"), 0);
         reboot_();
     }
     machine_start(&machine, 0);
-    wait_for_runs(1);
+    joins_wait_for_runs(1);
     assert_int_equal(machine_stop(&machine), 0);
     assert_made();
-    assert_int_equal(count_said("init --data"), 1);
+    assert_int_equal(joins_count_said("init --data"), 1);
 }
 
 static void
@@ -369,7 +339,7 @@ N48_a_key_beside_a_control_volume_that_is_not_formatted_is_not_used(void **state
     }
     reboot_();
     machine_start(&machine, 0);
-    wait_for_runs(1);
+    joins_wait_for_runs(1);
     assert_int_equal(machine_stop(&machine), 0);
     assert_made();
 }
@@ -468,7 +438,7 @@ N48_the_control_volume_of_another_machine_is_not_opened(void **state)
     SECRET key = {0};
     (void)state;
     be_master();
-    path_of("other.img", path);
+    joins_path("other.img", path);
     assert_int_equal(secret_random(&key, UNLOCK_KEY_LEN, NULL), ST_OK);
     make_another(path, &key);
     swap_in(path);
@@ -501,7 +471,7 @@ N48_a_control_volume_in_our_name_with_another_key_is_not_opened(void **state)
     (void)state;
     be_master();
     assert_ok(disk_observe(machine.control, &found, &err));
-    path_of("other.img", path);
+    joins_path("other.img", path);
     assert_ok(secret_random(&key, UNLOCK_KEY_LEN, &err));
     make_another(path, &key);
     swap_in(path);
@@ -565,11 +535,11 @@ after_an_update_it_opens_by_what_the_masters_approve_and_then_by_itself(void **s
     be_master();
     machine_run_until_served(&machine); /* from now on under the authority */
     boot(7);
-    const unsigned before = count_said("run --data");
+    const unsigned before = joins_count_said("run --data");
     machine_run_until_served(&machine);
     assert_true(machine_said(&machine, "decision=shut"));
     assert_true(machine_said(&machine, "control.img decision=ok"));
-    assert_int_equal(count_said("run --data"), before + 1);
+    assert_int_equal(joins_count_said("run --data"), before + 1);
     boot(7);
     assert_runs_before_anybody_answers();
     reboot_(); /* the image of before */
@@ -583,10 +553,10 @@ an_image_that_nobody_approved_opens_neither_volume(void **state)
     be_master();
     master.approve = APPROVE_NOTHING;
     boot(7);
-    const unsigned before = count_said("run --data");
+    const unsigned before = joins_count_said("run --data");
     assert_refuses("decision=shut");
     assert_true(machine_said(&machine, "nor approved since"));
-    assert_int_equal(count_said("run --data"), before);
+    assert_int_equal(joins_count_said("run --data"), before);
 }
 
 /* Without Secure Boot the stub of our own image takes it from the firmware: into PCR 12
@@ -726,7 +696,7 @@ records_in_the_clear_stay_as_they_are(void **state)
     flow_enrol_and_adopt();
     machine_run_until_served(&machine);
     assert_true(machine_said(&machine, "lie in the clear"));
-    assert_true(count_said("run --data") > 0);
+    assert_true(joins_count_said("run --data") > 0);
     assert_untouched();
 }
 
@@ -747,7 +717,7 @@ a_daemon_that_is_started_again_finds_it_open(void **state)
     be_master();
     machine_run_until_served(&machine);
     machine_start(&machine, 0);
-    wait_for_runs(3);
+    joins_wait_for_runs(3);
     machine_wait_for(&machine, "only once: reboot");
     assert_int_equal(machine_stop(&machine), 0);
 }

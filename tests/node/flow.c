@@ -1,6 +1,7 @@
 #include "tests/node/flow.h"
 
 #include "node/disk.h"
+#include "tests/patience.h"
 
 #include <string.h>
 #include <time.h>
@@ -89,12 +90,6 @@ assert_unlocks_no_more(void)
     assert_unlocks_after_a_reboot();
 }
 
-void
-flow_sleep_ms(long ms)
-{
-    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
-
 double
 flow_seconds(void)
 {
@@ -108,7 +103,7 @@ flow_wait_for_calls(unsigned count)
 {
     for (int i = 0; atomic_load(&master.calls) < count; i++) {
         assert_true(i < machine_timeout_ms() / 10);
-        flow_sleep_ms(10);
+        sleep_ms(10);
     }
 }
 

@@ -11,7 +11,6 @@ extern struct machine machine;
 int flow_set_up(void **state);
 int flow_tear_down(void **state);
 
-void flow_sleep_ms(long ms);
 double flow_seconds(void);
 /* Since the last script. */
 void flow_wait_for_calls(unsigned count);

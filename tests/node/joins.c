@@ -5,7 +5,9 @@
 #include "proto/rpc_client.h"
 #include "proto/scope.h"
 #include "tests/node/flow.h"
+#include "tests/patience.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,4 +65,34 @@ joins_ask(const struct secret *key, uint32_t timeout_ms, struct st_err *err)
     if (answer)
         protobuf_c_message_free_unpacked(answer, &secret_allocator);
     return code;
+}
+
+void
+joins_path(const char *name, char out[MACHINE_PATH])
+{
+    snprintf(out, MACHINE_PATH, "%.40s/%.30s", swtpm_folder(machine.chip), name);
+}
+
+unsigned
+joins_count_said(const char *text)
+{
+    AUTO(st_freep) uint8_t *all = NULL;
+    char path[MACHINE_PATH];
+    unsigned count = 0;
+    size_t len;
+    joins_path("smalltown-nms.said", path);
+    if (file_read(path, FILE_MAX_LEN, &all, &len, NULL))
+        return 0;
+    for (const char *at = (const char *)all; (at = strstr(at, text)); at++)
+        count++;
+    return count;
+}
+
+void
+joins_wait_for_runs(unsigned count)
+{
+    for (int i = 0; joins_count_said("run --data") < count; i++) {
+        assert_true(i < machine_timeout_ms() / 10);
+        sleep_ms(10);
+    }
 }

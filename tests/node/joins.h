@@ -3,6 +3,7 @@
 #define TESTS_NODE_JOINS_H
 
 #include "tests/nms/forge.h"
+#include "tests/node/machine.h"
 
 /* The masters' authority, and what it issued to this machine. */
 extern struct joins {
@@ -13,5 +14,12 @@ void joins_set_up(void);
 
 /* JoinCluster, with the certificate of joins.member and its key or another one. */
 enum st_code joins_ask(const struct secret *key, uint32_t timeout_ms, struct st_err *err);
+
+/* A file beside the machine's TPM. */
+void joins_path(const char *name, char out[MACHINE_PATH]);
+/* How often smalltown-nms, which the test put there, was begun with `text`; and waits
+ * until it has been told to run that often. */
+unsigned joins_count_said(const char *text);
+void joins_wait_for_runs(unsigned count);
 
 #endif

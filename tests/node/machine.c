@@ -18,7 +18,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -26,12 +25,6 @@ enum {
 };
 
 static const struct st_address loopback = {{127, 0, 0, 1}, 4};
-
-static void
-sleep_ms(long ms)
-{
-    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
 
 void
 machine_path(const struct machine *machine, const char *name, char out[MACHINE_PATH])

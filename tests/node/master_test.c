@@ -3,17 +3,12 @@
 #include "proto/scope.h"
 #include "tests/node/flow.h"
 #include "tests/node/joins.h"
+#include "tests/patience.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static void
-path_of(const char *name, char out[MACHINE_PATH])
-{
-    snprintf(out, MACHINE_PATH, "%.40s/%.20s", swtpm_folder(machine.chip), name);
-}
 
 /* smalltown-nms as it is, but that `run` only notes when it was begun. */
 static int
@@ -22,38 +17,14 @@ set_up(void **state)
     char text[1024];
     struct st_err err = {0};
     flow_set_up(state);
-    path_of("master", machine.master_data);
-    path_of("smalltown-nms", machine.nms);
+    joins_path("master", machine.master_data);
+    joins_path("smalltown-nms", machine.nms);
     int n = snprintf(text, sizeof(text),
                      "#!/bin/sh\n[ $1 = run ] || exec '" SMALLTOWN_NMS "' \"$@\"\n"
                      "echo \"$*\" >> $0.said\nexec sleep 1000\n");
     assert_ok(file_write(machine.nms, 0700, text, (size_t)n, &err));
     joins_set_up();
     return 0;
-}
-
-static unsigned
-count_runs(void)
-{
-    AUTO(st_freep) uint8_t *all = NULL;
-    char path[MACHINE_PATH];
-    unsigned count = 0;
-    size_t len;
-    path_of("smalltown-nms.said", path);
-    if (file_read(path, FILE_MAX_LEN, &all, &len, NULL))
-        return 0;
-    for (const char *at = (const char *)all; (at = strstr(at, "run --data")); at++)
-        count++;
-    return count;
-}
-
-static void
-wait_for_runs(unsigned count)
-{
-    for (int i = 0; count_runs() < count; i++) {
-        assert_true(i < machine_timeout_ms() / 10);
-        flow_sleep_ms(10);
-    }
 }
 
 static enum st_code
@@ -79,23 +50,23 @@ a_node_becomes_a_master_and_stays_one(void **state)
     machine_start(&machine, 0);
     assert_ok(join_cluster(&joins.member.key, &err));
     assert_true(has_member());
-    wait_for_runs(1);
+    joins_wait_for_runs(1);
     assert_ok(join_cluster(&joins.member.key, &err)); /* whoever leads then asks again */
     assert_int_equal(machine_stop(&machine), 0);
-    assert_int_equal(count_runs(), 1);
+    assert_int_equal(joins_count_said("run --data"), 1);
 
     /* All masters were off, this one too: it is a master while its disk is locked. */
     machine_reboot(&machine);
     MASTER_SCRIPT(&master, ACT_UNAVAILABLE);
     machine_start(&machine, 0);
-    wait_for_runs(2);
+    joins_wait_for_runs(2);
     flow_wait_for_calls(2);
     assert_false(machine_said(&machine, "serve "));
     MASTER_SCRIPT(&master, ACT_HONEST);
     machine_wait_for(&machine, "serve ");
     assert_ok(join_cluster(&joins.member.key, &err));
     assert_int_equal(machine_stop(&machine), 0);
-    assert_int_equal(count_runs(), 2);
+    assert_int_equal(joins_count_said("run --data"), 2);
 }
 
 static void
@@ -106,15 +77,15 @@ a_node_that_was_refused_as_a_node_stays_a_master(void **state)
     flow_enrol_and_adopt();
     machine_start(&machine, 0);
     assert_ok(join_cluster(&joins.member.key, &err));
-    wait_for_runs(1);
+    joins_wait_for_runs(1);
     assert_int_equal(machine_stop(&machine), 0);
     /* Not a reboot: PCR 12 is capped, so the disk stays as it is. */
     machine_start(&machine, 0);
     machine_wait_for(&machine, "only once: reboot");
-    wait_for_runs(2);
-    flow_sleep_ms(500);
+    joins_wait_for_runs(2);
+    sleep_ms(500);
     assert_int_equal(machine_stop(&machine), 0);
-    assert_int_equal(count_runs(), 2);
+    assert_int_equal(joins_count_said("run --data"), 2);
 }
 
 static void
@@ -142,9 +113,9 @@ a_node_that_is_killed_after_its_answer_is_a_master(void **state)
     assert_ok(join_cluster(&joins.member.key, &err));
     machine_kill(&machine);
     assert_true(has_member());
-    const unsigned before = count_runs();
+    const unsigned before = joins_count_said("run --data");
     assert_unlocks_after_a_reboot();
-    assert_true(count_runs() > before);
+    assert_true(joins_count_said("run --data") > before);
 }
 
 /* The masters that its file names are gone. */

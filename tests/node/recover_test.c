@@ -3,6 +3,7 @@
 #include "proto/file.h"
 #include "proto/scope.h"
 #include "tests/node/flow.h"
+#include "tests/patience.h"
 
 #include <fcntl.h>
 #include <libcryptsetup.h>
@@ -168,7 +169,7 @@ terminal_wait_for(int fd, const char *text, char out[4096])
         assert_true(poll(&poll_fd, 1, (int)machine_timeout_ms()) > 0);
         ssize_t n = read(fd, out + len, 4095 - len);
         if (n < 0) { /* nobody has it open yet */
-            flow_sleep_ms(10);
+            sleep_ms(10);
             continue;
         }
         len += (size_t)n;
@@ -206,7 +207,7 @@ a_person_before_the_machine_is_shown_the_key_until_he_has_it(void **state)
     machine_start(&machine, 0);
     terminal_wait_for(fd, "Press Enter", screen);
     const struct secret void_key = key_on_screen(screen);
-    flow_sleep_ms(200);
+    sleep_ms(200);
     assert_int_equal(atomic_load(&master.calls), 0); /* it waits */
     machine_reboot(&machine);
     machine_start(&machine, 0);

@@ -1,6 +1,8 @@
 /* Enrolment with masters that refuse, lose, lie and hang. */
 #include "tests/node/flow.h"
 
+#include "tests/patience.h"
+
 #include <string.h>
 
 static void
@@ -81,7 +83,7 @@ N51_another_certificate_hears_nothing(void **state)
     machine.master = &other; /* whose port it is; the config names the first */
     machine_start(&machine, 0);
     machine_wait_for(&machine, "decision=retry");
-    flow_sleep_ms(500);
+    sleep_ms(500);
     assert_int_equal(machine_stop(&machine), 0);
     assert_int_equal(atomic_load(&other.calls), 0);
     assert_not_enrolled();
@@ -90,7 +92,7 @@ N51_another_certificate_hears_nothing(void **state)
     machine.master = &other;
     machine_start(&machine, 0);
     machine_wait_for(&machine, "decision=retry");
-    flow_sleep_ms(500);
+    sleep_ms(500);
     assert_int_equal(machine_stop(&machine), 0);
     assert_int_equal(atomic_load(&other.calls), 0);
     machine.master = &master;
@@ -140,7 +142,7 @@ a_node_waits_for_a_master_that_is_not_there_yet(void **state)
     master_stop(&master);
     machine_start(&machine, 0); /* knows port 1 only */
     machine_wait_for(&machine, "decision=retry");
-    flow_sleep_ms(300);
+    sleep_ms(300);
     assert_int_equal(machine_stop(&machine), 0);
     assert_not_enrolled();
     master_start(&master);

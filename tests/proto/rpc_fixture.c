@@ -1,5 +1,7 @@
 #include "tests/proto/rpc_fixture.h"
 
+#include "tests/patience.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +14,6 @@ struct talk {
     struct door *door;
     bool open, half_closed, done;
 };
-
-static void
-sleep_ms(long ms)
-{
-    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
 
 static void
 wipe(void *state)

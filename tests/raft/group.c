@@ -1,5 +1,6 @@
 #include "tests/raft/group.h"
 
+#include "proto/clock.h"
 #include "tests/cmocka.h"
 #include "tests/patience.h"
 
@@ -15,21 +16,6 @@ enum {
     PATIENCE_MS = 60000,
     TRY_MS = 5000,
 };
-
-static uint64_t
-now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static void
-pause_ms(long ms)
-{
-    const struct timespec time = {.tv_nsec = ms * 1000000};
-    nanosleep(&time, NULL);
-}
 
 static pthread_mutex_t fatal_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t fatal_said = PTHREAD_COND_INITIALIZER;
@@ -155,8 +141,8 @@ group_close(struct group *group, uint64_t id)
 uint64_t
 group_leader(struct group *group)
 {
-    for (uint64_t until = now_ms() + (uint64_t)patience_ms(PATIENCE_MS); now_ms() < until;
-         pause_ms(5)) {
+    for (int64_t until = clock_ms() + patience_ms(PATIENCE_MS); clock_ms() < until;
+         sleep_ms(5)) {
         for (unsigned i = 0; i < group->count; i++) {
             struct replica_status status = {0};
             if (group->members[i].replica)
@@ -173,8 +159,8 @@ void
 group_step(struct group *group, enum replica_step step, uint64_t id)
 {
     struct st_err err = {0};
-    for (uint64_t until = now_ms() + (uint64_t)patience_ms(PATIENCE_MS); now_ms() < until;
-         pause_ms(20)) {
+    for (int64_t until = clock_ms() + patience_ms(PATIENCE_MS); clock_ms() < until;
+         sleep_ms(20)) {
         struct group_member *leader = group_of(group, group_leader(group));
         err = (struct st_err){0};
         if (!replica_step_wait(leader->replica, step, id, group_of(group, id)->address,
@@ -204,8 +190,7 @@ group_propose(struct group *group, uint64_t id, const char *command)
     struct replica_result result;
     struct st_err err = {0};
     char text[24];
-    for (uint64_t until = now_ms() + (uint64_t)patience_ms(PATIENCE_MS);
-         now_ms() < until;) {
+    for (int64_t until = clock_ms() + patience_ms(PATIENCE_MS); clock_ms() < until;) {
         err = (struct st_err){0};
         if (replica_propose_wait(group_of(group, id)->replica, command, strlen(command),
                                  TRY_MS, &result, &err)) {
@@ -224,8 +209,7 @@ group_read(struct group *group, uint64_t id, const char *name)
 {
     struct group_member *m = group_of(group, id);
     struct st_err err = {0};
-    for (uint64_t until = now_ms() + (uint64_t)patience_ms(PATIENCE_MS);
-         now_ms() < until;)
+    for (int64_t until = clock_ms() + patience_ms(PATIENCE_MS); clock_ms() < until;)
         if (!replica_barrier_wait(m->replica, TRY_MS, &err))
             return counters_get(&m->counters, name);
     fail_msg("a barrier through member %d: %s", (int)id, err.text);

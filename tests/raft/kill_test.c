@@ -4,6 +4,7 @@
  * The program runs itself as the process that dies: `kill_test propose DIR` proposes with
  * several chains, each its own names one after the other, and writes every
  * acknowledgement to stdout. */
+#include "proto/clock.h"
 #include "tests/cmocka.h"
 #include "tests/raft/member.h"
 
@@ -173,12 +174,12 @@ run_child(struct watch *w, unsigned kill_ms)
                      0);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
-    uint64_t end = milliseconds() + (kill_ms ? kill_ms : 120000);
+    int64_t end = clock_ms() + (kill_ms ? kill_ms : 120000);
     bool killed = false;
     struct acknowledgement a;
     for (;;) {
         struct pollfd in = {.fd = ends[0], .events = POLLIN};
-        uint64_t now = milliseconds();
+        int64_t now = clock_ms();
         if (!killed && now >= end) {
             kill(pid, SIGKILL);
             killed = true;

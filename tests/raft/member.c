@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 void
@@ -59,12 +58,4 @@ member_propose(struct member *member, const char *command)
     char text[24];
     snprintf(text, sizeof(text), "%.*s", (int)result.len, (char *)result.bytes);
     return strtoull(text, NULL, 10);
-}
-
-uint64_t
-milliseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }

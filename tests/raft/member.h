@@ -23,6 +23,4 @@ void member_close(struct member *member);
 /* The counter after the command; fails the test where there is no answer. */
 uint64_t member_propose(struct member *member, const char *command);
 
-uint64_t milliseconds(void);
-
 #endif

@@ -1,4 +1,5 @@
 /* One member: begin, propose, read, end, and again. */
+#include "proto/clock.h"
 #include "store/store.h"
 #include "tests/cmocka.h"
 #include "tests/raft/member.h"
@@ -52,13 +53,13 @@ a_sole_voter_leads_at_once_and_in_a_new_term(void **state)
     struct st_err err = {0};
     replica_status(m->replica, &before);
     /* An election takes over 1000 ms each time, a busy machine only now and then. */
-    uint64_t fastest = UINT64_MAX;
+    int64_t fastest = INT64_MAX;
     for (int i = 0; i < 10 && fastest > 900; i++) {
         member_close(m);
-        const uint64_t began = milliseconds();
+        const int64_t began = clock_ms();
         assert_ok(member_open(m, false, &err));
         member_propose(m, "a");
-        const uint64_t took = milliseconds() - began;
+        const int64_t took = clock_ms() - began;
         fastest = took < fastest ? took : fastest;
     }
     assert_in_range(fastest, 0, 900);
