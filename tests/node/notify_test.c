@@ -2,6 +2,7 @@
 #include "node/notify.h"
 #include "tests/node/flow.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stddef.h>
@@ -151,11 +152,24 @@ a_sentence_without_end_is_cut(void **state)
     assert_int_equal(strlen(told()), 599);
 }
 
+static size_t
+count_descriptors(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    size_t count = 0;
+    assert_non_null(folder);
+    while (readdir(folder))
+        count++;
+    closedir(folder);
+    return count;
+}
+
 static void
-nobody_who_listens_is_fine(void **state)
+where_nobody_listens_no_descriptor_is_left_open(void **state)
 {
     char path[200];
     (void)state;
+    const size_t before = count_descriptors();
     unsetenv("NOTIFY_SOCKET");
     notify_status("nobody");
     memset(path, 'a', sizeof(path));
@@ -164,6 +178,7 @@ nobody_who_listens_is_fine(void **state)
         setenv("NOTIFY_SOCKET", path + sizeof(path) - 1 - len, 1);
         notify_ready("nobody");
     }
+    assert_int_equal(count_descriptors(), before);
 }
 
 int
@@ -178,7 +193,7 @@ main(int argc, char **argv)
                                         tear_down),
         cmocka_unit_test_teardown(what_a_stranger_says_is_no_assignment, be_deaf),
         cmocka_unit_test_teardown(a_sentence_without_end_is_cut, be_deaf),
-        cmocka_unit_test(nobody_who_listens_is_fine),
+        cmocka_unit_test(where_nobody_listens_no_descriptor_is_left_open),
     };
     return FLOW_MAIN(tests);
 }
