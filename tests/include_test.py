@@ -16,6 +16,8 @@ MAY_INCLUDE = {
     "node": {"tpm", "proto"},
     "tools": {"proto"},
 }
+# The tests of these, which stand on nothing that their folder does not.
+TESTED_ALONE = ("proto", "store", "tpm", "raft")
 # A library's header, and the only files that may see it.
 DOORS = [
     (re.compile(r"grpc/"), re.compile(r"proto/rpc_\w+\.[ch]$")),
@@ -31,20 +33,28 @@ def violations(root):
     """Sentences, one for each include that is not allowed."""
     found = []
     for folder in MAY_INCLUDE:
-        for where, _, names in os.walk(os.path.join(root, folder)):
-            for name in sorted(names):
-                if name.endswith((".c", ".h")):
-                    path = os.path.relpath(os.path.join(where, name), root)
-                    found += file_violations(root, folder, path)
+        for path in sources(root, folder):
+            found += file_violations(root, path, lambda *include: judge(folder, path, *include))
+    for folder in TESTED_ALONE:
+        for path in sources(root, os.path.join("tests", folder)):
+            found += file_violations(root, path, lambda *include: judge_test(folder, *include))
     return found
 
 
-def file_violations(root, folder, path):
+def sources(root, folder):
+    """The C files under a folder, by their paths from the root."""
+    for where, _, names in os.walk(os.path.join(root, folder)):
+        for name in sorted(names):
+            if name.endswith((".c", ".h")):
+                yield os.path.relpath(os.path.join(where, name), root)
+
+
+def file_violations(root, path, judge_include):
     with open(os.path.join(root, path), encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             match = INCLUDE.match(line)
             if match:
-                why = judge(folder, path, match.group(1) == '"', match.group(2))
+                why = judge_include(match.group(1) == '"', match.group(2))
                 if why:
                     yield f"{path}:{number}: {why}"
             elif re.match(r"\s*#\s*include", line):
@@ -63,6 +73,15 @@ def judge(folder, path, ours, name):
         return f'"{name}" does not begin with its folder'
     if target != folder and target not in MAY_INCLUDE[folder]:
         return f"{folder}/ may not include {target}/ ({name})"
+    return None
+
+
+def judge_test(folder, ours, name):
+    """Libraries are a test's own affair; our folders are not."""
+    target = name.split("/")[-2] if name.startswith("tests/") and name.count("/") > 1 else \
+        name.split("/")[0]
+    if ours and target in MAY_INCLUDE and target != folder and target not in MAY_INCLUDE[folder]:
+        return f"tests/{folder}/ may not include {target}/ ({name})"
     return None
 
 
@@ -93,6 +112,9 @@ class Includes(unittest.TestCase):
             "nms/cab.c": "#include <openssl/x509.h>",
             "node/b.c": "#include <proto/err.h>",
             "node/c.c": "#include HEADER",
+            "tests/raft/a.h": '#include "nms/ca.h"',
+            "tests/raft/b.c": '#include "tests/nms/forge.h"',
+            "tests/tpm/a.c": '#include "store/store.h"',
         }
         allowed = {
             "proto/rpc_call.c": "#include <grpc/grpc.h>",
@@ -101,6 +123,8 @@ class Includes(unittest.TestCase):
             "nms/ca_check.c": "#include <openssl/x509v3.h>",
             "nms/ca.c": '#include <openssl/x509.h>\n#include "raft/replica.h"',
             "node/unlock.c": '#include "tpm/device.h"\n#include "proto/api.pb-c.h"',
+            "tests/raft/c.c": '#include <openssl/x509.h>\n#include "tests/cmocka.h"\n'
+                              '#include "tests/raft/net.h"\n#include "store/store.h"',
         }
         with tempfile.TemporaryDirectory() as root:
             for path, text in {**planted, **allowed}.items():

@@ -57,14 +57,33 @@ group_of(struct group *group, uint64_t id)
 }
 
 /* Addresses of this process alone, since the port is the same for all. */
+static uint64_t
+serial_of(uint64_t id)
+{
+    return id + 1;
+}
+
+static void
+list_make(struct group *group)
+{
+    authority_list(&group->authority, 1 + group->revoked_count, group->revoked,
+                   group->revoked_count, &group->list);
+}
+
+void
+group_revoke(struct group *group, uint64_t id)
+{
+    group->revoked[group->revoked_count++] = serial_of(id);
+    list_make(group);
+}
+
 void
 group_init(struct group *group, unsigned count)
 {
     static unsigned hosts;
-    struct st_err err = {0};
     *group = (struct group){.count = count};
-    assert_ok(ca_new("test", &group->ca, &err));
-    assert_ok(ca_crl_empty(&group->ca, 1, &group->crl, &err));
+    authority_new(&group->authority);
+    list_make(group);
     for (unsigned i = 0; i < count; i++) {
         struct group_member *m = &group->members[i];
         m->id = i + 1;
@@ -72,7 +91,8 @@ group_init(struct group *group, unsigned count)
         assert_non_null(mkdtemp(m->dir));
         snprintf(m->address, sizeof(m->address), "127.%d.%d.%u:7834",
                  128 + (getpid() >> 8 & 63), getpid() & 255, ++hosts);
-        assert_ok(ca_issue_member(&group->ca, m->id, m->id + 1, &m->cert, &m->key, &err));
+        authority_issue(&group->authority, m->id, serial_of(m->id),
+                        "serverAuth,clientAuth", &m->issued);
         counters_init(&m->counters);
     }
 }
@@ -99,25 +119,18 @@ group_end(struct group *group)
         group_close(group, i + 1);
     for (unsigned i = 0; i < group->count; i++) {
         counters_free(&group->members[i].counters);
-        secret_wipe(&group->members[i].key);
+        secret_wipe(&group->members[i].issued.key);
         remove_folder(group->members[i].dir);
     }
-    secret_wipe(&group->ca.key);
+    secret_wipe(&group->authority.key);
 }
 
 enum st_code
 group_open(struct group *group, uint64_t id, enum replica_begin begin, struct st_err *err)
 {
     struct group_member *m = group_of(group, id);
-    const struct replica_credentials credentials = {
-        .ca = group->ca.cert.der,
-        .ca_len = group->ca.cert.len,
-        .crl = group->crl.der,
-        .crl_len = group->crl.len,
-        .cert = m->cert.der,
-        .cert_len = m->cert.len,
-        .key = &m->key,
-    };
+    const struct replica_credentials credentials =
+        authority_credentials(&group->authority, &m->issued, &group->list);
     const struct replica_config config = {
         .dir = m->dir,
         .id = id,

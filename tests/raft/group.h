@@ -2,8 +2,8 @@
 #ifndef TESTS_RAFT_GROUP_H
 #define TESTS_RAFT_GROUP_H
 
-#include "nms/ca.h"
 #include "raft/replica.h"
+#include "tests/raft/authority.h"
 #include "tests/raft/counter.h"
 
 enum {
@@ -14,8 +14,7 @@ struct group_member {
     uint64_t id;
     char dir[40];
     char address[REPLICA_ADDRESS_MAX];
-    struct cert cert;
-    struct secret key;
+    struct issued issued;
     struct counters counters;
     struct replica *replica; /* NULL: not running */
 };
@@ -25,8 +24,10 @@ struct group_member {
 const char *group_await_fatal(void);
 
 struct group {
-    struct ca ca;
-    struct crl crl;
+    struct authority authority;
+    uint64_t revoked[GROUP_MAX]; /* serial numbers */
+    size_t revoked_count;
+    struct cert list; /* of them */
     unsigned count;
     struct group_member members[GROUP_MAX]; /* ids 1 to count */
 };
@@ -39,6 +40,8 @@ void group_end(struct group *group);
 enum st_code group_open(struct group *group, uint64_t id, enum replica_begin begin,
                         struct st_err *err);
 void group_close(struct group *group, uint64_t id);
+/* A new list has the certificate of this one; nobody is told. */
+void group_revoke(struct group *group, uint64_t id);
 /* The first one begins, the others join and get a vote. */
 void group_form(struct group *group);
 

@@ -253,17 +253,13 @@ a_removed_member_has_no_say(void **state)
 static void
 dismiss(struct group *group, uint64_t out)
 {
-    struct crl crl;
-    uint64_t number;
     struct st_err err = {0};
     group_step(group, REPLICA_STEP_REMOVE, out);
-    assert_ok(ca_revoke(&group->ca, group->crl.der, group->crl.len, out + 1, 0, &crl,
-                        &number, &err));
-    group->crl = crl;
+    group_revoke(group, out);
     for (uint64_t id = 1; id <= group->count; id++)
         if (id != out)
-            assert_ok(
-                replica_set_crl(group_of(group, id)->replica, crl.der, crl.len, &err));
+            assert_ok(replica_set_crl(group_of(group, id)->replica, group->list.der,
+                                      group->list.len, &err));
 }
 
 static void
@@ -285,13 +281,13 @@ N53_one_that_was_away_meanwhile_is_told_when_it_comes(void **state)
     struct st_err err = {0};
     group_form(group);
     uint64_t out = another_than(group, group_leader(group));
-    struct crl before = group->crl;
+    struct cert before = group->list;
     group_close(group, out);
     dismiss(group, out);
-    struct crl newest = group->crl;
-    group->crl = before; /* all that it knows */
+    struct cert newest = group->list;
+    group->list = before; /* all that it knows */
     assert_ok(group_open(group, out, REPLICA_OPEN, &err));
-    group->crl = newest;
+    group->list = newest;
     assert_non_null(strstr(group_await_fatal(), "it was removed from the group"));
     group_of(group, out)->replica = NULL; /* stands still */
 }
