@@ -28,10 +28,10 @@ struct admin_pending {
     int64_t expires_at;
     size_t recovery_key_len; /* of an enrolment: 0, or that of */
     uint8_t recovery_key[HPKE_KEY_LEN];
-    uint64_t member_id;         /* of a master that is removed */
-    unsigned tries;             /* of a master that is adopted */
-    uint64_t version;           /* of a policy */
-    bool has_pcrs;              /* of a boot to test a policy on */
+    uint64_t member_id; /* of a master that is removed */
+    unsigned tries;     /* of a master that is adopted */
+    uint64_t version;   /* of a policy */
+    bool has_pcrs;      /* of a boot to test a policy on */
     struct tpm_pcrs pcrs;
     char *text;                 /* a policy to test, a name; malloc'ed, or NULL */
     uint8_t sha256[SHA256_LEN]; /* of the certificate of a CA, or another administrator */

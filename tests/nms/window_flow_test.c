@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -395,16 +396,14 @@ N12_a_master_keeps_so_many_refusals_a_minute(void **state)
     boot(&first, 0x62);
     do {
         minute = (uint64_t)nms_now() / 60;
-        __atomic_store_n(&town->nms->refusals, minute << 16 | BOOT_REFUSALS_A_MINUTE,
-                         __ATOMIC_RELAXED);
+        atomic_store(&town->nms->refusals, minute << 16 | BOOT_REFUSALS_A_MINUTE);
         assert_false(unlocks(town, &first));
     } while ((uint64_t)nms_now() / 60 != minute);
     {
         AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = town_node_pcrs(town, first.id);
         assert_int_equal(pcrs->n_refused, 0);
     }
-    __atomic_store_n(&town->nms->refusals, (minute - 1) << 16 | BOOT_REFUSALS_A_MINUTE,
-                     __ATOMIC_RELAXED);
+    atomic_store(&town->nms->refusals, (minute - 1) << 16 | BOOT_REFUSALS_A_MINUTE);
     assert_false(unlocks(town, &first));
     AUTO(pcrs_freep) Api__GetNodePcrsResponse *pcrs = town_node_pcrs(town, first.id);
     assert_int_equal(pcrs->n_refused, TPM_PCR_COUNT);
