@@ -88,8 +88,12 @@ explain(const struct node *node, enum esp_file file, enum st_code code,
     if (code == ST_PERMISSION_DENIED)
         return st_fail(err, code,
                        "the TPM keeps %s to itself: firmware, boot loader, kernel or "
-                       "masters are not those of the enrolment, nor approved since",
-                       path);
+                       "masters are not those of the enrolment%s",
+                       path,
+                       file == ESP_PENDING
+                           ? ", which is half done: boot what was there then; where it "
+                             "is a recovery, run `smalltown-node recover` again"
+                           : ", nor approved since");
     (void)st_wrap(err, "unseal %s", path);
     return code;
 }

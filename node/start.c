@@ -22,12 +22,20 @@ volume_is_recoverable(const struct start_facts *facts)
            facts->volume == START_VOLUME_ENROLLED;
 }
 
+/* Something is to be restored; who has no copy of it is told what keeps the data. */
+#define REFUSE_LOST(facts, sentence)                                                     \
+    refuse(volume_is_recoverable(facts) ? sentence                                       \
+               "; where there is no copy, with a fresh enrolment.pb "                    \
+               "`smalltown-node recover` keeps the data of its disk"                     \
+                                        : sentence)
+
 static struct start_verdict
 without_config(const struct start_facts *facts)
 {
     if (facts->sealed || facts->pending || facts->identity)
-        return refuse("enrolment.pb is gone but this machine has files of an enrolment: "
-                      "restore enrolment.pb, or remove EFI/smalltown for a new machine");
+        return REFUSE_LOST(
+            facts, "enrolment.pb is gone but this machine has files of an enrolment: "
+                   "restore enrolment.pb, or remove EFI/smalltown for a new machine");
     if (volume_is_recoverable(facts))
         return refuse("there is no EFI/smalltown/enrolment.pb, and the data volume is of "
                       "a node: is the ESP mounted? Else restore EFI/smalltown of this "
@@ -111,11 +119,12 @@ static struct start_verdict
 enrolled(const struct start_facts *facts)
 {
     if (!facts->sealed)
-        return refuse("this node is enrolled but EFI/smalltown/sealed is gone: restore "
-                      "it, without it the disk does not open");
+        return REFUSE_LOST(
+            facts, "this node is enrolled but EFI/smalltown/sealed is gone: restore it");
     if (!facts->identity)
-        return refuse("this node is enrolled but EFI/smalltown/identity is gone: restore "
-                      "it");
+        return REFUSE_LOST(
+            facts,
+            "this node is enrolled but EFI/smalltown/identity is gone: restore it");
     switch (facts->volume) {
     case START_VOLUME_NONE:
         return (struct start_verdict){START_UNLOCK, "unlocks"};
@@ -153,9 +162,10 @@ struct start_verdict
 start_decide(const struct start_facts *facts)
 {
     if (facts->config == START_CONFIG_UNREADABLE)
-        return refuse("EFI/smalltown/enrolment.pb cannot be used: restore it");
+        return REFUSE_LOST(facts,
+                           "EFI/smalltown/enrolment.pb cannot be used: restore it");
     if (any_unreadable(facts))
-        return refuse("a file in EFI/smalltown cannot be used: restore it");
+        return REFUSE_LOST(facts, "a file in EFI/smalltown cannot be used: restore it");
     if (facts->volume == START_VOLUME_UNREADABLE)
         return refuse("the data volume cannot be used");
     switch (facts->config) {

@@ -298,6 +298,23 @@ a_machine_whose_firmware_changed_keeps_its_data(void **state)
     assert_memory_equal(volume_key, after, 64);
 }
 
+/* No approval opens what is half done. */
+static void
+a_recovery_that_another_image_finds_is_done_again(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    const struct secret key = administrators_key();
+    replace_the_chip();
+    begin_anew();
+    assert_int_equal(machine_recover(&machine, (const char *)key.bytes, 0), 0);
+    machine_boot(&machine, 4, 3);
+    assert_refuses("run `smalltown-node recover` again");
+    assert_int_equal(machine_recover(&machine, (const char *)key.bytes, 0), 0);
+    machine_run_until_served(&machine);
+    assert_enrolled();
+}
+
 static void
 a_recovery_that_was_cut_is_done_again(void **state)
 {
@@ -895,6 +912,7 @@ main(int argc, char **argv)
         TEST(a_daemon_that_is_stopped_waits_for_nobody),
         TEST(a_machine_with_a_new_TPM_keeps_its_data),
         TEST(a_machine_whose_firmware_changed_keeps_its_data),
+        TEST(a_recovery_that_another_image_finds_is_done_again),
         TEST(a_recovery_that_was_cut_is_done_again),
         TEST(a_second_recovery_that_was_cut_is_done_again),
         TEST(N34_a_chip_that_does_not_confirm_what_it_sealed_is_given_nothing),

@@ -171,6 +171,22 @@ who_lost_all_but_the_data_is_told_how_to_keep_it(void **state)
         facts.sealed = PRESENT;
         assert_true(names_recover(facts));
     }
+    const enum start_file lost[] = {ABSENT, START_FILE_UNREADABLE};
+    for (size_t i = 0; i < 4; i++) {
+        struct start_facts facts = {.config = START_CONFIG_ENROLLED,
+                                    .sealed = PRESENT,
+                                    .identity = PRESENT,
+                                    .volume = START_VOLUME_ENROLLED};
+        *(i / 2 ? &facts.sealed : &facts.identity) = lost[i % 2];
+        assert_true(names_recover(facts));
+        facts.volume = START_VOLUME_NONE;
+        assert_false(names_recover(facts));
+    }
+    for (size_t i = 0; i < 2; i++)
+        assert_true(names_recover((struct start_facts){
+            .config = i ? START_CONFIG_UNREADABLE : START_CONFIG_ABSENT,
+            .sealed = PRESENT,
+            .volume = START_VOLUME_PENDING}));
     assert_true(names_recover((struct start_facts){.config = START_CONFIG_SECRET,
                                                    .sealed = PRESENT,
                                                    .pending = PRESENT,
