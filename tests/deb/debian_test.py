@@ -157,15 +157,16 @@ def setUpModule():
     global master, box
     if os.geteuid():
         raise unittest.SkipTest("only root installs packages")
-    debian.network()
     folder = tempfile.mkdtemp(prefix="st-debian-", dir="/tmp")
     unittest.addModuleCleanup(shutil.rmtree, folder)
+    made = packages.make(os.path.join(folder, "packages"))
+    debian.fetched(made)  # while there is a way to a mirror
+    debian.network()
     master = Master(folder)
     unittest.addModuleCleanup(lambda: master.stop())
     os.mkdir(os.path.join(folder, "box"))
     box = debian.Debian(os.path.join(folder, "box"), leash=True)
     unittest.addModuleCleanup(box.power_cut)
-    made = packages.make(os.path.join(folder, "packages"))
     box.make_debian(made, files(), PREPARE, town.vendor(os.path.join(folder, "vendor")))
     box.power_on()
     until_up()
