@@ -1,7 +1,6 @@
 /* ApproveBoot; ListCapturedSets, RemoveCapturedSet. */
 #include "nms/admin_pending.h"
 #include "nms/captured.h"
-#include "proto/sha256.h"
 
 #include <string.h>
 
@@ -90,7 +89,6 @@ admin_handle_remove_captured_set(struct rpc_call *call, enum rpc_event what,
     const Api__RemoveCapturedSetRequest *request =
         (const Api__RemoveCapturedSetRequest *)message;
     struct st_err err = {0};
-    char hex[SHA256_HEX_LEN + 1];
     if (what != RPC_MESSAGE)
         return;
     if (request->sha256.len != SHA256_LEN) {
@@ -99,9 +97,7 @@ admin_handle_remove_captured_set(struct rpc_call *call, enum rpc_event what,
         rpc_call_finish(call, &err);
         return;
     }
-    sha256_hex(request->sha256.data, hex);
-    hex[32] = 0;
-    struct admin_pending *pending = admin_pending_new(call, hex);
+    struct admin_pending *pending = admin_pending_digest(call, request->sha256.data);
     if (!pending)
         return;
     State__RemoveCaptured remove_captured = STATE__REMOVE_CAPTURED__INIT;

@@ -33,7 +33,7 @@ admin_handle_add_ek_ca(struct rpc_call *call, enum rpc_event what,
     }
     cert_fingerprint(request->cert.data, request->cert.len, sha256);
     tpm_ek_ca_name(request->cert.data, request->cert.len, name);
-    struct admin_pending *pending = admin_pending_cert(call, sha256);
+    struct admin_pending *pending = admin_pending_digest(call, sha256);
     if (!pending)
         return;
     pending->text = strdup(name); /* without memory it has no name */
@@ -69,7 +69,7 @@ admin_handle_remove_ek_ca(struct rpc_call *call, enum rpc_event what,
         rpc_call_finish(call, &err);
         return;
     }
-    struct admin_pending *pending = admin_pending_cert(call, request->sha256.data);
+    struct admin_pending *pending = admin_pending_digest(call, request->sha256.data);
     if (!pending)
         return;
     State__RemoveEkCa remove_ek_ca = STATE__REMOVE_EK_CA__INIT;

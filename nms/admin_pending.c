@@ -59,7 +59,7 @@ admin_pending_named(struct rpc_call *call, const char *what, const char *name)
 }
 
 struct admin_pending *
-admin_pending_cert(struct rpc_call *call, const uint8_t sha256[SHA256_LEN])
+admin_pending_digest(struct rpc_call *call, const uint8_t sha256[SHA256_LEN])
 {
     char hex[SHA256_HEX_LEN + 1];
     sha256_hex(sha256, hex);

@@ -34,7 +34,7 @@ struct admin_pending {
     bool has_pcrs;      /* of a boot to test a policy on */
     struct tpm_pcrs pcrs;
     char *text;                 /* a policy to test, a name; malloc'ed, or NULL */
-    uint8_t sha256[SHA256_LEN]; /* of the certificate of a CA, or another administrator */
+    uint8_t sha256[SHA256_LEN]; /* admin_pending_digest() */
 };
 /* NULL after the call was ended for want of memory. */
 struct admin_pending *admin_pending_new(struct rpc_call *call, const char *name);
@@ -47,9 +47,10 @@ struct admin_pending *admin_pending_node(struct rpc_call *call, const char *node
 struct admin_pending *admin_pending_named(struct rpc_call *call, const char *what,
                                           const char *name);
 
-/* The same about a certificate, which the beginning of its SHA-256 names in the log. */
-struct admin_pending *admin_pending_cert(struct rpc_call *call,
-                                         const uint8_t sha256[SHA256_LEN]);
+/* The same about what has no other name than its SHA-256: a certificate, a captured set.
+ * The log has the beginning of it. */
+struct admin_pending *admin_pending_digest(struct rpc_call *call,
+                                           const uint8_t sha256[SHA256_LEN]);
 
 /* One line for one change. */
 void admin_say(const struct admin_pending *pending, const char *word,

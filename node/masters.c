@@ -17,21 +17,25 @@ same_addresses(const struct node_config *a, const struct node_config *b)
     return true;
 }
 
+static void
+copy_list(struct node_config *to, const struct node_config *from)
+{
+    memcpy(to->addresses, from->addresses, sizeof(to->addresses));
+    to->address_count = from->address_count;
+    to->masters_number = from->masters_number;
+}
+
 enum st_code
 masters_keep(struct node *node, const struct node_config *masters, struct st_err *err)
 {
     NODE_CONFIG next = node->config;
     if (next.masters_number == masters->masters_number && same_addresses(&next, masters))
         return ST_OK;
-    memcpy(next.addresses, masters->addresses, sizeof(next.addresses));
-    next.address_count = masters->address_count;
-    next.masters_number = masters->masters_number;
+    copy_list(&next, masters);
     enum st_code code = config_write(esp_path(node->esp, ESP_CONFIG), &next, err);
     if (code)
         return code;
-    memcpy(node->config.addresses, next.addresses, sizeof(next.addresses));
-    node->config.address_count = next.address_count;
-    node->config.masters_number = next.masters_number;
+    copy_list(&node->config, masters);
     event("masters", "count=%zu number=%llu", next.address_count,
           (unsigned long long)next.masters_number);
     return ST_OK;

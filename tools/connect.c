@@ -99,7 +99,7 @@ begin_waiting(const struct connection *connection)
 static bool
 only_asks(const char *method)
 {
-    static const char *const words[] = {"Get", "List", "Test", "Fetch", "Tail"};
+    static const char *const words[] = {"Get", "List", "Test", "Fetch"};
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
         if (!strncmp(method, words[i], strlen(words[i])))
             return true;

@@ -3,6 +3,7 @@
 #include "proto/address.h"
 #include "proto/cert.h"
 #include "proto/ident.h"
+#include "proto/sha256.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -117,9 +118,10 @@ bool
 text_hex(const ProtobufCBinaryData *sha256, char out[TEXT_SHA256_MAX])
 {
     strcpy(out, "-");
-    for (size_t i = 0; sha256->len == SHA256_LEN && i < SHA256_LEN; i++)
-        snprintf(out + 2 * i, 3, "%02x", sha256->data[i]);
-    return sha256->len == SHA256_LEN;
+    if (sha256->len != SHA256_LEN)
+        return false;
+    sha256_hex(sha256->data, out);
+    return true;
 }
 
 void
