@@ -270,8 +270,7 @@ seal_anew(const struct node *node, struct tpm *tpm, enum esp_file file,
     return esp_write(node->esp, file, sealed.bytes, sealed.len, err);
 }
 
-/* Under this authority, and, of a control volume, to the PCRs of today: it was sealed to
- * fewer once. */
+/* Under this authority, and to the PCRs of today: it was sealed to fewer once. */
 static enum st_code
 is_sealed_well(const struct node *node, enum esp_file file,
                const struct tpm_authority *wanted, bool *out, struct st_err *err)
@@ -286,8 +285,7 @@ is_sealed_well(const struct node *node, enum esp_file file,
     code = tpm_sealed_authority(&sealed, &under, err);
     if (code && code != ST_NOT_FOUND)
         return code;
-    *out = !code && !memcmp(&under, wanted, sizeof(under)) &&
-           (file != ESP_CONTROL || mask == mask_of(node, file));
+    *out = !code && !memcmp(&under, wanted, sizeof(under)) && mask == mask_of(node, file);
     return ST_OK;
 }
 

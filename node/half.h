@@ -38,8 +38,8 @@ enum st_code half_open(const struct node *node, struct tpm *tpm, enum esp_file f
                        const struct approvals *said, struct secret *out,
                        struct st_err *err);
 /* Once what is in the file has proven to be right and before the cap: seals it anew where
- * it is not under the authority that the masters named or, of ESP_CONTROL, not to the
- * PCRs that half_seal() takes, and, of ESP_SEALED, keeps the approval that they sent.
+ * it is not under the authority that the masters named, or not to the PCRs that
+ * half_seal() takes, and, of ESP_SEALED, keeps the approval that they sent.
  * What does not work out is said and left: the file that is there opens. */
 void half_follow(const struct node *node, struct tpm *tpm, enum esp_file file,
                  const struct secret *half, const struct approvals *said);

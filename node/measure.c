@@ -91,7 +91,10 @@ measure_secure_boot(const char *efivars)
 uint32_t
 measure_mask(bool secure_boot)
 {
-    return 1u << (secure_boot ? 7 : 4) | 1u << 11 | 1u << MEASURE_PCR;
+    const uint32_t image = 1u << 11 | 1u << MEASURE_PCR;
+    if (secure_boot)
+        return image | 1u << 7;
+    return image | 1u << 4 | (REFUSES(0x4812, true) ? 1u << 2 : 0);
 }
 
 uint32_t

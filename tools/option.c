@@ -40,7 +40,7 @@ static const struct {
     [OPTION_NODE] = {"node", "ID", "only what is about this node", 0},
     [OPTION_NODES] = {"nodes", "ID[,...]", "for these alone", 0},
     [OPTION_OUT] = {"out", "PATH", "where to write", 0},
-    [OPTION_PCRS] = {"pcrs", "N[,...]", "which PCRs (4,11)", 0},
+    [OPTION_PCRS] = {"pcrs", "N[,...]", "which PCRs (2,4,11)", 0},
     [OPTION_RECOVERY_KEY] = {"recovery-key", "FILE",
                              "recovery.pem of `stctl recovery keygen`", 0},
     [OPTION_REFUSED] = {"refused", NULL, "what was refused last, not accepted", 0},

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char pcrs_default[] = "4,11";
+static const char pcrs_default[] = "2,4,11";
 
-/* "4,11" as one bit each. */
+/* "2,4,11" as one bit each. */
 static enum st_code
 pcrs_parse(const char *text, unsigned *out, struct st_err *err)
 {

@@ -21,9 +21,9 @@
 #include "tpm/judge.h"
 
 enum {
-    /* What was started (4), who may start things (7), the unified image (11), for which
-     * cluster and before the cap (12). */
-    TPM_APPROVED_PCRS = 1 << 4 | 1 << 7 | 1 << 11 | 1 << 12,
+    /* What ran before (2), what was started (4), who may start things (7), the unified
+     * image (11), for which cluster and before the cap (12). */
+    TPM_APPROVED_PCRS = 1 << 2 | 1 << 4 | 1 << 7 | 1 << 11 | 1 << 12,
     TPM_AUTHORITY_LEN = 64,         /* a point: x, y */
     TPM_AUTHORITY_KEY_LEN = 32,     /* its private number */
     TPM_APPROVAL_SIGNATURE_LEN = 64 /* r, s */

@@ -2,6 +2,7 @@
  * before anybody is asked anything, and by no other machine. */
 #include "node/control.h"
 #include "node/control_mount.h"
+#include "node/measure.h"
 #include "proto/file.h"
 #include "proto/scope.h"
 #include "tests/node/flow.h"
@@ -137,17 +138,6 @@ boot(uint8_t image)
 {
     machine_boot(&machine, 4, image);
     unmount();
-}
-
-/* With something that nothing of ours measures there. */
-static void
-extend(unsigned pcr)
-{
-    AUTO(tpm_closep) struct tpm *tpm = NULL;
-    const uint8_t digest[SHA256_LEN] = {1};
-    struct st_err err = {0};
-    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
-    assert_ok(tpm_pcr_extend(tpm, pcr, digest, &err));
 }
 
 static bool
@@ -569,7 +559,7 @@ N48_our_image_with_another_command_line_opens_neither_volume(void **state)
     machine_run_until_served(&machine);
     machine_boot(&machine, 9, 1);
     unmount();
-    extend(12);
+    machine_extend(&machine, 12, 1);
     const unsigned before = joins_count_said("run --data");
     assert_refuses("PCR 12 holds the measurement of something else");
     assert_true(machine_said(&machine, "control.img decision=shut"));
@@ -578,53 +568,39 @@ N48_our_image_with_another_command_line_opens_neither_volume(void **state)
     assert_runs_before_anybody_answers();
 }
 
-static uint32_t
-mask_of_file(struct tpm_sealed *out)
-{
-    AUTO(esp_closep) struct esp *esp = NULL;
-    uint8_t content[ESP_CONTENT_MAX];
-    uint32_t mask;
-    struct st_err err = {0};
-    assert_ok(esp_open(machine.esp, &esp, &err));
-    assert_ok(esp_read(esp, ESP_CONTROL, content, &out->len, &err));
-    memcpy(out->bytes, content, out->len);
-    assert_ok(tpm_sealed_mask(out, &mask, &err));
-    return mask;
-}
-
-/* As it was sealed before the command line counted. */
+/* Without Secure Boot the firmware runs what a variable or a card of the machine names,
+ * and then our own image. */
 static void
-seal_to_the_image_alone(void)
+N48_a_driver_before_our_image_opens_neither_volume(void **state)
 {
-    AUTO(tpm_closep) struct tpm *tpm = NULL;
-    AUTO(esp_closep) struct esp *esp = NULL;
-    struct tpm_sealed sealed;
-    struct tpm_authority under;
-    SECRET key = {0};
-    struct st_err err = {0};
-    mask_of_file(&sealed);
-    assert_ok(tpm_sealed_authority(&sealed, &under, &err));
-    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
-    assert_ok(tpm_unseal(tpm, &sealed, &key, &err));
-    assert_ok(tpm_seal_under(tpm, &key, 1 << 4 | 1 << 11, &under, &sealed, &err));
-    assert_ok(esp_open(machine.esp, &esp, &err));
-    assert_ok(esp_write(esp, ESP_CONTROL, sealed.bytes, sealed.len, &err));
-}
-
-static void
-a_volume_that_was_sealed_to_its_image_alone_opens_and_is_sealed_anew(void **state)
-{
-    struct tpm_sealed sealed;
     (void)state;
     be_master();
     machine_run_until_served(&machine);
-    seal_to_the_image_alone();
-    assert_int_equal(mask_of_file(&sealed), 1 << 4 | 1 << 11);
+    master.approve = APPROVE_NOTHING;
+    machine_boot(&machine, 2, 1);
+    unmount();
+    const unsigned before = joins_count_said("run --data");
+    assert_refuses("decision=shut");
+    assert_true(machine_said(&machine, "nor approved since"));
+    assert_int_equal(joins_count_said("run --data"), before);
     reboot_();
     assert_runs_before_anybody_answers();
+}
+
+/* As it was sealed before drivers and the command line counted. */
+static void
+a_volume_that_was_sealed_to_its_image_alone_opens_and_is_sealed_anew(void **state)
+{
+    (void)state;
+    be_master();
+    machine_run_until_served(&machine);
+    machine_seal_to(&machine, ESP_CONTROL, 1 << 4 | 1 << 11);
+    reboot_();
+    assert_runs_before_anybody_answers();
+    assert_int_equal(machine_mask_of(&machine, ESP_CONTROL), 1 << 4 | 1 << 11);
     reboot_();
     machine_run_until_served(&machine);
-    assert_int_equal(mask_of_file(&sealed), 1 << 4 | 1 << 9 | 1 << 11);
+    assert_int_equal(machine_mask_of(&machine, ESP_CONTROL), measure_control_mask(false));
     reboot_();
     assert_runs_before_anybody_answers();
 }
@@ -786,6 +762,7 @@ main(int argc, char **argv)
         TEST(after_an_update_it_opens_by_what_the_masters_approve_and_then_by_itself),
         TEST(an_image_that_nobody_approved_opens_neither_volume),
         TEST(N48_our_image_with_another_command_line_opens_neither_volume),
+        TEST(N48_a_driver_before_our_image_opens_neither_volume),
         TEST(a_volume_that_was_sealed_to_its_image_alone_opens_and_is_sealed_anew),
         TEST(what_the_data_volume_knows_opens_it_where_its_file_is_gone),
         TEST(a_master_whose_records_lay_in_the_clear_gets_a_volume_with_a_second_key),

@@ -1,6 +1,7 @@
 /* The way through an update: the local half follows what the cluster approves. */
 #include "node/approvals.h"
 #include "node/half.h"
+#include "node/measure.h"
 #include "proto/file.h"
 #include "proto/scope.h"
 #include "tests/node/flow.h"
@@ -8,6 +9,7 @@
 #include <string.h>
 
 enum {
+    DRIVERS_PCR = 2,
     KERNEL_PCR = 11
 };
 
@@ -119,6 +121,50 @@ the_last_two_approvals_are_kept(void **state)
     assert_opens(KERNEL_PCR, 3);
     assert_opens(KERNEL_PCR, 4);
     assert_opens(0, 0); /* what it was sealed to */
+}
+
+/* Of a cluster whose sets say nothing of drivers: what was signed for one boot is kept.
+ */
+static void
+N48_what_was_approved_without_a_driver_does_not_open_behind_one(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    assert_opens(KERNEL_PCR, 2);
+    master.approve = APPROVE_NOTHING;
+    assert_opens(KERNEL_PCR, 2);
+    machine_boot(&machine, KERNEL_PCR, 2);
+    machine_extend(&machine, DRIVERS_PCR, 1);
+    MASTER_SCRIPT(&master, ACT_HONEST);
+    assert_refuses("nor approved since");
+    assert_stays_shut(DRIVERS_PCR, 1);
+    assert_opens(KERNEL_PCR, 2);
+}
+
+static void
+measure_as_its_daemon_does(void)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    enum measure_state measured;
+    struct st_err err = {0};
+    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
+    assert_ok(measure_config(tpm, &master.cert, &measured, &err));
+}
+
+/* As it was sealed before drivers counted. */
+static void
+a_file_that_was_sealed_to_its_image_alone_opens_and_is_sealed_anew(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    assert_opens(0, 0);
+    machine_reboot(&machine);
+    measure_as_its_daemon_does();
+    machine_seal_to(&machine, ESP_SEALED, 1 << 4 | 1 << 11 | 1 << 12);
+    assert_opens(0, 0);
+    assert_int_equal(machine_mask_of(&machine, ESP_SEALED), measure_mask(false));
+    master.approve = APPROVE_NOTHING;
+    assert_opens(0, 0);
 }
 
 static void
@@ -294,6 +340,8 @@ main(int argc, char **argv)
         FLOW_TEST(an_update_before_the_first_reboot_unlocks_once_it_is_approved),
         FLOW_TEST(without_an_approval_another_image_is_refused_and_nothing_is_lost),
         FLOW_TEST(the_last_two_approvals_are_kept),
+        FLOW_TEST(N48_what_was_approved_without_a_driver_does_not_open_behind_one),
+        FLOW_TEST(a_file_that_was_sealed_to_its_image_alone_opens_and_is_sealed_anew),
         FLOW_TEST(N48_an_approval_that_opens_nothing_is_said_and_not_kept),
         FLOW_TEST(a_file_of_0_1_is_carried_over),
         FLOW_TEST(a_file_of_0_1_is_carried_over_before_anything_was_approved),

@@ -270,12 +270,59 @@ machine_reboot(struct machine *machine)
 void
 machine_boot(struct machine *machine, unsigned pcr, uint8_t image)
 {
+    machine_reboot(machine);
+    machine_extend(machine, pcr, image);
+}
+
+void
+machine_extend(struct machine *machine, unsigned pcr, uint8_t image)
+{
     AUTO(tpm_closep) struct tpm *tpm = NULL;
     const uint8_t digest[SHA256_LEN] = {image};
     struct st_err err = {0};
-    machine_reboot(machine);
     assert_ok(tpm_open(swtpm_tcti(machine->chip), &tpm, &err));
     assert_ok(tpm_pcr_extend(tpm, pcr, digest, &err));
+}
+
+static void
+read_sealed(struct machine *machine, enum esp_file file, struct tpm_sealed *out)
+{
+    AUTO(esp_closep) struct esp *esp = NULL;
+    uint8_t content[ESP_CONTENT_MAX];
+    struct st_err err = {0};
+    assert_ok(esp_open(machine->esp, &esp, &err));
+    assert_ok(esp_read(esp, file, content, &out->len, &err));
+    assert_true(out->len <= sizeof(out->bytes));
+    memcpy(out->bytes, content, out->len);
+}
+
+uint32_t
+machine_mask_of(struct machine *machine, enum esp_file file)
+{
+    struct tpm_sealed sealed;
+    struct st_err err = {0};
+    uint32_t mask;
+    read_sealed(machine, file, &sealed);
+    assert_ok(tpm_sealed_mask(&sealed, &mask, &err));
+    return mask;
+}
+
+void
+machine_seal_to(struct machine *machine, enum esp_file file, uint32_t mask)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    AUTO(esp_closep) struct esp *esp = NULL;
+    struct tpm_sealed sealed;
+    struct tpm_authority under;
+    SECRET secret = {0};
+    struct st_err err = {0};
+    read_sealed(machine, file, &sealed);
+    assert_ok(tpm_sealed_authority(&sealed, &under, &err));
+    assert_ok(tpm_open(swtpm_tcti(machine->chip), &tpm, &err));
+    assert_ok(tpm_unseal(tpm, &sealed, &secret, &err));
+    assert_ok(tpm_seal_under(tpm, &secret, mask, &under, &sealed, &err));
+    assert_ok(esp_open(machine->esp, &esp, &err));
+    assert_ok(esp_write(esp, file, sealed.bytes, sealed.len, &err));
 }
 
 void

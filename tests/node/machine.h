@@ -78,6 +78,12 @@ void machine_kill(struct machine *machine);
 void machine_reboot(struct machine *machine);
 /* The same, and what firmware and boot loader measure into `pcr`. */
 void machine_boot(struct machine *machine, unsigned pcr, uint8_t image);
+/* Without a new boot. */
+void machine_extend(struct machine *machine, unsigned pcr, uint8_t image);
+/* The PCRs that ESP_SEALED or ESP_CONTROL is sealed to; and to these instead, under the
+ * same authority, from now on. */
+uint32_t machine_mask_of(struct machine *machine, enum esp_file file);
+void machine_seal_to(struct machine *machine, enum esp_file file, uint32_t mask);
 /* Until the daemon serves, which is after enrolment or unlock; then stops it. */
 void machine_run_until_served(struct machine *machine);
 

@@ -494,8 +494,8 @@ class FakeMaster:
         return self.api.ApproveBootResponse()
 
     def captured_set(self, byte, **fields):
-        return self.api.CapturedSet(sha256=bytes([byte]) * 32, pcrs=[4, 11],
-                                    values=[pcrs(byte)[4], pcrs(byte)[11]], made_at=1700000000,
+        return self.api.CapturedSet(sha256=bytes([byte]) * 32, pcrs=[2, 4, 11],
+                                    values=[pcrs(byte)[n] for n in (2, 4, 11)], made_at=1700000000,
                                     made_by=b"\xab" * 32, **fields)
 
     def ListCapturedSets(self, request, context):
@@ -813,18 +813,19 @@ class Answers(CommandLine):
         self.assertEqual(self.document()["pcrs"]["sets"], [
             {"name": "s0", "nodes": [NODES[2]], "values": {"0": ["00" * 32]}}])
         self.master.accepted, self.master.accepted_at = pcrs(0x11), 1700000000
-        self.assertIn("set s1 is PCR 4,11 of the boot accepted at 2023-11-14T22:13:20Z\n",
+        self.assertIn("set s1 is PCR 2,4,11 of the boot accepted at 2023-11-14T22:13:20Z\n",
                       self.succeeds("policy", "capture", "bbbb", "--name", "s1", "--all"))
         self.assertEqual(self.document()["pcrs"]["sets"][1], {
             "name": "s1", "nodes": ["*"],
-            "values": {"4": ["11" * 31 + "04"], "11": ["11" * 31 + "0b"]}})
+            "values": {"2": ["11" * 31 + "02"], "4": ["11" * 31 + "04"], "11": ["11" * 31 + "0b"]}})
         self.fails(6, "policy", "capture", "bbbb", "--name", "s1")
         self.assertIn("0  ", self.succeeds("node", "pcrs", "bbbb", "--diff"))
         self.master.refused, self.master.refused_at = pcrs(0x22), 1700000001
         diff = json.loads(self.succeeds("node", "pcrs", "bbbb", "--diff", "-o", "json"))
         self.assertEqual((diff["boot"], diff["sets"]), ("refused", 2))
         self.assertEqual([(d["set"], d["pcr"], d["booted"]) for d in diff["differs"]], [
-            ("s0", 0, "22" * 31 + "00"), ("s1", 4, "22" * 31 + "04"), ("s1", 11, "22" * 31 + "0b")])
+            ("s0", 0, "22" * 31 + "00"), ("s1", 2, "22" * 31 + "02"),
+            ("s1", 4, "22" * 31 + "04"), ("s1", 11, "22" * 31 + "0b")])
         self.assertRegex(self.succeeds("node", "pcrs", "aaaa0", "--diff"),
                          r"(?m)^11 +2{16} +1{16} +s1$")
         whole = json.loads(self.succeeds("node", "pcrs", "bbbb", "-o", "json"))
@@ -899,8 +900,8 @@ class Answers(CommandLine):
 
     def test_what_was_let_in_is_listed_compared_and_removed(self):
         out = self.succeeds("policy", "captured", "list")
-        self.assertRegex(out, r"(?m)^captured-1{16} +4,11 +3 +\d+d +window abab")
-        self.assertRegex(out, r"(?m)^captured-2{16} +4,11 +0 +\d+d +approved abab")
+        self.assertRegex(out, r"(?m)^captured-1{16} +2,4,11 +3 +\d+d +window abab")
+        self.assertRegex(out, r"(?m)^captured-2{16} +2,4,11 +0 +\d+d +approved abab")
         self.assertLessEqual(max(map(len, out.splitlines())), 80)
         whole = json.loads(self.succeeds("policy", "captured", "list", "-o", "json"))
         self.assertEqual((whole[0]["nodes"], whole[0]["values"]["4"], whole[1]["approved"]),
