@@ -182,7 +182,7 @@ policy_judge_boot(const struct policy *policy, const char *node_id,
     return code ? code : judge_sets(policy, node_id, pcrs, err);
 }
 
-/* Without a set: drivers, boot loader and image, as `stctl policy capture` takes them. */
+/* Without a set: the boot loader and the image. */
 static unsigned
 named_pcrs(const struct policy *policy, const char *node_id)
 {
@@ -192,7 +192,7 @@ named_pcrs(const struct policy *policy, const char *node_id)
             if (is_for(&policy->sets[i], node_id) &&
                 policy->sets[i].values[pcr].count > 0)
                 bits |= 1u << pcr;
-    return bits ? bits : 1u << 2 | 1u << 4 | 1u << 11;
+    return bits ? bits : 1u << 4 | 1u << 11;
 }
 
 void

@@ -103,7 +103,7 @@ struct policy_captured {
     uint8_t values[TPM_PCR_COUNT][SHA256_LEN]; /* of those; zeroes elsewhere */
 };
 /* Of a boot, each PCR that a set for this node names, whichever set; where there is no
- * such set, 2, 4 and 11. */
+ * such set, 4 and 11. */
 void policy_capture(const struct policy *policy, const char *node_id,
                     const struct tpm_pcrs *pcrs, struct policy_captured *out);
 /* A boot is good beside the sets where it has each value that policy_capture() would take

@@ -41,13 +41,52 @@ key_by_kept(const struct node *node, struct tpm *tpm, struct secret *out)
 }
 
 enum st_code
+control_made_elsewhere(const struct node *node, struct st_err *err)
+{
+    return st_fail(err, ST_FAILED_PRECONDITION,
+                   "the key of the control volume %.200s was not made by what this "
+                   "machine boots, and somebody may have it: wipe the volume, and remove "
+                   "EFI/smalltown/control*",
+                   node->control);
+}
+
+enum st_code
 control_key(const struct node *node, struct tpm *tpm, struct secret *out,
             struct st_err *err)
 {
-    enum st_code code = half_unseal(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, out, err);
+    enum half_maker maker;
+    SECRET key = {0};
+    enum st_code code =
+        half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, err);
     if (code == ST_PERMISSION_DENIED && !key_by_kept(node, tpm, out))
         return ST_OK;
-    return code;
+    if (code)
+        return code;
+    if (REFUSES(0x4813, maker == HALF_MADE_ELSEWHERE))
+        return control_made_elsewhere(node, err);
+    *out = key;
+    return ST_OK;
+}
+
+static enum st_code
+check_new(const struct node *node, struct st_err *err)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    enum half_maker maker;
+    SECRET key = {0};
+    enum st_code code;
+    if ((code = tpm_open(node->tcti, &tpm, err)) ||
+        (code = half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker,
+                                   err)))
+        return code;
+    return REFUSES(0x4815, maker != HALF_MADE_HERE) ? control_made_elsewhere(node, err)
+                                                    : ST_OK;
+}
+
+enum st_code
+control_check_new(const struct node *node, struct st_err *err)
+{
+    return node->control_state == CONTROL_IS_OPEN ? check_new(node, err) : ST_OK;
 }
 
 /* A volume in another's place is not tried. */
@@ -170,6 +209,24 @@ control_open(struct node *node, struct st_err *err)
     return ST_OK;
 }
 
+/* Until it has the second key nothing was sealed under an authority: what is, and lacks
+ * it, was made by somebody who knows the authority, as everybody does. */
+static enum st_code
+check_ours(const struct node *node, struct tpm *tpm, const struct secret *second,
+           struct st_err *err)
+{
+    enum half_maker maker = HALF_MADE_ELSEWHERE;
+    SECRET key = {0};
+    if (!disk_recovery_check(node->control, second, NULL))
+        return ST_OK;
+    enum st_code code =
+        half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, err);
+    if (code && code != ST_PERMISSION_DENIED)
+        return code;
+    return maker == HALF_MADE_HERE ? disk_check_key(node->control, &key, err)
+                                   : control_made_elsewhere(node, err);
+}
+
 /* What was shut opens by what the masters said, or by what is on the data volume. */
 static enum st_code
 open_late(struct node *node, struct tpm *tpm, const struct secret *second,
@@ -177,7 +234,7 @@ open_late(struct node *node, struct tpm *tpm, const struct secret *second,
 {
     SECRET key = {0};
     enum st_code code = half_open(node, tpm, ESP_CONTROL, said, &key, err);
-    if (!code)
+    if (!code && !REFUSES(0x4818, (code = check_ours(node, tpm, second, err))))
         code = open_with(node, &key, err);
     if (!code)
         return ST_OK;
@@ -200,25 +257,45 @@ provide(const struct node *node, struct tpm *tpm, const struct secret *second,
     return ST_OK;
 }
 
+static enum st_code
+follow(struct node *node, struct tpm *tpm, const struct secret *second,
+       const struct approvals *said, struct st_err *err)
+{
+    enum st_code code;
+    switch (node->control_state) {
+    case CONTROL_IS_FREE:
+    case CONTROL_IS_PLAIN:
+        node->control_second = *second;
+        return ST_OK;
+    case CONTROL_IS_SHUT:
+        if ((code = open_late(node, tpm, second, said, err)))
+            return code;
+        opened(node);
+        keeper_look(node->keeper);
+        return provide(node, tpm, second, said, err);
+    case CONTROL_IS_OPEN:
+        if (REFUSES(0x4816, (code = check_ours(node, tpm, second, err))))
+            return code;
+        return provide(node, tpm, second, said, err);
+    case CONTROL_IS_NONE:
+    case CONTROL_IS_DOUBTED:
+        break;
+    }
+    return ST_OK;
+}
+
 void
 control_follow(struct node *node, struct tpm *tpm, const struct secret *disk_key,
                const struct approvals *said)
 {
     SECRET second = {0};
     struct st_err err = {0};
+    enum st_code code;
     if (!node->control || !node->volume)
         return;
-    enum st_code code = disk_child_key(node->volume, disk_key, &second, &err);
-    if (!code && (node->control_state == CONTROL_IS_FREE ||
-                  node->control_state == CONTROL_IS_PLAIN))
-        node->control_second = second;
-    if (!code && node->control_state == CONTROL_IS_SHUT &&
-        !(code = open_late(node, tpm, &second, said, &err))) {
-        opened(node);
-        keeper_look(node->keeper);
-    }
-    if (!code && node->control_state == CONTROL_IS_OPEN)
-        code = provide(node, tpm, &second, said, &err);
-    if (code)
+    if ((code = disk_child_key(node->volume, disk_key, &second, &err)) ||
+        (code = follow(node, tpm, &second, said, &err)))
         event("warning", "reason=\"the control volume stays as it is: %s\"", err.text);
+    if (code && node->control_state == CONTROL_IS_OPEN)
+        node->control_state = CONTROL_IS_DOUBTED;
 }

@@ -2,11 +2,11 @@
  * its own disk was unlocked.
  *
  * A volume as in disk.h, under an ext4, mounted at --master-data.  Its key is sealed by
- * the TPM alone, in the file `control`, to the PCRs of the local half without 12: the
- * first master makes it before there is a cluster to measure.  From the first unlock on
- * it also opens under what the cluster approved (half.h), and with a second key that
- * follows from the data volume (disk_child_key()): who has the data, by the masters or by
- * the recovery key, has the records.
+ * the TPM alone, in the file `control`, to the PCRs of measure_control_mask(): the first
+ * master makes it before there is a cluster to measure.  From the first unlock on it also
+ * opens under what the cluster approved (half.h), and with a second key that follows from
+ * the data volume (disk_child_key()): who has the data, by the masters or by the recovery
+ * key, has the records.
  *
  * Its id in the volume's token is made of its key, so that a volume of another machine is
  * known as one:
@@ -46,14 +46,18 @@ struct control_verdict control_decide(const struct control_facts *facts);
  * as a node.  The ESP is open.  ST_CANCELLED where the daemon is to stop. */
 enum st_code control_open(struct node *node, struct st_err *err);
 
+/* Before a cluster is made on one that is open: it was made here, and has no cluster yet.
+ * ST_FAILED_PRECONDITION. */
+enum st_code control_check_new(const struct node *node, struct st_err *err);
 /* Makes and mounts one where there is none; does nothing where one is mounted, or records
  * lie in the clear.  Cut anywhere, it goes on where it was.  Forks: before rpc_init(), or
  * in the keeper, where the ESP is open without its lock. */
 enum st_code control_make(const struct node *node, struct st_err *err);
 
 /* Once the data volume is open and before the cap: opens what is shut, and runs the
- * master; makes the second key, and seals the first under the authority.  What does not
- * work out is said. */
+ * master; makes the second key, and seals the first under the authority.  One that
+ * neither the second key opens nor what this machine boots has made gets neither, and no
+ * new master's records.  What does not work out is said. */
 void control_follow(struct node *node, struct tpm *tpm, const struct secret *disk_key,
                     const struct approvals *said);
 /* The second key of one that was made after control_follow(). */
@@ -67,7 +71,10 @@ enum st_code control_recover(const struct node *node, const struct secret *recov
 
 /* What the files of this share. */
 void control_id(const struct secret *key, char out[NODE_ID_LEN + 1]);
-/* The TPM's word for the key: by the PCRs of then, or by an approval that is kept. */
+/* Somebody who booted something else on the machine may have had the TPM seal it. */
+enum st_code control_made_elsewhere(const struct node *node, struct st_err *err);
+/* The TPM's word for the key: by the PCRs of then, or by an approval that is kept.
+ * ST_FAILED_PRECONDITION where it was made elsewhere. */
 enum st_code control_key(const struct node *node, struct tpm *tpm, struct secret *out,
                          struct st_err *err);
 /* A new key in the place of the old one, by the second one. */

@@ -33,13 +33,18 @@ pending_key(const struct node *node, const struct control_facts *facts, struct t
             struct secret *out, struct st_err *err)
 {
     char id[NODE_ID_LEN + 1];
+    enum half_maker maker;
     enum st_code code;
     if (facts->pending != START_FILE_PRESENT ||
         REFUSES(0x4807, facts->volume == START_VOLUME_BLANK))
         return new_key(node, tpm, out, err);
-    if ((code = half_unseal(node, tpm, ESP_CONTROL_PENDING, UNLOCK_KEY_LEN, out, err)) ||
-        !REFUSES(0x4808, facts->volume == START_VOLUME_TORN))
+    if ((code = half_unseal_judged(node, tpm, ESP_CONTROL_PENDING, UNLOCK_KEY_LEN, out,
+                                   &maker, err)))
         return code;
+    if (!REFUSES(0x4808, facts->volume == START_VOLUME_TORN))
+        return REFUSES(0x4814, maker != HALF_MADE_HERE)
+                   ? control_made_elsewhere(node, err)
+                   : ST_OK;
     control_id(out, id);
     code = disk_give_up(node->control, id, err);
     return code ? code : new_key(node, tpm, out, err);

@@ -41,6 +41,7 @@ give_second(const struct node *node, struct st_err *err)
     if ((code = tpm_open(node->tcti, &tpm, err)) ||
         (code = control_key(node, tpm, &key, err)))
         return code;
+    node_passed(node, CONTROL_SECOND_BEGUN);
     return disk_second_set(node->control, &key, &node->control_second, err);
 }
 
@@ -49,6 +50,7 @@ control_joined(const struct node *node)
 {
     struct st_err err = {0};
     if (!node->control || node->control_state == CONTROL_IS_OPEN ||
+        node->control_state == CONTROL_IS_DOUBTED ||
         !control_is_mounted(node->control_folder)) /* records may lie in the clear yet */
         return;
     if (give_second(node, &err))

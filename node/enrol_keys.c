@@ -113,13 +113,13 @@ keys_seal(const struct node *node, struct tpm *tpm, const struct keys *keys,
 
 static enum st_code
 unseal_pending(const struct node *node, struct tpm *tpm, struct secret *out,
-               bool *out_ours, struct st_err *err)
+               enum half_maker *out_maker, struct st_err *err)
 {
     struct st_err why = {0};
     enum st_code code =
-        half_unseal_judged(node, tpm, ESP_PENDING, PENDING_LEN, out, out_ours, err);
+        half_unseal_judged(node, tpm, ESP_PENDING, PENDING_LEN, out, out_maker, err);
     if (code == ST_DATA_LOSS &&
-        !half_unseal_judged(node, tpm, ESP_PENDING, FIT_AT, out, out_ours, &why))
+        !half_unseal_judged(node, tpm, ESP_PENDING, FIT_AT, out, out_maker, &why))
         return ST_OK;
     return code;
 }
@@ -129,17 +129,17 @@ keys_unseal(const struct node *node, struct tpm *tpm, struct keys *out,
             struct st_err *err)
 {
     SECRET pending = {0}, seed = {0};
-    bool pending_is_ours, half_is_ours;
+    enum half_maker of_pending, of_half;
     enum st_code code;
-    if ((code = unseal_pending(node, tpm, &pending, &pending_is_ours, err)) ||
+    if ((code = unseal_pending(node, tpm, &pending, &of_pending, err)) ||
         (code = half_unseal_judged(node, tpm, ESP_SEALED, UNLOCK_KEY_LEN,
-                                   &out->local_half, &half_is_ours, err)) ||
+                                   &out->local_half, &of_half, err)) ||
         (code = secret_set(&out->global_half, pending.bytes, UNLOCK_KEY_LEN, err)) ||
         (code = secret_set(&seed, pending.bytes + UNLOCK_KEY_LEN, ED25519_SEED_LEN, err)))
         return code;
     /* Who knows a half that he sealed himself has the disk, and who knows the id key is
      * the node. */
-    out->ours = pending_is_ours && half_is_ours;
+    out->ours = of_pending == HALF_MADE_HERE && of_half == HALF_MADE_HERE;
     out->fit = is_fit(node, &pending, &out->local_half);
     return complete(out, &seed, err);
 }

@@ -31,9 +31,8 @@ static enum st_code
 seal(const struct node *node, struct tpm *tpm, enum esp_file file,
      const struct secret *secret, struct tpm_sealed *out, struct st_err *err)
 {
-    const bool is_judged = file == ESP_PENDING || file == ESP_SEALED;
     enum st_code code = tpm_seal(tpm, secret, mask_of(node, file), out, err);
-    return code || !is_judged ? code : check_confirmed(tpm, out, err);
+    return code ? code : check_confirmed(tpm, out, err);
 }
 
 enum st_code
@@ -112,9 +111,11 @@ check_mask(const struct node *node, enum esp_file file, const struct tpm_sealed 
     if (REFUSES(0x4806, mask != mask_of(node, file)))
         return st_fail(
             err, ST_FAILED_PRECONDITION,
-            "%s was sealed to other PCRs than this machine seals to: "
-            "by somebody else, or Secure Boot was switched since: switch it back, "
-            "or remove the file",
+            "%s was sealed to other PCRs than this machine seals to: by somebody else, "
+            "by "
+            "an earlier release, or Secure Boot was switched since: switch it back; "
+            "where "
+            "it is a recovery, run `smalltown-node recover` again; else remove the file",
             esp_path(node->esp, file));
     return ST_OK;
 }
@@ -145,22 +146,37 @@ half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t
     return code ? code : unseal(node, tpm, file, &sealed, len, out, err);
 }
 
+static enum st_code
+find_maker(const struct node *node, struct tpm *tpm, enum esp_file file,
+           const struct tpm_sealed *sealed, enum half_maker *out, struct st_err *err)
+{
+    struct tpm_authority under;
+    enum st_code code = tpm_sealed_authority(sealed, &under, err);
+    if (!code) {
+        *out = HALF_FOLLOWED;
+        return ST_OK;
+    }
+    code = tpm_sealed_check_creation(tpm, sealed, err);
+    if (code && code != ST_PERMISSION_DENIED) {
+        (void)st_wrap(err, "%s", esp_path(node->esp, file));
+        return code;
+    }
+    *out = code ? HALF_MADE_ELSEWHERE : HALF_MADE_HERE;
+    return ST_OK;
+}
+
 enum st_code
 half_unseal_judged(const struct node *node, struct tpm *tpm, enum esp_file file,
-                   size_t len, struct secret *out, bool *out_ours, struct st_err *err)
+                   size_t len, struct secret *out, enum half_maker *out_maker,
+                   struct st_err *err)
 {
     struct tpm_sealed sealed;
     SECRET secret = {0};
     enum st_code code;
     if ((code = read_sealed(node, file, &sealed, err)) ||
-        (code = unseal(node, tpm, file, &sealed, len, &secret, err)))
+        (code = unseal(node, tpm, file, &sealed, len, &secret, err)) ||
+        (code = find_maker(node, tpm, file, &sealed, out_maker, err)))
         return code;
-    code = tpm_sealed_check_creation(tpm, &sealed, err);
-    if (code && code != ST_PERMISSION_DENIED) {
-        (void)st_wrap(err, "%s", esp_path(node->esp, file));
-        return code;
-    }
-    *out_ours = code == ST_OK;
     *out = secret;
     return ST_OK;
 }
@@ -257,12 +273,11 @@ try_sealed(struct tpm *tpm, const struct tpm_sealed *sealed, const struct secret
 
 static enum st_code
 seal_anew(const struct node *node, struct tpm *tpm, enum esp_file file,
-          const struct secret *half, const struct tpm_authority *under,
+          const struct secret *half, uint32_t mask, const struct tpm_authority *under,
           const struct approvals *said, struct st_err *err)
 {
     struct tpm_sealed sealed;
-    enum st_code code =
-        tpm_seal_under(tpm, half, mask_of(node, file), under, &sealed, err);
+    enum st_code code = tpm_seal_under(tpm, half, mask, under, &sealed, err);
     if (code)
         return code;
     if (REFUSES(0x4801, (code = try_sealed(tpm, &sealed, half, under, said, err))))
@@ -270,22 +285,25 @@ seal_anew(const struct node *node, struct tpm *tpm, enum esp_file file,
     return esp_write(node->esp, file, sealed.bytes, sealed.len, err);
 }
 
-/* Under this authority, and to the PCRs of today: it was sealed to fewer once. */
+/* Under this authority, and to the PCRs of today.  Never to fewer than before: who turns
+ * Secure Boot on with keys of his own would have what only PCR 7 opens. */
 static enum st_code
 is_sealed_well(const struct node *node, enum esp_file file,
-               const struct tpm_authority *wanted, bool *out, struct st_err *err)
+               const struct tpm_authority *wanted, bool *out, uint32_t *out_mask,
+               struct st_err *err)
 {
     struct tpm_sealed sealed;
     struct tpm_authority under;
-    uint32_t mask;
+    uint32_t before;
     enum st_code code;
     if ((code = read_sealed(node, file, &sealed, err)) ||
-        (code = tpm_sealed_mask(&sealed, &mask, err)))
+        (code = tpm_sealed_mask(&sealed, &before, err)))
         return code;
     code = tpm_sealed_authority(&sealed, &under, err);
     if (code && code != ST_NOT_FOUND)
         return code;
-    *out = !code && !memcmp(&under, wanted, sizeof(under)) && mask == mask_of(node, file);
+    *out_mask = mask_of(node, file) | (REFUSES(0x4819, true) ? before : 0);
+    *out = !code && !memcmp(&under, wanted, sizeof(under)) && before == *out_mask;
     return ST_OK;
 }
 
@@ -295,10 +313,11 @@ follow_authority(const struct node *node, struct tpm *tpm, enum esp_file file,
                  const struct approvals *said, struct st_err *err)
 {
     bool done;
-    enum st_code code = is_sealed_well(node, file, wanted, &done, err);
+    uint32_t mask;
+    enum st_code code = is_sealed_well(node, file, wanted, &done, &mask, err);
     if (code || done)
         return code;
-    if ((code = seal_anew(node, tpm, file, half, wanted, said, err)))
+    if ((code = seal_anew(node, tpm, file, half, mask, wanted, said, err)))
         return code;
     event("seal",
           "node=%s reason=\"%s opens also after what the cluster approves from now "

@@ -11,9 +11,8 @@
 #include "node/node.h"
 
 /* Sealed to the PCRs of measure_mask(), which include the measured config; ESP_CONTROL
- * and ESP_CONTROL_PENDING to those of measure_control_mask().  ESP_SEALED and ESP_PENDING
- * are written where half_unseal_judged() will know them for ours, else
- * ST_PERMISSION_DENIED.
+ * and ESP_CONTROL_PENDING to those of measure_control_mask().  Written where
+ * half_unseal_judged() will know it for ours, else ST_PERMISSION_DENIED.
  */
 enum st_code half_seal(const struct node *node, struct tpm *tpm, enum esp_file file,
                        const struct secret *secret, struct st_err *err);
@@ -25,11 +24,17 @@ enum st_code half_try(const struct node *node, struct tpm *tpm, struct st_err *e
  * ST_NOT_FOUND. */
 enum st_code half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file,
                          size_t len, struct secret *out, struct st_err *err);
-/* The same, and whether what came out was sealed by what this machine boots, and not by
- * somebody who booted something else on it. */
+/* Who sealed it. */
+enum half_maker {
+    HALF_MADE_ELSEWHERE, /* somebody who booted something else on this machine, or one of
+                          * a release of before that */
+    HALF_MADE_HERE,      /* what this machine boots: the TPM says so */
+    HALF_FOLLOWED        /* half_follow(), or somebody else: it is under an authority */
+};
+/* The same, and whom what came out is of. */
 enum st_code half_unseal_judged(const struct node *node, struct tpm *tpm,
                                 enum esp_file file, size_t len, struct secret *out,
-                                bool *out_ours, struct st_err *err);
+                                enum half_maker *out_maker, struct st_err *err);
 
 /* ESP_SEALED or ESP_CONTROL, 32 bytes, in any way that there is: by what the masters said
  * just now, by the PCRs of when it was sealed, by what is kept.  Errors as half_unseal().
@@ -38,7 +43,7 @@ enum st_code half_open(const struct node *node, struct tpm *tpm, enum esp_file f
                        const struct approvals *said, struct secret *out,
                        struct st_err *err);
 /* Once what is in the file has proven to be right and before the cap: seals it anew where
- * it is not under the authority that the masters named, or not to the PCRs that
+ * it is not under the authority that the masters named, or not to all PCRs that
  * half_seal() takes, and, of ESP_SEALED, keeps the approval that they sent.
  * What does not work out is said and left: the file that is there opens. */
 void half_follow(const struct node *node, struct tpm *tpm, enum esp_file file,

@@ -49,8 +49,9 @@ enum node_step {
     CONTROL_FILLED,
     CONTROL_ENROLLED,
     CONTROL_COMMITTED,
-    CONTROL_SEALED_ANEW, /* half_follow(), */
-    CONTROL_RESEALED,    /* and control_rekey() */
+    CONTROL_SECOND_BEGUN, /* control_joined() */
+    CONTROL_SEALED_ANEW,  /* half_follow(), */
+    CONTROL_RESEALED,     /* and control_rekey() */
     CONTROL_REKEYED
 };
 
@@ -59,7 +60,8 @@ enum control_state {
     CONTROL_IS_FREE, /* this machine is no master */
     CONTROL_IS_SHUT, /* that was said */
     CONTROL_IS_OPEN,
-    CONTROL_IS_PLAIN /* the records lie in the clear */
+    CONTROL_IS_DOUBTED, /* open, and not known for this machine's own: that was said */
+    CONTROL_IS_PLAIN    /* the records lie in the clear */
 };
 
 struct node {

@@ -114,7 +114,8 @@ make_cluster(const struct node *node, const struct bootstrap *bootstrap,
                        "%s has what is left of a cluster in the clear: no other is made "
                        "there; remove it",
                        node->control_folder);
-    if ((code = control_make(node, err)) || (code = bootstrap_cluster(bootstrap, err)))
+    if ((code = control_check_new(node, err)) || (code = control_make(node, err)) ||
+        (code = bootstrap_cluster(bootstrap, err)))
         return code;
     if (node->control)
         event("warning", "reason=\"until this machine has enrolled nothing but its TPM "
@@ -206,7 +207,9 @@ do_until_stopped(struct node *node, const char *esp, const struct bootstrap *boo
     for (;;) {
         struct st_err failure = {0};
         enum st_code code = look_and_do(node, esp, bootstrap, &failure);
-        if (!code || (code == ST_CANCELLED && stop_asked()))
+        if (code && code != ST_CANCELLED && stop_asked()) /* so are its children */
+            event("warning", "reason=\"while it was told to stop: %s\"", failure.text);
+        if (!code || stop_asked())
             return ST_OK;
         if (!is_master(node, bootstrap)) {
             *err = failure;

@@ -140,6 +140,10 @@ handle_join(struct rpc_call *call, enum rpc_event what, const ProtobufCMessage *
     enum st_code code = check_request((const Api__JoinClusterRequest *)message, &err);
     if (!code && !service->node->keeper)
         code = refuse(service->node, &err);
+    if (!code && REFUSES(0x4817, service->node->control_state == CONTROL_IS_DOUBTED))
+        code = st_fail(&err, ST_FAILED_PRECONDITION,
+                       "the control volume of this machine may be somebody else's: the "
+                       "log of its smalltown-node says why");
     if (code || ask(service, call, message, &err))
         finish(call, &err);
 }
@@ -226,20 +230,22 @@ service_port(const struct service *service)
     return rpc_server_port(service->server);
 }
 
-/* False where the keeper is gone. */
+/* False where the keeper is gone.  Whoever is told OK may count on both keys of a control
+ * volume; what failed may have made one, too. */
 static bool
 answer(struct service *service)
 {
     struct st_err err;
     if (!keeper_answer(service->node->keeper, &err))
         return false;
+    stop_hold(true);
+    control_joined(service->node);
+    stop_hold(false);
     struct rpc_call *call = take_asked(service);
     if (call) {
         finish(call, &err);
         rpc_call_release(call);
     }
-    if (!err.code)
-        control_joined(service->node);
     return true;
 }
 

@@ -86,7 +86,7 @@ boot_to_capture(const struct invocation *in, struct connection *connection,
 
 /* Which boot it is must be read: another one may have been meant. */
 static enum st_code
-print_captured(const struct invocation *in, const struct node_boot *boot,
+print_captured(const struct invocation *in, const struct node_boot *boot, unsigned bits,
                uint64_t version, struct st_err *err)
 {
     const char *pcrs = in->options[OPTION_PCRS];
@@ -98,6 +98,9 @@ print_captured(const struct invocation *in, const struct node_boot *boot,
     node_boot_text(boot, of);
     printf("set %s is PCR %s of the boot %s\npolicy version %" PRIu64 " is in force\n",
            in->options[OPTION_NAME], pcrs ? pcrs : pcrs_default, of, version);
+    if (in->options[OPTION_ALL] && bits & 1u << 2)
+        printf("PCR 2 is of this machine's cards and their firmware: capture one node of "
+               "each\nkind before a set of before is taken out\n");
     return ST_OK;
 }
 
@@ -125,7 +128,7 @@ capture(const struct invocation *in, struct connection *connection, const char *
         return st_fail(err, ST_INTERNAL, "no memory for a policy");
     uint64_t version;
     code = policy_put(connection, text, policy->version, &version, err);
-    return code ? code : print_captured(in, &boot, version, err);
+    return code ? code : print_captured(in, &boot, bits, version, err);
 }
 
 enum st_code

@@ -3,6 +3,7 @@
 #include "node/control.h"
 #include "node/control_mount.h"
 #include "node/measure.h"
+#include "node/stop.h"
 #include "proto/file.h"
 #include "proto/scope.h"
 #include "tests/node/flow.h"
@@ -10,11 +11,18 @@
 
 #include <fcntl.h>
 #include <libcryptsetup.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define ENDS_MKE2FS "ST_ENDS_MKE2FS"
+
+enum {
+    PATIENCE_MS = 10000
+};
 
 /* Only a machine that boots can map and mount, see tests/vm: here the file system of an
  * image is a folder beside it, and mounted where there is a link to that. */
@@ -51,6 +59,11 @@ __wrap_control_make_fs(const char *volume, const struct secret *key, struct st_e
 {
     char fs[PATH_MAX], command[PATH_MAX + 16];
     fs_of(volume, fs);
+    if (getenv(ENDS_MKE2FS)) {
+        kill(getpid(), SIGTERM); /* with the whole of its unit */
+        stop_wait(PATIENCE_MS);
+        return st_fail(err, ST_INTERNAL, "mke2fs was ended");
+    }
     snprintf(command, sizeof(command), "rm -rf '%s'", fs);
     enum st_code code = disk_check_key(volume, key, err);
     return code || system(command) ? code : file_make_folder(fs, err);
@@ -261,6 +274,26 @@ a_first_master_makes_its_volume_before_it_has_records(void **state)
 }
 
 static void
+a_first_master_that_is_stopped_on_the_way_did_not_fail(void **state)
+{
+    char path[MACHINE_PATH];
+    (void)state;
+    machine_path(&machine, "enrolment.pb", path);
+    unlink(path);
+    machine.bootstrap = true;
+    assert_int_equal(setenv(ENDS_MKE2FS, "1", 1), 0);
+    machine_start(&machine, 0);
+    const int status = machine_wait(&machine);
+    assert_int_equal(unsetenv(ENDS_MKE2FS), 0);
+    assert_int_equal(status, 0);
+    assert_true(machine_said(&machine, "mke2fs was ended"));
+    machine_start(&machine, 0);
+    joins_wait_for_runs(1);
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_made();
+}
+
+static void
 a_first_master_that_is_killed_goes_on_with_the_same_volume(void **state)
 {
     static const enum node_step steps[] = {CONTROL_KEY_SEALED, CONTROL_FORMATTED,
@@ -362,6 +395,21 @@ a_node_makes_it_when_it_becomes_a_master(void **state)
     assert_runs_before_anybody_answers();
 }
 
+/* And whoever is told that it is a master by now may count on that key. */
+static void
+a_node_that_is_stopped_when_it_became_a_master_has_its_second_key(void **state)
+{
+    struct st_err err = {0};
+    (void)state;
+    flow_enrol_and_adopt();
+    machine.slow = true;
+    machine_start(&machine, CONTROL_SECOND_BEGUN);
+    (void)join_cluster(&err);
+    assert_int_equal(machine_wait(&machine), 0);
+    assert_made();
+    assert_int_equal(try_second_key(), ST_OK);
+}
+
 static void
 a_node_that_is_killed_while_it_becomes_a_master_becomes_one(void **state)
 {
@@ -433,6 +481,118 @@ N48_the_control_volume_of_another_machine_is_not_opened(void **state)
     make_another(path, &key);
     swap_in(path);
     assert_serves_and_stays_shut("is not the one that this machine made");
+}
+
+/* A control volume whose key somebody knows, in the place of the machine's own, and that
+ * key sealed as the machine would find it: without an authority by something else that
+ * was booted on it. */
+static void
+prepare_volume(const struct tpm_authority *authority)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    AUTO(esp_closep) struct esp *esp = NULL;
+    struct tpm_sealed sealed;
+    char fs[PATH_MAX];
+    SECRET key = {0};
+    struct st_err err = {0};
+    const uint32_t mask = measure_control_mask(false);
+    assert_ok(secret_random(&key, UNLOCK_KEY_LEN, &err));
+    make_another(machine.control, &key);
+    fs_of(machine.control, fs);
+    assert_int_equal(mkdir(fs, 0700), 0);
+    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
+    assert_ok(authority ? tpm_seal_under(tpm, &key, mask, authority, &sealed, &err)
+                        : tpm_seal(tpm, &key, mask, &sealed, &err));
+    assert_ok(esp_open(machine.esp, &esp, &err));
+    assert_ok(esp_write(esp, ESP_CONTROL, sealed.bytes, sealed.len, &err));
+    esp_close(TAKE(esp));
+    if (!authority)
+        machine_forget_maker(&machine, ESP_CONTROL);
+}
+
+static void
+assert_becomes_no_master(const char *why)
+{
+    struct st_err err = {0};
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "serve ");
+    assert_code(join_cluster(&err), ST_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.text, why));
+    assert_false(has_record("member.pb"));
+    assert_int_equal(try_second_key(), ST_NOT_FOUND);
+    assert_int_equal(machine_stop(&machine), 0);
+}
+
+static void
+N48_a_control_volume_that_something_else_prepared_is_not_opened(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    prepare_volume(NULL);
+    assert_serves_and_stays_shut("was not made by what this machine boots");
+    reboot_();
+    assert_becomes_no_master("is not open");
+}
+
+/* The authority is no secret: it is in the file `sealed`, and in what each node hears. */
+static void
+N48_a_prepared_volume_under_the_authority_gets_no_records(void **state)
+{
+    struct tpm_authority authority;
+    struct st_err err = {0};
+    (void)state;
+    flow_enrol_and_adopt();
+    assert_ok(
+        tpm_authority_for(master.authorities[0].point, master.node_id, &authority, &err));
+    prepare_volume(&authority);
+    assert_becomes_no_master("may be somebody else's");
+    assert_true(machine_said(&machine, "was not made by what this machine boots"));
+}
+
+static void
+N48_no_cluster_is_made_on_a_prepared_volume(void **state)
+{
+    struct tpm_authority authority = {0};
+    SECRET key = {0};
+    char path[MACHINE_PATH];
+    struct st_err err = {0};
+    (void)state;
+    machine_path(&machine, "enrolment.pb", path);
+    unlink(path);
+    machine.bootstrap = true;
+    assert_ok(tpm_authority_make(&key, authority.point, &err));
+    prepare_volume(&authority);
+    assert_refuses("was not made by what this machine boots");
+    assert_int_equal(joins_count_said("init --data"), 0);
+}
+
+static void
+N48_a_half_made_control_volume_of_something_else_is_not_gone_on_with(void **state)
+{
+    char path[MACHINE_PATH];
+    (void)state;
+    machine_path(&machine, "enrolment.pb", path);
+    unlink(path);
+    machine.bootstrap = true;
+    machine_start(&machine, CONTROL_FORMATTED);
+    assert_int_equal(machine_wait(&machine), 128 + 9);
+    machine_forget_maker(&machine, ESP_CONTROL_PENDING);
+    assert_refuses("was not made by what this machine boots");
+    assert_int_equal(joins_count_said("init --data"), 0);
+}
+
+/* Only the data volume's own machine can have given it that key. */
+static void
+a_volume_whose_maker_nobody_knows_opens_by_its_second_key(void **state)
+{
+    (void)state;
+    be_master();
+    machine_forget_maker(&machine, ESP_CONTROL);
+    machine_run_until_served(&machine);
+    assert_true(machine_said(&machine, "decision=shut"));
+    assert_true(machine_said(&machine, "control.img decision=ok"));
+    reboot_();
+    assert_runs_before_anybody_answers();
 }
 
 static void
@@ -748,13 +908,20 @@ main(int argc, char **argv)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, flow_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_first_master_makes_its_volume_before_it_has_records),
+        TEST(a_first_master_that_is_stopped_on_the_way_did_not_fail),
         TEST(a_first_master_that_is_killed_goes_on_with_the_same_volume),
         TEST(N48_a_key_beside_a_control_volume_that_is_not_formatted_is_not_used),
         TEST(a_worker_has_none),
         TEST(a_node_makes_it_when_it_becomes_a_master),
+        TEST(a_node_that_is_stopped_when_it_became_a_master_has_its_second_key),
         TEST(a_node_that_is_killed_while_it_becomes_a_master_becomes_one),
         TEST(all_masters_were_off_and_it_answers_before_its_own_disk_is_open),
         TEST(N48_the_control_volume_of_another_machine_is_not_opened),
+        TEST(N48_a_control_volume_that_something_else_prepared_is_not_opened),
+        TEST(N48_a_prepared_volume_under_the_authority_gets_no_records),
+        TEST(N48_no_cluster_is_made_on_a_prepared_volume),
+        TEST(N48_a_half_made_control_volume_of_something_else_is_not_gone_on_with),
+        TEST(a_volume_whose_maker_nobody_knows_opens_by_its_second_key),
         TEST(N48_a_control_volume_in_our_name_with_another_key_is_not_opened),
         TEST(N48_a_control_volume_in_another_name_is_not_opened),
         TEST(N48_a_blank_volume_in_its_place_is_left_blank),

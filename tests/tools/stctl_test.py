@@ -813,8 +813,9 @@ class Answers(CommandLine):
         self.assertEqual(self.document()["pcrs"]["sets"], [
             {"name": "s0", "nodes": [NODES[2]], "values": {"0": ["00" * 32]}}])
         self.master.accepted, self.master.accepted_at = pcrs(0x11), 1700000000
-        self.assertIn("set s1 is PCR 2,4,11 of the boot accepted at 2023-11-14T22:13:20Z\n",
-                      self.succeeds("policy", "capture", "bbbb", "--name", "s1", "--all"))
+        out = self.succeeds("policy", "capture", "bbbb", "--name", "s1", "--all")
+        self.assertIn("set s1 is PCR 2,4,11 of the boot accepted at 2023-11-14T22:13:20Z\n", out)
+        self.assertIn("capture one node of each\nkind", out)
         self.assertEqual(self.document()["pcrs"]["sets"][1], {
             "name": "s1", "nodes": ["*"],
             "values": {"2": ["11" * 31 + "02"], "4": ["11" * 31 + "04"], "11": ["11" * 31 + "0b"]}})
