@@ -96,3 +96,13 @@ joins_wait_for_runs(unsigned count)
         sleep_ms(10);
     }
 }
+
+void
+joins_run_until_master(void)
+{
+    const unsigned before = joins_count_said("run --data");
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "serve ");
+    joins_wait_for_runs(before + 1);
+    assert_int_equal(machine_stop(&machine), 0);
+}

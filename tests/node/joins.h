@@ -21,5 +21,7 @@ void joins_path(const char *name, char out[MACHINE_PATH]);
  * until it has been told to run that often. */
 unsigned joins_count_said(const char *text);
 void joins_wait_for_runs(unsigned count);
+/* The daemon, until it serves and has told it to run once more; then stops both. */
+void joins_run_until_master(void);
 
 #endif
