@@ -95,6 +95,21 @@ keep(const struct keeper_config *config, int fd, pid_t parent)
     _exit(0);
 }
 
+/* In the child what ends it waits until it can take it: see supervise(). */
+static pid_t
+fork_deaf(void)
+{
+    sigset_t ends, before;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigprocmask(SIG_BLOCK, &ends, &before);
+    pid_t pid = fork();
+    if (pid != 0)
+        sigprocmask(SIG_SETMASK, &before, NULL);
+    return pid;
+}
+
 enum st_code
 keeper_start(const struct keeper_config *config, struct keeper **out, struct st_err *err)
 {
@@ -106,7 +121,7 @@ keeper_start(const struct keeper_config *config, struct keeper **out, struct st_
         free(keeper);
         return st_fail(err, ST_INTERNAL, "socketpair: %s", strerror(errno));
     }
-    pid_t parent = getpid(), pid = fork();
+    pid_t parent = getpid(), pid = fork_deaf();
     if (pid == 0) {
         close(ends[0]);
         keep(config, ends[1], parent);

@@ -523,6 +523,40 @@ a_keeper_does_not_end_before_a_daemon_that_may_still_be_there(void **state)
     assert_false(gone);
 }
 
+static bool hardens_into_a_signal;
+void __real_secret_harden_process(void);
+void __wrap_secret_harden_process(void);
+
+void
+__wrap_secret_harden_process(void)
+{
+    if (hardens_into_a_signal)
+        raise(SIGTERM);
+    __real_secret_harden_process();
+}
+
+/* A unit's processes are all told to stop at once. */
+static void
+a_keeper_that_is_told_to_stop_while_it_begins_waits_for_its_daemon(void **state)
+{
+    (void)state;
+    char data[64];
+    struct keeper *keeper;
+    struct st_err err = {0};
+    path_of("data", data);
+    const struct keeper_config config = {
+        .program = "/nowhere", .data = data, .address = "127.0.0.1"};
+    hardens_into_a_signal = true;
+    const enum st_code code = keeper_start(&config, &keeper, &err);
+    hardens_into_a_signal = false;
+    assert_ok(code);
+    for (int i = 0; i < 50; i++) {
+        assert_false(keeper_gone(keeper));
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    keeper_end(keeper);
+}
+
 static void
 the_program_is_found_in_PATH(void **state)
 {
@@ -583,6 +617,7 @@ main(void)
         TEST(a_daemon_does_not_outlive_its_keeper),
         TEST(a_signal_to_all_of_them_is_an_orderly_end),
         TEST(a_keeper_does_not_end_before_a_daemon_that_may_still_be_there),
+        TEST(a_keeper_that_is_told_to_stop_while_it_begins_waits_for_its_daemon),
         TEST(the_program_is_found_in_PATH),
         TEST(a_folder_is_no_master_s_only_where_that_can_be_seen),
     };
