@@ -31,13 +31,13 @@ static enum st_code
 key_by_kept(const struct node *node, struct tpm *tpm, struct secret *out)
 {
     NODE_CONFIG config = {0};
-    struct approvals kept = {0}, said = {0};
+    struct approvals kept = {0};
     enum measure_state state;
     if (config_read(esp_path(node->esp, ESP_CONFIG), &config, NULL) || !*config.node_id ||
         approvals_read(node->esp, &kept, NULL) || !kept.count ||
         measure_config(tpm, &config.masters, &state, NULL) || state != MEASURE_DONE)
         return ST_NOT_FOUND;
-    return half_open(node, tpm, ESP_CONTROL, &said, out, NULL);
+    return half_open_kept(node, tpm, ESP_CONTROL, out, NULL);
 }
 
 enum st_code
@@ -45,7 +45,8 @@ control_made_elsewhere(const struct node *node, struct st_err *err)
 {
     return st_fail(err, ST_FAILED_PRECONDITION,
                    "the key of the control volume %.200s was not made by what this "
-                   "machine boots, and somebody may have it: wipe the volume, and remove "
+                   "machine boots: where it has a key of this machine's data volume it "
+                   "opens once that is open; else wipe it, and remove "
                    "EFI/smalltown/control*",
                    node->control);
 }
@@ -217,14 +218,20 @@ check_ours(const struct node *node, struct tpm *tpm, const struct secret *second
 {
     enum half_maker maker = HALF_MADE_ELSEWHERE;
     SECRET key = {0};
-    if (!disk_recovery_check(node->control, second, NULL))
-        return ST_OK;
-    enum st_code code =
-        half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, err);
+    enum st_code code = disk_recovery_check(node->control, second, err);
+    if (code != ST_NOT_FOUND && code != ST_PERMISSION_DENIED)
+        return code;
+    code = half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, err);
     if (code && code != ST_PERMISSION_DENIED)
         return code;
-    return maker == HALF_MADE_HERE ? disk_check_key(node->control, &key, err)
-                                   : control_made_elsewhere(node, err);
+    if (maker == HALF_MADE_HERE)
+        return disk_check_key(node->control, &key, err);
+    return st_fail(err, ST_FAILED_PRECONDITION,
+                   "%.200s has no key of this data volume, nor was its own made by what "
+                   "this machine boots, so somebody may have it: where its records are "
+                   "needed, have another master join and remove this one; then stop "
+                   "smalltown-node, wipe it, remove EFI/smalltown/control* and reboot",
+                   node->control);
 }
 
 /* What was shut opens by what the masters said, or by what is on the data volume. */
@@ -274,11 +281,13 @@ follow(struct node *node, struct tpm *tpm, const struct secret *second,
         keeper_look(node->keeper);
         return provide(node, tpm, second, said, err);
     case CONTROL_IS_OPEN:
+    case CONTROL_IS_DOUBTED:
+        node->control_state = CONTROL_IS_DOUBTED;
         if (REFUSES(0x4816, (code = check_ours(node, tpm, second, err))))
             return code;
+        node->control_state = CONTROL_IS_OPEN;
         return provide(node, tpm, second, said, err);
     case CONTROL_IS_NONE:
-    case CONTROL_IS_DOUBTED:
         break;
     }
     return ST_OK;
@@ -290,12 +299,14 @@ control_follow(struct node *node, struct tpm *tpm, const struct secret *disk_key
 {
     SECRET second = {0};
     struct st_err err = {0};
-    enum st_code code;
     if (!node->control || !node->volume)
         return;
-    if ((code = disk_child_key(node->volume, disk_key, &second, &err)) ||
-        (code = follow(node, tpm, &second, said, &err)))
+    if (disk_child_key(node->volume, disk_key, &second, &err)) {
+        if (node->control_state == CONTROL_IS_OPEN)
+            node->control_state = CONTROL_IS_DOUBTED;
+    } else {
+        (void)follow(node, tpm, &second, said, &err);
+    }
+    if (err.code)
         event("warning", "reason=\"the control volume stays as it is: %s\"", err.text);
-    if (code && node->control_state == CONTROL_IS_OPEN)
-        node->control_state = CONTROL_IS_DOUBTED;
 }

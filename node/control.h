@@ -46,8 +46,8 @@ struct control_verdict control_decide(const struct control_facts *facts);
  * as a node.  The ESP is open.  ST_CANCELLED where the daemon is to stop. */
 enum st_code control_open(struct node *node, struct st_err *err);
 
-/* Before a cluster is made on one that is open: it was made here, and has no cluster yet.
- * ST_FAILED_PRECONDITION. */
+/* Before a machine that is no node yet makes or runs a cluster on one that is open: it
+ * was made here.  ST_FAILED_PRECONDITION. */
 enum st_code control_check_new(const struct node *node, struct st_err *err);
 /* Makes and mounts one where there is none; does nothing where one is mounted, or records
  * lie in the clear.  Cut anywhere, it goes on where it was.  Forks: before rpc_init(), or

@@ -38,6 +38,8 @@ give_second(const struct node *node, struct st_err *err)
     if (!node->control_second.len)
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "none was made when the data volume was opened");
+    if (!disk_recovery_check(node->control, &node->control_second, NULL))
+        return ST_OK;
     if ((code = tpm_open(node->tcti, &tpm, err)) ||
         (code = control_key(node, tpm, &key, err)))
         return code;

@@ -7,12 +7,17 @@
 #include <string.h>
 
 static uint32_t
-mask_of(const struct node *node, enum esp_file file)
+mask_with(bool secure_boot, enum esp_file file)
 {
-    const bool secure_boot = measure_secure_boot(node->efivars);
     return file == ESP_CONTROL || file == ESP_CONTROL_PENDING
                ? measure_control_mask(secure_boot)
                : measure_mask(secure_boot);
+}
+
+static uint32_t
+mask_of(const struct node *node, enum esp_file file)
+{
+    return mask_with(measure_secure_boot(node->efivars), file);
 }
 
 /* Whoever goes on with an enrolment will ask who sealed it: a chip that has no answer is
@@ -146,22 +151,28 @@ half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t
     return code ? code : unseal(node, tpm, file, &sealed, len, out, err);
 }
 
+/* What the TPM read when it sealed says something where it read all of this: other PCRs
+ * are the same whatever boots. */
 static enum st_code
 find_maker(const struct node *node, struct tpm *tpm, enum esp_file file,
            const struct tpm_sealed *sealed, enum half_maker *out, struct st_err *err)
 {
     struct tpm_authority under;
+    uint32_t mask;
     enum st_code code = tpm_sealed_authority(sealed, &under, err);
     if (!code) {
         *out = HALF_FOLLOWED;
         return ST_OK;
     }
+    if ((code = tpm_sealed_mask(sealed, &mask, err)))
+        return code;
     code = tpm_sealed_check_creation(tpm, sealed, err);
     if (code && code != ST_PERMISSION_DENIED) {
         (void)st_wrap(err, "%s", esp_path(node->esp, file));
         return code;
     }
-    *out = code ? HALF_MADE_ELSEWHERE : HALF_MADE_HERE;
+    *out = code || REFUSES(0x4819, mask_with(false, file) & ~mask) ? HALF_MADE_ELSEWHERE
+                                                                   : HALF_MADE_HERE;
     return ST_OK;
 }
 
@@ -244,6 +255,21 @@ half_open(const struct node *node, struct tpm *tpm, enum esp_file file,
     return ST_OK;
 }
 
+enum st_code
+half_open_kept(const struct node *node, struct tpm *tpm, enum esp_file file,
+               struct secret *out, struct st_err *err)
+{
+    struct tpm_sealed sealed;
+    SECRET secret = {0};
+    enum st_code code;
+    if ((code = read_sealed(node, file, &sealed, err)) ||
+        (code = open_by_kept(node, tpm, &sealed, &secret, err)) ||
+        (code = check_len(node, file, &secret, UNLOCK_KEY_LEN, err)))
+        return code;
+    *out = secret;
+    return ST_OK;
+}
+
 /* What `back` came out as is the half. */
 static enum st_code
 check_same(const struct secret *back, const struct secret *half, struct st_err *err)
@@ -273,11 +299,12 @@ try_sealed(struct tpm *tpm, const struct tpm_sealed *sealed, const struct secret
 
 static enum st_code
 seal_anew(const struct node *node, struct tpm *tpm, enum esp_file file,
-          const struct secret *half, uint32_t mask, const struct tpm_authority *under,
+          const struct secret *half, const struct tpm_authority *under,
           const struct approvals *said, struct st_err *err)
 {
     struct tpm_sealed sealed;
-    enum st_code code = tpm_seal_under(tpm, half, mask, under, &sealed, err);
+    enum st_code code =
+        tpm_seal_under(tpm, half, mask_of(node, file), under, &sealed, err);
     if (code)
         return code;
     if (REFUSES(0x4801, (code = try_sealed(tpm, &sealed, half, under, said, err))))
@@ -285,25 +312,23 @@ seal_anew(const struct node *node, struct tpm *tpm, enum esp_file file,
     return esp_write(node->esp, file, sealed.bytes, sealed.len, err);
 }
 
-/* Under this authority, and to the PCRs of today.  Never to fewer than before: who turns
- * Secure Boot on with keys of his own would have what only PCR 7 opens. */
+/* Under this authority, and to all PCRs of today. */
 static enum st_code
 is_sealed_well(const struct node *node, enum esp_file file,
-               const struct tpm_authority *wanted, bool *out, uint32_t *out_mask,
-               struct st_err *err)
+               const struct tpm_authority *wanted, bool *out, struct st_err *err)
 {
     struct tpm_sealed sealed;
     struct tpm_authority under;
-    uint32_t before;
+    uint32_t mask;
     enum st_code code;
     if ((code = read_sealed(node, file, &sealed, err)) ||
-        (code = tpm_sealed_mask(&sealed, &before, err)))
+        (code = tpm_sealed_mask(&sealed, &mask, err)))
         return code;
     code = tpm_sealed_authority(&sealed, &under, err);
     if (code && code != ST_NOT_FOUND)
         return code;
-    *out_mask = mask_of(node, file) | (REFUSES(0x4819, true) ? before : 0);
-    *out = !code && !memcmp(&under, wanted, sizeof(under)) && before == *out_mask;
+    *out =
+        !code && !memcmp(&under, wanted, sizeof(under)) && !(mask_of(node, file) & ~mask);
     return ST_OK;
 }
 
@@ -313,11 +338,10 @@ follow_authority(const struct node *node, struct tpm *tpm, enum esp_file file,
                  const struct approvals *said, struct st_err *err)
 {
     bool done;
-    uint32_t mask;
-    enum st_code code = is_sealed_well(node, file, wanted, &done, &mask, err);
+    enum st_code code = is_sealed_well(node, file, wanted, &done, err);
     if (code || done)
         return code;
-    if ((code = seal_anew(node, tpm, file, half, mask, wanted, said, err)))
+    if ((code = seal_anew(node, tpm, file, half, wanted, said, err)))
         return code;
     event("seal",
           "node=%s reason=\"%s opens also after what the cluster approves from now "

@@ -42,6 +42,10 @@ enum st_code half_unseal_judged(const struct node *node, struct tpm *tpm,
 enum st_code half_open(const struct node *node, struct tpm *tpm, enum esp_file file,
                        const struct approvals *said, struct secret *out,
                        struct st_err *err);
+/* By what is kept alone, which opens what is under an authority.  ST_PERMISSION_DENIED.
+ */
+enum st_code half_open_kept(const struct node *node, struct tpm *tpm, enum esp_file file,
+                            struct secret *out, struct st_err *err);
 /* Once what is in the file has proven to be right and before the cap: seals it anew where
  * it is not under the authority that the masters named, or not to all PCRs that
  * half_seal() takes, and, of ESP_SEALED, keeps the approval that they sent.

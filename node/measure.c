@@ -91,15 +91,13 @@ measure_secure_boot(const char *efivars)
 uint32_t
 measure_mask(bool secure_boot)
 {
-    const uint32_t image = 1u << 11 | 1u << MEASURE_PCR;
-    if (secure_boot)
-        return image | 1u << 7;
-    return image | 1u << 4 | (REFUSES(0x4812, true) ? 1u << 2 : 0);
+    const uint32_t image = 1u << 4 | 1u << 11 | 1u << MEASURE_PCR;
+    return image | (REFUSES(0x4812, true) ? 1u << 2 : 0) | (secure_boot ? 1u << 7 : 0);
 }
 
 uint32_t
 measure_control_mask(bool secure_boot)
 {
     const uint32_t image = measure_mask(secure_boot) & ~(1u << MEASURE_PCR);
-    return REFUSES(0x4811, !secure_boot) ? image | 1u << 9 : image;
+    return REFUSES(0x4811, true) ? image | 1u << 9 : image;
 }

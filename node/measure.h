@@ -24,10 +24,10 @@ enum st_code measure_cap(struct tpm *tpm, const struct cert *masters, struct st_
 /* Secure Boot as the firmware says in the folder of its variables (/sys/firmware/efi/
  * efivars); false where there is none. */
 bool measure_secure_boot(const char *efivars);
-/* The PCRs that the local half is sealed to.  Without Secure Boot PCR 7 is a constant
- * that any image passes, and the firmware runs any driver (PCR 2) before the image (4)
- * that it is told to, by a variable or by a card; with it PCR 4 would change with each
- * image that is let in, and a driver needs a signature, too. */
+/* The PCRs that the local half is sealed to: what ran before the image (2: drivers of
+ * cards and disks), the image (4, 11), the config.  With Secure Boot who may start things
+ * (7), too; without, that is a constant.  Never fewer with it: whoever switches it on
+ * with keys of his own would have what PCR 7 opens. */
 uint32_t measure_mask(bool secure_boot);
 /* Those of the key of a control volume, which opens before and after PCR 12 says
  * anything. Without Secure Boot the stub of an image takes a command line from the

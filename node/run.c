@@ -114,8 +114,7 @@ make_cluster(const struct node *node, const struct bootstrap *bootstrap,
                        "%s has what is left of a cluster in the clear: no other is made "
                        "there; remove it",
                        node->control_folder);
-    if ((code = control_check_new(node, err)) || (code = control_make(node, err)) ||
-        (code = bootstrap_cluster(bootstrap, err)))
+    if ((code = control_make(node, err)) || (code = bootstrap_cluster(bootstrap, err)))
         return code;
     if (node->control)
         event("warning", "reason=\"until this machine has enrolled nothing but its TPM "
@@ -132,8 +131,9 @@ be_first_master(const struct node *node, const struct bootstrap *bootstrap,
         return st_fail(err, ST_FAILED_PRECONDITION,
                        "the control volume of this machine does not open: no cluster is "
                        "made beside it");
-    enum st_code code =
-        bootstrap_done(bootstrap) ? ST_OK : make_cluster(node, bootstrap, err);
+    enum st_code code = control_check_new(node, err);
+    if (!code && !bootstrap_done(bootstrap))
+        code = make_cluster(node, bootstrap, err);
     if (code)
         return code;
     keeper_look(node->keeper);

@@ -9,6 +9,7 @@
 #include "tests/node/flow.h"
 #include "tests/node/joins.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <libcryptsetup.h>
 #include <signal.h>
@@ -484,10 +485,9 @@ N48_the_control_volume_of_another_machine_is_not_opened(void **state)
 }
 
 /* A control volume whose key somebody knows, in the place of the machine's own, and that
- * key sealed as the machine would find it: without an authority by something else that
- * was booted on it. */
+ * key sealed by its TPM. */
 static void
-prepare_volume(const struct tpm_authority *authority)
+prepare_volume(uint32_t mask, const struct tpm_authority *authority)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
     AUTO(esp_closep) struct esp *esp = NULL;
@@ -495,19 +495,15 @@ prepare_volume(const struct tpm_authority *authority)
     char fs[PATH_MAX];
     SECRET key = {0};
     struct st_err err = {0};
-    const uint32_t mask = measure_control_mask(false);
     assert_ok(secret_random(&key, UNLOCK_KEY_LEN, &err));
     make_another(machine.control, &key);
     fs_of(machine.control, fs);
-    assert_int_equal(mkdir(fs, 0700), 0);
+    assert_true(!mkdir(fs, 0700) || errno == EEXIST);
     assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
     assert_ok(authority ? tpm_seal_under(tpm, &key, mask, authority, &sealed, &err)
                         : tpm_seal(tpm, &key, mask, &sealed, &err));
     assert_ok(esp_open(machine.esp, &esp, &err));
     assert_ok(esp_write(esp, ESP_CONTROL, sealed.bytes, sealed.len, &err));
-    esp_close(TAKE(esp));
-    if (!authority)
-        machine_forget_maker(&machine, ESP_CONTROL);
 }
 
 static void
@@ -528,10 +524,44 @@ N48_a_control_volume_that_something_else_prepared_is_not_opened(void **state)
 {
     (void)state;
     flow_enrol_and_adopt();
-    prepare_volume(NULL);
+    prepare_volume(measure_control_mask(false), NULL);
+    machine_forget_maker(&machine, ESP_CONTROL);
     assert_serves_and_stays_shut("was not made by what this machine boots");
     reboot_();
     assert_becomes_no_master("is not open");
+}
+
+/* So it opens, whatever boots, and the TPM says with what it was sealed. */
+static void
+N48_a_control_volume_that_was_sealed_to_what_never_changes_is_not_opened(void **state)
+{
+    (void)state;
+    flow_enrol_and_adopt();
+    prepare_volume(1 << 14, NULL);
+    assert_serves_and_stays_shut("was not made by what this machine boots");
+    reboot_();
+    assert_becomes_no_master("is not open");
+}
+
+/* PCR 12 is measured at the start where an approval that is kept could open it. */
+static void
+N48_what_no_authority_is_over_is_not_opened_beside_an_approval(void **state)
+{
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    enum measure_state measured;
+    struct st_err err = {0};
+    (void)state;
+    flow_enrol_and_adopt();
+    machine_run_until_served(&machine);
+    assert_true(machine_has(&machine, "approvals"));
+    reboot_();
+    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
+    assert_ok(measure_config(tpm, &master.cert, &measured, &err));
+    tpm_close(TAKE(tpm));
+    prepare_volume(measure_control_mask(false) | 1 << 12, NULL);
+    machine_forget_maker(&machine, ESP_CONTROL);
+    reboot_();
+    assert_serves_and_stays_shut("to itself");
 }
 
 /* The authority is no secret: it is in the file `sealed`, and in what each node hears. */
@@ -544,9 +574,9 @@ N48_a_prepared_volume_under_the_authority_gets_no_records(void **state)
     flow_enrol_and_adopt();
     assert_ok(
         tpm_authority_for(master.authorities[0].point, master.node_id, &authority, &err));
-    prepare_volume(&authority);
+    prepare_volume(measure_control_mask(false), &authority);
     assert_becomes_no_master("may be somebody else's");
-    assert_true(machine_said(&machine, "was not made by what this machine boots"));
+    assert_true(machine_said(&machine, "has no key of this data volume"));
 }
 
 static void
@@ -561,9 +591,20 @@ N48_no_cluster_is_made_on_a_prepared_volume(void **state)
     unlink(path);
     machine.bootstrap = true;
     assert_ok(tpm_authority_make(&key, authority.point, &err));
-    prepare_volume(&authority);
+    prepare_volume(measure_control_mask(false), &authority);
     assert_refuses("was not made by what this machine boots");
     assert_int_equal(joins_count_said("init --data"), 0);
+    /* Nor is one run that lies there. */
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%.60s/%s", machine.master_data,
+                 i ? "masters.pem" : "member.pb");
+        assert_ok(file_write(path, 0600, "x", 1, &err));
+    }
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "node decision=retry");
+    assert_true(machine_said(&machine, "was not made by what this machine boots"));
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_int_equal(joins_count_said("run --data"), 0);
 }
 
 static void
@@ -916,6 +957,8 @@ main(int argc, char **argv)
         TEST(all_masters_were_off_and_it_answers_before_its_own_disk_is_open),
         TEST(N48_the_control_volume_of_another_machine_is_not_opened),
         TEST(N48_a_control_volume_that_something_else_prepared_is_not_opened),
+        TEST(N48_a_control_volume_that_was_sealed_to_what_never_changes_is_not_opened),
+        TEST(N48_what_no_authority_is_over_is_not_opened_beside_an_approval),
         TEST(N48_a_prepared_volume_under_the_authority_gets_no_records),
         TEST(N48_no_cluster_is_made_on_a_prepared_volume),
         TEST(N48_a_half_made_control_volume_of_something_else_is_not_gone_on_with),

@@ -167,22 +167,6 @@ a_file_that_was_sealed_to_its_image_alone_opens_and_is_sealed_anew(void **state)
     assert_opens(0, 0);
 }
 
-/* Whoever switches Secure Boot, and has the machine boot what it did, moves nothing to
- * the one PCR that he has in his hand. */
-static void
-N48_it_is_never_sealed_to_fewer_pcrs_than_before(void **state)
-{
-    const uint32_t before = 1 << 4 | 1 << 7 | 1 << 11 | 1 << 12;
-    (void)state;
-    flow_enrol_and_adopt();
-    assert_opens(0, 0);
-    machine_reboot(&machine);
-    measure_as_its_daemon_does();
-    machine_seal_to(&machine, ESP_SEALED, before);
-    assert_opens(0, 0);
-    assert_int_equal(machine_mask_of(&machine, ESP_SEALED), before | measure_mask(false));
-}
-
 static void
 N48_an_approval_that_opens_nothing_is_said_and_not_kept(void **state)
 {
@@ -358,7 +342,6 @@ main(int argc, char **argv)
         FLOW_TEST(the_last_two_approvals_are_kept),
         FLOW_TEST(N48_what_was_approved_without_a_driver_does_not_open_behind_one),
         FLOW_TEST(a_file_that_was_sealed_to_its_image_alone_opens_and_is_sealed_anew),
-        FLOW_TEST(N48_it_is_never_sealed_to_fewer_pcrs_than_before),
         FLOW_TEST(N48_an_approval_that_opens_nothing_is_said_and_not_kept),
         FLOW_TEST(a_file_of_0_1_is_carried_over),
         FLOW_TEST(a_file_of_0_1_is_carried_over_before_anything_was_approved),
