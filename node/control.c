@@ -46,8 +46,8 @@ control_made_elsewhere(const struct node *node, struct st_err *err)
     return st_fail(err, ST_FAILED_PRECONDITION,
                    "the key of the control volume %.200s was not made by what this "
                    "machine boots: where it has a key of this machine's data volume it "
-                   "opens once that is open; else wipe it, and remove "
-                   "EFI/smalltown/control*",
+                   "opens once that is open; where an earlier release made it, start "
+                   "that one; else wipe it, and remove EFI/smalltown/control*",
                    node->control);
 }
 
@@ -59,8 +59,10 @@ control_key(const struct node *node, struct tpm *tpm, struct secret *out,
     SECRET key = {0};
     enum st_code code =
         half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, err);
-    if (code == ST_PERMISSION_DENIED && !key_by_kept(node, tpm, out))
-        return ST_OK;
+    if (code == ST_PERMISSION_DENIED) {
+        const enum st_code kept = key_by_kept(node, tpm, out);
+        return !kept || kept == ST_UNAVAILABLE ? kept : code;
+    }
     if (code)
         return code;
     if (REFUSES(0x4813, maker == HALF_MADE_ELSEWHERE))
@@ -210,28 +212,39 @@ control_open(struct node *node, struct st_err *err)
     return ST_OK;
 }
 
+static enum st_code
+check_second(const struct node *node, const struct secret *second, struct st_err *err)
+{
+    enum st_code code = disk_recovery_check(node->control, second, err);
+    if (code != ST_NOT_FOUND && code != ST_PERMISSION_DENIED)
+        return code;
+    return st_fail(
+        err, ST_FAILED_PRECONDITION,
+        "%.200s has no key of this data volume, and who made its own for which "
+        "cluster cannot be told: where its records are needed, have another "
+        "master join and remove this one; then stop smalltown-node, wipe it, "
+        "remove EFI/smalltown/control* and reboot",
+        node->control);
+}
+
 /* Until it has the second key nothing was sealed under an authority: what is, and lacks
- * it, was made by somebody who knows the authority, as everybody does. */
+ * it, was made by somebody who knows the authority, as everybody does.  And what our own
+ * image made may have been made, or taken along, for somebody else's cluster. */
 static enum st_code
 check_ours(const struct node *node, struct tpm *tpm, const struct secret *second,
            struct st_err *err)
 {
-    enum half_maker maker = HALF_MADE_ELSEWHERE;
+    enum half_maker maker;
     SECRET key = {0};
-    enum st_code code = disk_recovery_check(node->control, second, err);
-    if (code != ST_NOT_FOUND && code != ST_PERMISSION_DENIED)
+    enum st_code code = check_second(node, second, err);
+    if (code != ST_FAILED_PRECONDITION ||
+        half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, NULL) ||
+        maker != HALF_MADE_HERE)
         return code;
-    code = half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, err);
-    if (code && code != ST_PERMISSION_DENIED)
+    const enum control_owner owner = control_owner(node);
+    if (REFUSES(0x481a, owner == CONTROL_OF_OTHERS || owner == CONTROL_OF_A_MEMBER))
         return code;
-    if (maker == HALF_MADE_HERE)
-        return disk_check_key(node->control, &key, err);
-    return st_fail(err, ST_FAILED_PRECONDITION,
-                   "%.200s has no key of this data volume, nor was its own made by what "
-                   "this machine boots, so somebody may have it: where its records are "
-                   "needed, have another master join and remove this one; then stop "
-                   "smalltown-node, wipe it, remove EFI/smalltown/control* and reboot",
-                   node->control);
+    return disk_check_key(node->control, &key, err);
 }
 
 /* What was shut opens by what the masters said, or by what is on the data volume. */
@@ -241,7 +254,7 @@ open_late(struct node *node, struct tpm *tpm, const struct secret *second,
 {
     SECRET key = {0};
     enum st_code code = half_open(node, tpm, ESP_CONTROL, said, &key, err);
-    if (!code && !REFUSES(0x4818, (code = check_ours(node, tpm, second, err))))
+    if (!code && !REFUSES(0x4818, (code = check_second(node, second, err))))
         code = open_with(node, &key, err);
     if (!code)
         return ST_OK;
@@ -285,8 +298,9 @@ follow(struct node *node, struct tpm *tpm, const struct secret *second,
         node->control_state = CONTROL_IS_DOUBTED;
         if (REFUSES(0x4816, (code = check_ours(node, tpm, second, err))))
             return code;
-        node->control_state = CONTROL_IS_OPEN;
-        return provide(node, tpm, second, said, err);
+        if (!(code = provide(node, tpm, second, said, err)))
+            node->control_state = CONTROL_IS_OPEN;
+        return code;
     case CONTROL_IS_NONE:
         break;
     }

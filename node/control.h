@@ -41,6 +41,15 @@ struct control_verdict {
 /* Pure. */
 struct control_verdict control_decide(const struct control_facts *facts);
 
+/* Whose records lie on one that is mounted. */
+enum control_owner {
+    CONTROL_OF_NOBODY,
+    CONTROL_OF_A_MEMBER, /* of which cluster is not there yet */
+    CONTROL_OF_OURS,     /* the one whose certificate node->config has */
+    CONTROL_OF_OTHERS
+};
+enum control_owner control_owner(const struct node *node);
+
 /* At the start, before anybody is asked anything: opens and mounts what is there, by the
  * TPM.  What does not open is said, node->control_state says so, and the machine goes on
  * as a node.  The ESP is open.  ST_CANCELLED where the daemon is to stop. */
@@ -55,9 +64,9 @@ enum st_code control_check_new(const struct node *node, struct st_err *err);
 enum st_code control_make(const struct node *node, struct st_err *err);
 
 /* Once the data volume is open and before the cap: opens what is shut, and runs the
- * master; makes the second key, and seals the first under the authority.  One that
- * neither the second key opens nor what this machine boots has made gets neither, and no
- * new master's records.  What does not work out is said. */
+ * master; makes the second key, and seals the first under the authority.  One that the
+ * second key does not open gets neither, and no new master's records, unless what this
+ * machine boots has made it, for this cluster.  What does not work out is said. */
 void control_follow(struct node *node, struct tpm *tpm, const struct secret *disk_key,
                     const struct approvals *said);
 /* The second key of one that was made after control_follow(). */

@@ -1,12 +1,18 @@
 /* What is there of a control volume, and what that means. */
 #include "node/control.h"
 #include "node/control_mount.h"
+#include "proto/file.h"
 #include "proto/mutant.h"
+#include "proto/scope.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+enum {
+    MASTERS_PEM_MAX = 8192
+};
 
 static bool
 has(const char *folder, const char *name)
@@ -45,6 +51,26 @@ control_observe(const struct node *node, struct control_facts *out)
     if (disk_observe(node->control, &found, &err) && !out->why.code)
         out->why = err;
     out->volume = found.state;
+}
+
+enum control_owner
+control_owner(const struct node *node)
+{
+    char path[PATH_MAX];
+    AUTO(st_freep) uint8_t *pem = NULL;
+    struct cert theirs;
+    size_t len;
+    if (snprintf(path, sizeof(path), "%s/masters.pem", node->control_folder) >= PATH_MAX)
+        return CONTROL_OF_OTHERS;
+    const enum st_code code = file_read(path, MASTERS_PEM_MAX, &pem, &len, NULL);
+    if (code == ST_NOT_FOUND)
+        return has(node->control_folder, "member.pb") ? CONTROL_OF_A_MEMBER
+                                                      : CONTROL_OF_NOBODY;
+    const struct cert *ours = &node->config.masters;
+    return !code && !cert_from_pem((const char *)pem, &theirs, NULL) &&
+                   theirs.len == ours->len && !memcmp(theirs.der, ours->der, ours->len)
+               ? CONTROL_OF_OURS
+               : CONTROL_OF_OTHERS;
 }
 
 static struct control_verdict

@@ -26,12 +26,13 @@ enum st_code half_unseal(const struct node *node, struct tpm *tpm, enum esp_file
                          size_t len, struct secret *out, struct st_err *err);
 /* Who sealed it. */
 enum half_maker {
-    HALF_MADE_ELSEWHERE, /* somebody who booted something else on this machine, or one of
-                          * a release of before that */
+    HALF_MADE_ELSEWHERE, /* somebody who booted something else on this machine, or an
+                          * earlier release: sealed to fewer PCRs, or without a word of
+                          * the TPM */
     HALF_MADE_HERE,      /* what this machine boots: the TPM says so */
     HALF_FOLLOWED        /* half_follow(), or somebody else: it is under an authority */
 };
-/* The same, and whom what came out is of. */
+/* The same, and who sealed what came out. */
 enum st_code half_unseal_judged(const struct node *node, struct tpm *tpm,
                                 enum esp_file file, size_t len, struct secret *out,
                                 enum half_maker *out_maker, struct st_err *err);

@@ -231,7 +231,7 @@ service_port(const struct service *service)
 }
 
 /* False where the keeper is gone.  Whoever is told OK may count on both keys of a control
- * volume; what failed may have made one, too. */
+ * volume. */
 static bool
 answer(struct service *service)
 {
@@ -239,7 +239,8 @@ answer(struct service *service)
     if (!keeper_answer(service->node->keeper, &err))
         return false;
     stop_hold(true);
-    control_joined(service->node);
+    if (!err.code)
+        control_joined(service->node);
     stop_hold(false);
     struct rpc_call *call = take_asked(service);
     if (call) {

@@ -91,17 +91,28 @@ program_put(void)
 {
     char text[1024];
     struct st_err err = {0};
-    int n =
-        snprintf(text, sizeof(text),
-                 "#!/bin/sh\n"
-                 "case $1 in\n"
-                 "run) ;;\n"
-                 "init) echo \"$*\" >> $0.said; echo >$3/member.pb; echo >$3/masters.pem"
-                 "; exit;;\n"
-                 "*) exec '" SMALLTOWN_NMS "' \"$@\";;\n"
-                 "esac\n"
-                 "echo \"$*\" >> $0.said\nexec sleep 1000\n");
+    int n = snprintf(text, sizeof(text),
+                     "#!/bin/sh\n"
+                     "case $1 in\n"
+                     "run) ;;\n"
+                     "init) echo \"$*\" >> $0.said; echo >$3/member.pb\n"
+                     "cp $0.pem $3/masters.pem; exit;;\n"
+                     "*) exec '" SMALLTOWN_NMS "' \"$@\";;\n"
+                     "esac\n"
+                     "echo \"$*\" >> $0.said\nexec sleep 1000\n");
     assert_ok(file_write(machine.nms, 0700, text, (size_t)n, &err));
+}
+
+/* What `init` leaves as its cluster's. */
+static void
+masters_pem_put(const struct cert *cert)
+{
+    AUTO(st_freep) char *pem = NULL;
+    char path[MACHINE_PATH];
+    struct st_err err = {0};
+    assert_ok(cert_to_pem(cert->der, cert->len, &pem, &err));
+    joins_path("smalltown-nms.pem", path);
+    assert_ok(file_write(path, 0600, pem, strlen(pem), &err));
 }
 
 static void
@@ -127,6 +138,7 @@ set_up(void **state)
     joins_path("control.img", machine.control);
     image_make(machine.control);
     program_put();
+    masters_pem_put(&master.cert);
     joins_set_up();
     return 0;
 }
@@ -250,10 +262,9 @@ assert_serves_and_stays_shut(const char *why)
 }
 
 static void
-a_first_master_makes_its_volume_before_it_has_records(void **state)
+be_first_master_and_enrol(void)
 {
     char path[MACHINE_PATH];
-    (void)state;
     machine_path(&machine, "enrolment.pb", path);
     unlink(path);
     machine.bootstrap = true;
@@ -267,11 +278,34 @@ a_first_master_makes_its_volume_before_it_has_records(void **state)
     joins_wait_for_runs(2);
     assert_int_equal(machine_stop(&machine), 0);
     assert_int_equal(joins_count_said("init --data"), 1);
-    /* It becomes a node of its own cluster, and the recovery key is for both. */
     machine_config_put(&machine);
     reboot_();
     machine_run_until_served(&machine);
+}
+
+static void
+a_first_master_makes_its_volume_before_it_has_records(void **state)
+{
+    (void)state;
+    be_first_master_and_enrol();
+    /* It is a node of its own cluster, and the recovery key is for both. */
     assert_int_equal(try_second_key(), ST_OK);
+}
+
+/* With a data volume and an enrolment of his own he would have its key by his. */
+static void
+N48_the_records_of_another_cluster_get_no_key_of_this_node(void **state)
+{
+    SECRET seed = {0};
+    struct cert other;
+    struct st_err err = {0};
+    (void)state;
+    assert_ok(secret_random(&seed, ED25519_SEED_LEN, &err));
+    assert_ok(cert_self_sign(&seed, "smalltown-master", &other, &err));
+    masters_pem_put(&other);
+    be_first_master_and_enrol();
+    assert_true(machine_said(&machine, "has no key of this data volume"));
+    assert_int_equal(try_second_key(), ST_NOT_FOUND);
 }
 
 static void
@@ -487,7 +521,7 @@ N48_the_control_volume_of_another_machine_is_not_opened(void **state)
 /* A control volume whose key somebody knows, in the place of the machine's own, and that
  * key sealed by its TPM. */
 static void
-prepare_volume(uint32_t mask, const struct tpm_authority *authority)
+prepare_volume(enum esp_file file, uint32_t mask, const struct tpm_authority *authority)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
     AUTO(esp_closep) struct esp *esp = NULL;
@@ -503,7 +537,7 @@ prepare_volume(uint32_t mask, const struct tpm_authority *authority)
     assert_ok(authority ? tpm_seal_under(tpm, &key, mask, authority, &sealed, &err)
                         : tpm_seal(tpm, &key, mask, &sealed, &err));
     assert_ok(esp_open(machine.esp, &esp, &err));
-    assert_ok(esp_write(esp, ESP_CONTROL, sealed.bytes, sealed.len, &err));
+    assert_ok(esp_write(esp, file, sealed.bytes, sealed.len, &err));
 }
 
 static void
@@ -524,7 +558,7 @@ N48_a_control_volume_that_something_else_prepared_is_not_opened(void **state)
 {
     (void)state;
     flow_enrol_and_adopt();
-    prepare_volume(measure_control_mask(false), NULL);
+    prepare_volume(ESP_CONTROL, measure_control_mask(false), NULL);
     machine_forget_maker(&machine, ESP_CONTROL);
     assert_serves_and_stays_shut("was not made by what this machine boots");
     reboot_();
@@ -537,7 +571,7 @@ N48_a_control_volume_that_was_sealed_to_what_never_changes_is_not_opened(void **
 {
     (void)state;
     flow_enrol_and_adopt();
-    prepare_volume(1 << 14, NULL);
+    prepare_volume(ESP_CONTROL, 1 << 14, NULL);
     assert_serves_and_stays_shut("was not made by what this machine boots");
     reboot_();
     assert_becomes_no_master("is not open");
@@ -558,7 +592,7 @@ N48_what_no_authority_is_over_is_not_opened_beside_an_approval(void **state)
     assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
     assert_ok(measure_config(tpm, &master.cert, &measured, &err));
     tpm_close(TAKE(tpm));
-    prepare_volume(measure_control_mask(false) | 1 << 12, NULL);
+    prepare_volume(ESP_CONTROL, measure_control_mask(false) | 1 << 12, NULL);
     machine_forget_maker(&machine, ESP_CONTROL);
     reboot_();
     assert_serves_and_stays_shut("to itself");
@@ -574,7 +608,7 @@ N48_a_prepared_volume_under_the_authority_gets_no_records(void **state)
     flow_enrol_and_adopt();
     assert_ok(
         tpm_authority_for(master.authorities[0].point, master.node_id, &authority, &err));
-    prepare_volume(measure_control_mask(false), &authority);
+    prepare_volume(ESP_CONTROL, measure_control_mask(false), &authority);
     assert_becomes_no_master("may be somebody else's");
     assert_true(machine_said(&machine, "has no key of this data volume"));
 }
@@ -591,7 +625,7 @@ N48_no_cluster_is_made_on_a_prepared_volume(void **state)
     unlink(path);
     machine.bootstrap = true;
     assert_ok(tpm_authority_make(&key, authority.point, &err));
-    prepare_volume(measure_control_mask(false), &authority);
+    prepare_volume(ESP_CONTROL, measure_control_mask(false), &authority);
     assert_refuses("was not made by what this machine boots");
     assert_int_equal(joins_count_said("init --data"), 0);
     /* Nor is one run that lies there. */
@@ -620,6 +654,26 @@ N48_a_half_made_control_volume_of_something_else_is_not_gone_on_with(void **stat
     machine_forget_maker(&machine, ESP_CONTROL_PENDING);
     assert_refuses("was not made by what this machine boots");
     assert_int_equal(joins_count_said("init --data"), 0);
+}
+
+/* As if the making of that volume had been cut: then it is gone on with. */
+static void
+N48_the_records_of_another_cluster_are_no_half_made_volume(void **state)
+{
+    char fs[PATH_MAX], path[PATH_MAX + 16];
+    struct st_err err = {0};
+    (void)state;
+    flow_enrol_and_adopt();
+    prepare_volume(ESP_CONTROL_PENDING, measure_control_mask(false), NULL);
+    fs_of(machine.control, fs);
+    snprintf(path, sizeof(path), "%s/masters.pem", fs);
+    assert_ok(file_write(path, 0600, "x", 1, &err));
+    machine_start(&machine, 0);
+    machine_wait_for(&machine, "serve ");
+    assert_ok(join_cluster(&err));
+    assert_int_equal(machine_stop(&machine), 0);
+    assert_true(machine_said(&machine, "made for another cluster"));
+    assert_int_equal(try_second_key(), ST_NOT_FOUND);
 }
 
 /* Only the data volume's own machine can have given it that key. */
@@ -961,6 +1015,8 @@ main(int argc, char **argv)
         TEST(N48_what_no_authority_is_over_is_not_opened_beside_an_approval),
         TEST(N48_a_prepared_volume_under_the_authority_gets_no_records),
         TEST(N48_no_cluster_is_made_on_a_prepared_volume),
+        TEST(N48_the_records_of_another_cluster_get_no_key_of_this_node),
+        TEST(N48_the_records_of_another_cluster_are_no_half_made_volume),
         TEST(N48_a_half_made_control_volume_of_something_else_is_not_gone_on_with),
         TEST(a_volume_whose_maker_nobody_knows_opens_by_its_second_key),
         TEST(N48_a_control_volume_in_our_name_with_another_key_is_not_opened),
