@@ -28,16 +28,19 @@ control_id(const struct secret *key, char out[NODE_ID_LEN + 1])
 
 /* What the masters approve of is a boot in which the enrolment is measured. */
 static enum st_code
-key_by_kept(const struct node *node, struct tpm *tpm, struct secret *out)
+key_by_kept(const struct node *node, struct tpm *tpm, struct secret *out,
+            struct st_err *err)
 {
     NODE_CONFIG config = {0};
     struct approvals kept = {0};
-    enum measure_state state;
+    enum measure_state state = MEASURE_DONE;
     if (config_read(esp_path(node->esp, ESP_CONFIG), &config, NULL) || !*config.node_id ||
-        approvals_read(node->esp, &kept, NULL) || !kept.count ||
-        measure_config(tpm, &config.masters, &state, NULL) || state != MEASURE_DONE)
+        approvals_read(node->esp, &kept, NULL) || !kept.count)
         return ST_NOT_FOUND;
-    return half_open_kept(node, tpm, ESP_CONTROL, out, NULL);
+    enum st_code code = measure_config(tpm, &config.masters, &state, err);
+    if (code || state != MEASURE_DONE)
+        return code ? code : ST_NOT_FOUND;
+    return half_open_kept(node, tpm, ESP_CONTROL, out, err);
 }
 
 enum st_code
@@ -46,8 +49,8 @@ control_made_elsewhere(const struct node *node, struct st_err *err)
     return st_fail(err, ST_FAILED_PRECONDITION,
                    "the key of the control volume %.200s was not made by what this "
                    "machine boots: where it has a key of this machine's data volume it "
-                   "opens once that is open; where an earlier release made it, start "
-                   "that one; else wipe it, and remove EFI/smalltown/control*",
+                   "opens once that is open; else wipe it, and remove "
+                   "EFI/smalltown/control*",
                    node->control);
 }
 
@@ -60,7 +63,10 @@ control_key(const struct node *node, struct tpm *tpm, struct secret *out,
     enum st_code code =
         half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, err);
     if (code == ST_PERMISSION_DENIED) {
-        const enum st_code kept = key_by_kept(node, tpm, out);
+        struct st_err why = {0};
+        const enum st_code kept = key_by_kept(node, tpm, out, &why);
+        if (kept == ST_UNAVAILABLE && err)
+            *err = why;
         return !kept || kept == ST_UNAVAILABLE ? kept : code;
     }
     if (code)
@@ -221,29 +227,38 @@ check_second(const struct node *node, const struct secret *second, struct st_err
     return st_fail(
         err, ST_FAILED_PRECONDITION,
         "%.200s has no key of this data volume, and who made its own for which "
-        "cluster cannot be told: where its records are needed, have another "
-        "master join and remove this one; then stop smalltown-node, wipe it, "
-        "remove EFI/smalltown/control* and reboot",
+        "cluster cannot be told: where a reboot does not help and its records are "
+        "needed, have another master join and remove this one; then stop "
+        "smalltown-node, wipe it, remove EFI/smalltown/control* and reboot",
         node->control);
 }
 
 /* Until it has the second key nothing was sealed under an authority: what is, and lacks
  * it, was made by somebody who knows the authority, as everybody does.  And what our own
- * image made may have been made, or taken along, for somebody else's cluster. */
+ * image made may have been made, or taken along, for somebody else's cluster; of a member
+ * whose cluster is not known yet, the next JoinCluster says so
+ * (join_with_certificates()).
+ */
 static enum st_code
 check_ours(const struct node *node, struct tpm *tpm, const struct secret *second,
-           struct st_err *err)
+           bool *out_joins, struct st_err *err)
 {
-    enum half_maker maker;
+    enum half_maker maker = HALF_MADE_ELSEWHERE;
     SECRET key = {0};
-    enum st_code code = check_second(node, second, err);
-    if (code != ST_FAILED_PRECONDITION ||
-        half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, NULL) ||
-        maker != HALF_MADE_HERE)
+    struct st_err why = {0};
+    enum st_code foreign = check_second(node, second, err), code;
+    *out_joins = false;
+    if (foreign != ST_FAILED_PRECONDITION)
+        return foreign;
+    code = half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, &why);
+    if (code && code != ST_PERMISSION_DENIED) {
+        *err = why;
         return code;
+    }
     const enum control_owner owner = control_owner(node);
-    if (REFUSES(0x481a, owner == CONTROL_OF_OTHERS || owner == CONTROL_OF_A_MEMBER))
-        return code;
+    if (maker != HALF_MADE_HERE || REFUSES(0x481a, owner == CONTROL_OF_OTHERS))
+        return foreign;
+    *out_joins = REFUSES(0x481c, owner == CONTROL_OF_A_MEMBER);
     return disk_check_key(node->control, &key, err);
 }
 
@@ -281,6 +296,7 @@ static enum st_code
 follow(struct node *node, struct tpm *tpm, const struct secret *second,
        const struct approvals *said, struct st_err *err)
 {
+    bool joins = false;
     enum st_code code;
     switch (node->control_state) {
     case CONTROL_IS_FREE:
@@ -296,8 +312,13 @@ follow(struct node *node, struct tpm *tpm, const struct secret *second,
     case CONTROL_IS_OPEN:
     case CONTROL_IS_DOUBTED:
         node->control_state = CONTROL_IS_DOUBTED;
-        if (REFUSES(0x4816, (code = check_ours(node, tpm, second, err))))
+        if (REFUSES(0x4816, (code = check_ours(node, tpm, second, &joins, err))))
             return code;
+        if (joins) {
+            node->control_second = *second;
+            node->control_state = CONTROL_IS_FREE;
+            return ST_OK;
+        }
         if (!(code = provide(node, tpm, second, said, err)))
             node->control_state = CONTROL_IS_OPEN;
         return code;

@@ -3,7 +3,6 @@
 #include "node/control_mount.h"
 #include "node/half.h"
 #include "proto/event.h"
-#include "proto/mutant.h"
 #include "proto/scope.h"
 
 #include <string.h>
@@ -34,7 +33,6 @@ static enum st_code
 give_second(const struct node *node, struct st_err *err)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
-    enum half_maker maker;
     SECRET key = {0};
     enum st_code code;
     if (!node->control_second.len)
@@ -43,12 +41,8 @@ give_second(const struct node *node, struct st_err *err)
     if (!disk_recovery_check(node->control, &node->control_second, NULL))
         return ST_OK;
     if ((code = tpm_open(node->tcti, &tpm, err)) ||
-        (code = half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker,
-                                   err)))
+        (code = control_key(node, tpm, &key, err)))
         return code;
-    if (REFUSES(0x481b,
-                maker != HALF_MADE_HERE || control_owner(node) == CONTROL_OF_OTHERS))
-        return st_fail(err, ST_FAILED_PRECONDITION, "it was made for another cluster");
     node_passed(node, CONTROL_SECOND_BEGUN);
     return disk_second_set(node->control, &key, &node->control_second, err);
 }

@@ -230,8 +230,9 @@ service_port(const struct service *service)
     return rpc_server_port(service->server);
 }
 
-/* False where the keeper is gone.  Whoever is told OK may count on both keys of a control
- * volume. */
+/* False where the keeper is gone.  The answer comes after the second key, which whoever
+ * stops the daemon then would take from it; and there is none where the join was refused:
+ * the records may be of another cluster's member. */
 static bool
 answer(struct service *service)
 {
@@ -239,7 +240,7 @@ answer(struct service *service)
     if (!keeper_answer(service->node->keeper, &err))
         return false;
     stop_hold(true);
-    if (!err.code)
+    if (!REFUSES(0x481b, err.code != ST_OK))
         control_joined(service->node);
     stop_hold(false);
     struct rpc_call *call = take_asked(service);
