@@ -88,8 +88,13 @@ check_new(const struct node *node, struct st_err *err)
         (code = half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker,
                                    err)))
         return code;
-    return REFUSES(0x4815, maker != HALF_MADE_HERE) ? control_made_elsewhere(node, err)
-                                                    : ST_OK;
+    if (!REFUSES(0x4815, maker != HALF_MADE_HERE))
+        return ST_OK;
+    return st_fail(err, ST_FAILED_PRECONDITION,
+                   "whose the control volume %.200s is cannot be told, and no cluster "
+                   "begins on it: where its records are this machine's, start without "
+                   "--bootstrap",
+                   node->control);
 }
 
 enum st_code
@@ -317,6 +322,8 @@ follow(struct node *node, struct tpm *tpm, const struct secret *second,
         if (joins) {
             node->control_second = *second;
             node->control_state = CONTROL_IS_FREE;
+            event("warning", "reason=\"until the next JoinCluster or unlock nothing but "
+                             "the TPM opens the control volume\"");
             return ST_OK;
         }
         if (!(code = provide(node, tpm, second, said, err)))
@@ -336,12 +343,11 @@ control_follow(struct node *node, struct tpm *tpm, const struct secret *disk_key
     struct st_err err = {0};
     if (!node->control || !node->volume)
         return;
-    if (disk_child_key(node->volume, disk_key, &second, &err)) {
-        if (node->control_state == CONTROL_IS_OPEN)
-            node->control_state = CONTROL_IS_DOUBTED;
-    } else {
-        (void)follow(node, tpm, &second, said, &err);
-    }
-    if (err.code)
+    enum st_code code = disk_child_key(node->volume, disk_key, &second, &err);
+    if (!code)
+        code = follow(node, tpm, &second, said, &err);
+    else if (node->control_state == CONTROL_IS_OPEN)
+        node->control_state = CONTROL_IS_DOUBTED;
+    if (code)
         event("warning", "reason=\"the control volume stays as it is: %s\"", err.text);
 }

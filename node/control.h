@@ -69,7 +69,7 @@ enum st_code control_make(const struct node *node, struct st_err *err);
  * machine boots has made it, for this cluster.  What does not work out is said. */
 void control_follow(struct node *node, struct tpm *tpm, const struct secret *disk_key,
                     const struct approvals *said);
-/* The second key of one that was made after control_follow(). */
+/* The second key of one that was free at control_follow(), once the masters joined it. */
 void control_joined(const struct node *node);
 
 /* For smalltown-node recover: whether there is one that the TPM does not open; and what

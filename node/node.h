@@ -57,7 +57,7 @@ enum node_step {
 
 enum control_state {
     CONTROL_IS_NONE, /* --control-volume was not given */
-    CONTROL_IS_FREE, /* this machine is no master */
+    CONTROL_IS_FREE, /* this machine is no master, or its join was cut */
     CONTROL_IS_SHUT, /* that was said */
     CONTROL_IS_OPEN,
     CONTROL_IS_DOUBTED, /* open, and not known for this machine's own: that was said */

@@ -290,6 +290,7 @@ a_first_master_makes_its_volume_before_it_has_records(void **state)
     be_first_master_and_enrol();
     /* It is a node of its own cluster, and the recovery key is for both. */
     assert_int_equal(try_second_key(), ST_OK);
+    assert_false(machine_said(&machine, "stays as it is"));
 }
 
 /* With a data volume and an enrolment of his own he would have its key by his. */
@@ -626,7 +627,7 @@ N48_no_cluster_is_made_on_a_prepared_volume(void **state)
     machine.bootstrap = true;
     assert_ok(tpm_authority_make(&key, authority.point, &err));
     prepare_volume(ESP_CONTROL, measure_control_mask(false), &authority);
-    assert_refuses("was not made by what this machine boots");
+    assert_refuses("start without --bootstrap");
     assert_int_equal(joins_count_said("init --data"), 0);
     /* Nor is one run that lies there. */
     for (size_t i = 0; i < 2; i++) {
@@ -636,7 +637,7 @@ N48_no_cluster_is_made_on_a_prepared_volume(void **state)
     }
     machine_start(&machine, 0);
     machine_wait_for(&machine, "node decision=retry");
-    assert_true(machine_said(&machine, "was not made by what this machine boots"));
+    assert_true(machine_said(&machine, "start without --bootstrap"));
     assert_int_equal(machine_stop(&machine), 0);
     assert_int_equal(joins_count_said("run --data"), 0);
 }
@@ -694,6 +695,8 @@ N48_a_member_that_lost_its_power_before_its_second_key_gets_it_by_the_next_call(
     reboot_();
     machine_start(&machine, 0);
     machine_wait_for(&machine, "serve ");
+    assert_true(machine_said(&machine, "until the next JoinCluster or unlock"));
+    assert_false(machine_said(&machine, "stays as it is"));
     assert_int_equal(try_second_key(), ST_NOT_FOUND);
     assert_ok(join_cluster(&err));
     assert_int_equal(try_second_key(), ST_OK);
@@ -710,6 +713,7 @@ a_volume_whose_maker_nobody_knows_opens_by_its_second_key(void **state)
     machine_run_until_served(&machine);
     assert_true(machine_said(&machine, "decision=shut"));
     assert_true(machine_said(&machine, "control.img decision=ok"));
+    assert_false(machine_said(&machine, "stays as it is"));
     reboot_();
     assert_runs_before_anybody_answers();
 }
