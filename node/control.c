@@ -61,7 +61,7 @@ control_key(const struct node *node, struct tpm *tpm, struct secret *out,
     enum half_maker maker;
     SECRET key = {0};
     enum st_code code =
-        half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, err);
+        half_unseal(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, err);
     if (code == ST_PERMISSION_DENIED) {
         struct st_err why = {0};
         const enum st_code kept = key_by_kept(node, tpm, out, &why);
@@ -77,16 +77,17 @@ control_key(const struct node *node, struct tpm *tpm, struct secret *out,
     return ST_OK;
 }
 
-static enum st_code
-check_new(const struct node *node, struct st_err *err)
+enum st_code
+control_check_new(const struct node *node, struct st_err *err)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
     enum half_maker maker;
     SECRET key = {0};
     enum st_code code;
+    if (node->control_state != CONTROL_IS_OPEN)
+        return ST_OK;
     if ((code = tpm_open(node->tcti, &tpm, err)) ||
-        (code = half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker,
-                                   err)))
+        (code = half_unseal(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, err)))
         return code;
     if (!REFUSES(0x4815, maker != HALF_MADE_HERE))
         return ST_OK;
@@ -95,12 +96,6 @@ check_new(const struct node *node, struct st_err *err)
                    "begins on it: where its records are this machine's, start without "
                    "--bootstrap",
                    node->control);
-}
-
-enum st_code
-control_check_new(const struct node *node, struct st_err *err)
-{
-    return node->control_state == CONTROL_IS_OPEN ? check_new(node, err) : ST_OK;
 }
 
 /* A volume in another's place is not tried. */
@@ -255,7 +250,7 @@ check_ours(const struct node *node, struct tpm *tpm, const struct secret *second
     *out_joins = false;
     if (foreign != ST_FAILED_PRECONDITION)
         return foreign;
-    code = half_unseal_judged(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, &why);
+    code = half_unseal(node, tpm, ESP_CONTROL, UNLOCK_KEY_LEN, &key, &maker, &why);
     if (code && code != ST_PERMISSION_DENIED) {
         *err = why;
         return code;

@@ -38,8 +38,8 @@ pending_key(const struct node *node, const struct control_facts *facts, struct t
     if (facts->pending != START_FILE_PRESENT ||
         REFUSES(0x4807, facts->volume == START_VOLUME_BLANK))
         return new_key(node, tpm, out, err);
-    if ((code = half_unseal_judged(node, tpm, ESP_CONTROL_PENDING, UNLOCK_KEY_LEN, out,
-                                   &maker, err)))
+    if ((code = half_unseal(node, tpm, ESP_CONTROL_PENDING, UNLOCK_KEY_LEN, out, &maker,
+                            err)))
         return code;
     if (!REFUSES(0x4808, facts->volume == START_VOLUME_TORN))
         return REFUSES(0x4814, maker != HALF_MADE_HERE)

@@ -117,9 +117,9 @@ unseal_pending(const struct node *node, struct tpm *tpm, struct secret *out,
 {
     struct st_err why = {0};
     enum st_code code =
-        half_unseal_judged(node, tpm, ESP_PENDING, PENDING_LEN, out, out_maker, err);
+        half_unseal(node, tpm, ESP_PENDING, PENDING_LEN, out, out_maker, err);
     if (code == ST_DATA_LOSS &&
-        !half_unseal_judged(node, tpm, ESP_PENDING, FIT_AT, out, out_maker, &why))
+        !half_unseal(node, tpm, ESP_PENDING, FIT_AT, out, out_maker, &why))
         return ST_OK;
     return code;
 }
@@ -132,8 +132,8 @@ keys_unseal(const struct node *node, struct tpm *tpm, struct keys *out,
     enum half_maker of_pending, of_half;
     enum st_code code;
     if ((code = unseal_pending(node, tpm, &pending, &of_pending, err)) ||
-        (code = half_unseal_judged(node, tpm, ESP_SEALED, UNLOCK_KEY_LEN,
-                                   &out->local_half, &of_half, err)) ||
+        (code = half_unseal(node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &out->local_half,
+                            &of_half, err)) ||
         (code = secret_set(&out->global_half, pending.bytes, UNLOCK_KEY_LEN, err)) ||
         (code = secret_set(&seed, pending.bytes + UNLOCK_KEY_LEN, ED25519_SEED_LEN, err)))
         return code;

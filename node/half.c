@@ -117,10 +117,9 @@ check_mask(const struct node *node, enum esp_file file, const struct tpm_sealed 
         return st_fail(
             err, ST_FAILED_PRECONDITION,
             "%s was sealed to other PCRs than this machine seals to: by somebody else, "
-            "by "
-            "an earlier release, or Secure Boot was switched since: switch it back; "
-            "where "
-            "it is a recovery, run `smalltown-node recover` again; else remove the file",
+            "by an earlier release, or Secure Boot was switched since: switch it back; "
+            "where it is a recovery, run `smalltown-node recover` again; else remove the "
+            "file",
             esp_path(node->esp, file));
     return ST_OK;
 }
@@ -140,15 +139,6 @@ unseal(const struct node *node, struct tpm *tpm, enum esp_file file,
         return code;
     *out = secret;
     return ST_OK;
-}
-
-enum st_code
-half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t len,
-            struct secret *out, struct st_err *err)
-{
-    struct tpm_sealed sealed;
-    enum st_code code = read_sealed(node, file, &sealed, err);
-    return code ? code : unseal(node, tpm, file, &sealed, len, out, err);
 }
 
 /* What the TPM read when it sealed says something where it read all of this: other PCRs
@@ -177,9 +167,8 @@ find_maker(const struct node *node, struct tpm *tpm, enum esp_file file,
 }
 
 enum st_code
-half_unseal_judged(const struct node *node, struct tpm *tpm, enum esp_file file,
-                   size_t len, struct secret *out, enum half_maker *out_maker,
-                   struct st_err *err)
+half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file, size_t len,
+            struct secret *out, enum half_maker *out_maker, struct st_err *err)
 {
     struct tpm_sealed sealed;
     SECRET secret = {0};

@@ -12,18 +12,12 @@
 
 /* Sealed to the PCRs of measure_mask(), which include the measured config; ESP_CONTROL
  * and ESP_CONTROL_PENDING to those of measure_control_mask().  Written where
- * half_unseal_judged() will know it for ours, else ST_PERMISSION_DENIED.
+ * half_unseal() will know it for ours, else ST_PERMISSION_DENIED.
  */
 enum st_code half_seal(const struct node *node, struct tpm *tpm, enum esp_file file,
                        const struct secret *secret, struct st_err *err);
 /* Whether it would, of ESP_SEALED.  Writes nothing. */
 enum st_code half_try(const struct node *node, struct tpm *tpm, struct st_err *err);
-/* `len` bytes, by the PCRs of when they were sealed.  ST_PERMISSION_DENIED where PCRs
- * differ; ST_FAILED_PRECONDITION where this is another TPM, or, but for ESP_CONTROL, it
- * is sealed to other PCRs than half_seal() would; ST_DATA_LOSS for a damaged file;
- * ST_NOT_FOUND. */
-enum st_code half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file,
-                         size_t len, struct secret *out, struct st_err *err);
 /* Who sealed it. */
 enum half_maker {
     HALF_MADE_ELSEWHERE, /* somebody who booted something else on this machine, or an
@@ -32,10 +26,13 @@ enum half_maker {
     HALF_MADE_HERE,      /* what this machine boots: the TPM says so */
     HALF_FOLLOWED        /* half_follow(), or somebody else: it is under an authority */
 };
-/* The same, and who sealed what came out. */
-enum st_code half_unseal_judged(const struct node *node, struct tpm *tpm,
-                                enum esp_file file, size_t len, struct secret *out,
-                                enum half_maker *out_maker, struct st_err *err);
+/* `len` bytes, by the PCRs of when they were sealed, and by whom.  ST_PERMISSION_DENIED
+ * where PCRs differ; ST_FAILED_PRECONDITION where this is another TPM, or, but for
+ * ESP_CONTROL, it is sealed to other PCRs than half_seal() would; ST_DATA_LOSS for a
+ * damaged file; ST_NOT_FOUND. */
+enum st_code half_unseal(const struct node *node, struct tpm *tpm, enum esp_file file,
+                         size_t len, struct secret *out, enum half_maker *out_maker,
+                         struct st_err *err);
 
 /* ESP_SEALED or ESP_CONTROL, 32 bytes, in any way that there is: by what the masters said
  * just now, by the PCRs of when it was sealed, by what is kept.  Errors as half_unseal().

@@ -1,6 +1,7 @@
 #include "node/keeper.h"
 
 #include "node/child.h"
+#include "node/stop.h"
 #include "node/supervise.h"
 #include "proto/secret.h"
 
@@ -100,9 +101,7 @@ static pid_t
 fork_deaf(void)
 {
     sigset_t ends, before;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
+    stop_signals(&ends);
     sigprocmask(SIG_BLOCK, &ends, &before);
     pid_t pid = fork();
     if (pid != 0)

@@ -23,8 +23,8 @@ static int asked_fd = -1;
 static int other_fd = -1;
 static atomic_bool leaving, held;
 
-static void
-signals_of_ours(sigset_t *out)
+void
+stop_signals(sigset_t *out)
 {
     sigemptyset(out);
     sigaddset(out, SIGTERM);
@@ -43,7 +43,7 @@ watch(void *argument)
     (void)argument;
     sigset_t signals;
     int signal;
-    signals_of_ours(&signals);
+    stop_signals(&signals);
     while (sigwait(&signals, &signal))
         ;
     eventfd_write(asked_fd, 1);
@@ -61,7 +61,7 @@ stop_init(struct st_err *err)
     sigset_t signals;
     pthread_t thread;
     pthread_attr_t attributes;
-    signals_of_ours(&signals);
+    stop_signals(&signals);
     asked_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (asked_fd < 0)
         return st_fail(err, ST_INTERNAL, "eventfd: %s", strerror(errno));

@@ -10,6 +10,7 @@
 
 #include "proto/err.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,6 +19,8 @@ enum {
     STOP_WITHIN_MS = 8000
 };
 
+/* SIGTERM and SIGINT. */
+void stop_signals(sigset_t *out);
 /* Once, before any other thread: blocks both signals and waits for them in a thread. */
 enum st_code stop_init(struct st_err *err);
 /* From now on also when this hangs up.  Before any other thread. */

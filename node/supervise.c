@@ -171,14 +171,12 @@ patience(const struct supervision *supervision)
     return supervision->next_ms > now ? (int)(supervision->next_ms - now) : 0;
 }
 
+/* It was forked with them blocked. */
 static int
 signals_take(void)
 {
     sigset_t ends;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
-    sigprocmask(SIG_BLOCK, &ends, NULL);
+    stop_signals(&ends);
     signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 }

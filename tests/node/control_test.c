@@ -261,13 +261,20 @@ assert_serves_and_stays_shut(const char *why)
     assert_int_equal(joins_count_said("run --data"), before);
 }
 
+/* It is no node yet, and is told to make a cluster. */
 static void
-be_first_master_and_enrol(void)
+bootstraps(void)
 {
     char path[MACHINE_PATH];
     machine_path(&machine, "enrolment.pb", path);
     unlink(path);
     machine.bootstrap = true;
+}
+
+static void
+be_first_master_and_enrol(void)
+{
+    bootstraps();
     machine_start(&machine, 0);
     joins_wait_for_runs(1);
     assert_int_equal(machine_stop(&machine), 0);
@@ -312,16 +319,9 @@ N48_the_records_of_another_cluster_get_no_key_of_this_node(void **state)
 static void
 a_first_master_that_is_stopped_on_the_way_did_not_fail(void **state)
 {
-    char path[MACHINE_PATH];
     (void)state;
-    machine_path(&machine, "enrolment.pb", path);
-    unlink(path);
-    machine.bootstrap = true;
-    assert_int_equal(setenv(ENDS_MKE2FS, "1", 1), 0);
-    machine_start(&machine, 0);
-    const int status = machine_wait(&machine);
-    assert_int_equal(unsetenv(ENDS_MKE2FS), 0);
-    assert_int_equal(status, 0);
+    bootstraps();
+    assert_int_equal(machine_run_with(&machine, ENDS_MKE2FS), 0);
     assert_true(machine_said(&machine, "mke2fs was ended"));
     machine_start(&machine, 0);
     joins_wait_for_runs(1);
@@ -335,11 +335,8 @@ a_first_master_that_is_killed_goes_on_with_the_same_volume(void **state)
     static const enum node_step steps[] = {CONTROL_KEY_SEALED, CONTROL_FORMATTED,
                                            CONTROL_FILLED, CONTROL_ENROLLED,
                                            CONTROL_COMMITTED};
-    char path[MACHINE_PATH];
     (void)state;
-    machine_path(&machine, "enrolment.pb", path);
-    unlink(path);
-    machine.bootstrap = true;
+    bootstraps();
     for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
         machine_start(&machine, steps[i]);
         assert_int_equal(machine_wait(&machine), 128 + 9);
@@ -374,9 +371,7 @@ N48_a_key_beside_a_control_volume_that_is_not_formatted_is_not_used(void **state
     size_t his_len, len;
     struct disk_found found;
     struct st_err err = {0};
-    machine_path(&machine, "enrolment.pb", path);
-    unlink(path);
-    machine.bootstrap = true;
+    bootstraps();
     machine_start(&machine, CONTROL_FORMATTED);
     assert_int_equal(machine_wait(&machine), 128 + 9);
     assert_ok(disk_observe(machine.control, &found, &err));
@@ -525,7 +520,6 @@ static void
 prepare_volume(enum esp_file file, uint32_t mask, const struct tpm_authority *authority)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
-    AUTO(esp_closep) struct esp *esp = NULL;
     struct tpm_sealed sealed;
     char fs[PATH_MAX];
     SECRET key = {0};
@@ -537,8 +531,7 @@ prepare_volume(enum esp_file file, uint32_t mask, const struct tpm_authority *au
     assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
     assert_ok(authority ? tpm_seal_under(tpm, &key, mask, authority, &sealed, &err)
                         : tpm_seal(tpm, &key, mask, &sealed, &err));
-    assert_ok(esp_open(machine.esp, &esp, &err));
-    assert_ok(esp_write(esp, file, sealed.bytes, sealed.len, &err));
+    machine_write_sealed(&machine, file, &sealed);
 }
 
 static void
@@ -582,17 +575,12 @@ N48_a_control_volume_that_was_sealed_to_what_never_changes_is_not_opened(void **
 static void
 N48_what_no_authority_is_over_is_not_opened_beside_an_approval(void **state)
 {
-    AUTO(tpm_closep) struct tpm *tpm = NULL;
-    enum measure_state measured;
-    struct st_err err = {0};
     (void)state;
     flow_enrol_and_adopt();
     machine_run_until_served(&machine);
     assert_true(machine_has(&machine, "approvals"));
     reboot_();
-    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
-    assert_ok(measure_config(tpm, &master.cert, &measured, &err));
-    tpm_close(TAKE(tpm));
+    machine_measure(&machine);
     prepare_volume(ESP_CONTROL, measure_control_mask(false) | 1 << 12, NULL);
     machine_forget_maker(&machine, ESP_CONTROL);
     reboot_();
@@ -622,9 +610,7 @@ N48_no_cluster_is_made_on_a_prepared_volume(void **state)
     char path[MACHINE_PATH];
     struct st_err err = {0};
     (void)state;
-    machine_path(&machine, "enrolment.pb", path);
-    unlink(path);
-    machine.bootstrap = true;
+    bootstraps();
     assert_ok(tpm_authority_make(&key, authority.point, &err));
     prepare_volume(ESP_CONTROL, measure_control_mask(false), &authority);
     assert_refuses("start without --bootstrap");
@@ -645,11 +631,8 @@ N48_no_cluster_is_made_on_a_prepared_volume(void **state)
 static void
 N48_a_half_made_control_volume_of_something_else_is_not_gone_on_with(void **state)
 {
-    char path[MACHINE_PATH];
     (void)state;
-    machine_path(&machine, "enrolment.pb", path);
-    unlink(path);
-    machine.bootstrap = true;
+    bootstraps();
     machine_start(&machine, CONTROL_FORMATTED);
     assert_int_equal(machine_wait(&machine), 128 + 9);
     machine_forget_maker(&machine, ESP_CONTROL_PENDING);

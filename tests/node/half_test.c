@@ -13,26 +13,13 @@ enum {
     KERNEL_PCR = 11
 };
 
-static void
-read_sealed(struct tpm_sealed *out)
-{
-    AUTO(st_freep) uint8_t *file = NULL;
-    char path[MACHINE_PATH];
-    size_t len, label = strlen("smalltown sealed v1\n");
-    struct st_err err = {0};
-    machine_path(&machine, "sealed", path);
-    assert_ok(file_read(path, 4096, &file, &len, &err));
-    out->len = len - label - SHA256_LEN;
-    memcpy(out->bytes, file + label, out->len);
-}
-
 static bool
 is_under(const uint8_t point[TPM_AUTHORITY_LEN])
 {
     struct tpm_sealed sealed;
     struct tpm_authority under;
     struct st_err err = {0};
-    read_sealed(&sealed);
+    machine_read_sealed(&machine, ESP_SEALED, &sealed);
     enum st_code code = tpm_sealed_authority(&sealed, &under, &err);
     assert_true(code == ST_OK || code == ST_NOT_FOUND);
     return !code && !memcmp(under.point, point, TPM_AUTHORITY_LEN);
@@ -55,12 +42,12 @@ static void
 assert_stays_shut(unsigned pcr, uint8_t image)
 {
     struct tpm_sealed before, after;
-    read_sealed(&before);
+    machine_read_sealed(&machine, ESP_SEALED, &before);
     machine_boot(&machine, pcr, image);
     MASTER_SCRIPT(&master, ACT_HONEST);
     assert_refuses("nor approved since");
     assert_enrolled();
-    read_sealed(&after);
+    machine_read_sealed(&machine, ESP_SEALED, &after);
     assert_memory_equal(&before, &after, sizeof(before.len) + before.len);
 }
 
@@ -141,16 +128,6 @@ N48_what_was_approved_without_a_driver_does_not_open_behind_one(void **state)
     assert_opens(KERNEL_PCR, 2);
 }
 
-static void
-measure_as_its_daemon_does(void)
-{
-    AUTO(tpm_closep) struct tpm *tpm = NULL;
-    enum measure_state measured;
-    struct st_err err = {0};
-    assert_ok(tpm_open(swtpm_tcti(machine.chip), &tpm, &err));
-    assert_ok(measure_config(tpm, &master.cert, &measured, &err));
-}
-
 /* As it was sealed before drivers counted. */
 static void
 a_file_that_was_sealed_to_its_image_alone_opens_and_is_sealed_anew(void **state)
@@ -159,7 +136,7 @@ a_file_that_was_sealed_to_its_image_alone_opens_and_is_sealed_anew(void **state)
     flow_enrol_and_adopt();
     assert_opens(0, 0);
     machine_reboot(&machine);
-    measure_as_its_daemon_does();
+    machine_measure(&machine);
     machine_seal_to(&machine, ESP_SEALED, 1 << 4 | 1 << 11 | 1 << 12);
     master.approve = APPROVE_NOTHING;
     assert_opens(0, 0);
@@ -318,6 +295,7 @@ what_is_damaged_is_called_so_without_a_sentence_too(void **state)
     AUTO(tpm_closep) struct tpm *tpm = NULL;
     AUTO(esp_closep) struct esp *esp = NULL;
     SECRET out = {0};
+    enum half_maker maker;
     struct st_err err = {0};
     struct node node = {.efivars = "/nowhere"};
     (void)state;
@@ -325,10 +303,11 @@ what_is_damaged_is_called_so_without_a_sentence_too(void **state)
     assert_ok(esp_open(machine.esp, &esp, &err));
     node.esp = esp;
     assert_ok(esp_write(esp, ESP_SEALED, "junk", 4, &err));
-    assert_code(half_unseal(&node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &out, &err),
+    assert_code(half_unseal(&node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &out, &maker, &err),
                 ST_DATA_LOSS);
-    assert_int_equal(half_unseal(&node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &out, NULL),
-                     ST_DATA_LOSS);
+    assert_int_equal(
+        half_unseal(&node, tpm, ESP_SEALED, UNLOCK_KEY_LEN, &out, &maker, NULL),
+        ST_DATA_LOSS);
 }
 
 int

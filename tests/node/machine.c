@@ -1,6 +1,7 @@
 #include "tests/node/machine.h"
 #include "tests/patience.h"
 
+#include "node/measure.h"
 #include "node/recover.h"
 #include "node/run.h"
 #include "node/stop.h"
@@ -76,22 +77,40 @@ machine_volume_blank(const struct machine *machine)
 }
 
 void
-machine_forget_maker(const struct machine *machine, enum esp_file file)
+machine_read_sealed(const struct machine *machine, enum esp_file file,
+                    struct tpm_sealed *out)
 {
     AUTO(esp_closep) struct esp *esp = NULL;
     uint8_t content[ESP_CONTENT_MAX];
+    struct st_err err = {0};
+    assert_ok(esp_open(machine->esp, &esp, &err));
+    assert_ok(esp_read(esp, file, content, &out->len, &err));
+    assert_true(out->len <= sizeof(out->bytes));
+    memcpy(out->bytes, content, out->len);
+}
+
+void
+machine_write_sealed(const struct machine *machine, enum esp_file file,
+                     const struct tpm_sealed *sealed)
+{
+    AUTO(esp_closep) struct esp *esp = NULL;
+    struct st_err err = {0};
+    assert_ok(esp_open(machine->esp, &esp, &err));
+    assert_ok(esp_write(esp, file, sealed->bytes, sealed->len, &err));
+}
+
+void
+machine_forget_maker(const struct machine *machine, enum esp_file file)
+{
     struct tpm_sealed sealed;
     struct tpm_sealed_parts parts;
     struct st_err err = {0};
-    assert_ok(esp_open(machine->esp, &esp, &err));
-    assert_ok(esp_read(esp, file, content, &sealed.len, &err));
-    assert_true(sealed.len <= sizeof(sealed.bytes));
-    memcpy(sealed.bytes, content, sealed.len);
+    machine_read_sealed(machine, file, &sealed);
     assert_ok(tpm_sealed_unpack(&sealed, &parts, &err));
     assert_true(parts.has_creation);
     parts.has_creation = false;
     assert_ok(tpm_sealed_pack(&parts, &sealed, &err));
-    assert_ok(esp_write(esp, file, sealed.bytes, sealed.len, &err));
+    machine_write_sealed(machine, file, &sealed);
 }
 
 void
@@ -284,16 +303,14 @@ machine_extend(struct machine *machine, unsigned pcr, uint8_t image)
     assert_ok(tpm_pcr_extend(tpm, pcr, digest, &err));
 }
 
-static void
-read_sealed(struct machine *machine, enum esp_file file, struct tpm_sealed *out)
+void
+machine_measure(struct machine *machine)
 {
-    AUTO(esp_closep) struct esp *esp = NULL;
-    uint8_t content[ESP_CONTENT_MAX];
+    AUTO(tpm_closep) struct tpm *tpm = NULL;
+    enum measure_state measured;
     struct st_err err = {0};
-    assert_ok(esp_open(machine->esp, &esp, &err));
-    assert_ok(esp_read(esp, file, content, &out->len, &err));
-    assert_true(out->len <= sizeof(out->bytes));
-    memcpy(out->bytes, content, out->len);
+    assert_ok(tpm_open(swtpm_tcti(machine->chip), &tpm, &err));
+    assert_ok(measure_config(tpm, &machine->master->cert, &measured, &err));
 }
 
 uint32_t
@@ -302,7 +319,7 @@ machine_mask_of(struct machine *machine, enum esp_file file)
     struct tpm_sealed sealed;
     struct st_err err = {0};
     uint32_t mask;
-    read_sealed(machine, file, &sealed);
+    machine_read_sealed(machine, file, &sealed);
     assert_ok(tpm_sealed_mask(&sealed, &mask, &err));
     return mask;
 }
@@ -311,18 +328,26 @@ void
 machine_seal_to(struct machine *machine, enum esp_file file, uint32_t mask)
 {
     AUTO(tpm_closep) struct tpm *tpm = NULL;
-    AUTO(esp_closep) struct esp *esp = NULL;
     struct tpm_sealed sealed;
     struct tpm_authority under;
     SECRET secret = {0};
     struct st_err err = {0};
-    read_sealed(machine, file, &sealed);
+    machine_read_sealed(machine, file, &sealed);
     assert_ok(tpm_sealed_authority(&sealed, &under, &err));
     assert_ok(tpm_open(swtpm_tcti(machine->chip), &tpm, &err));
     assert_ok(tpm_unseal(tpm, &sealed, &secret, &err));
     assert_ok(tpm_seal_under(tpm, &secret, mask, &under, &sealed, &err));
-    assert_ok(esp_open(machine->esp, &esp, &err));
-    assert_ok(esp_write(esp, file, sealed.bytes, sealed.len, &err));
+    machine_write_sealed(machine, file, &sealed);
+}
+
+int
+machine_run_with(struct machine *machine, const char *variable)
+{
+    assert_int_equal(setenv(variable, "1", 1), 0);
+    machine_start(machine, 0);
+    const int status = machine_wait(machine);
+    assert_int_equal(unsetenv(variable), 0);
+    return status;
 }
 
 void

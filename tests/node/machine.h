@@ -80,10 +80,19 @@ void machine_reboot(struct machine *machine);
 void machine_boot(struct machine *machine, unsigned pcr, uint8_t image);
 /* Without a new boot. */
 void machine_extend(struct machine *machine, unsigned pcr, uint8_t image);
+/* The config into PCR 12, as its daemon does. */
+void machine_measure(struct machine *machine);
+/* What is in a sealed file of its ESP. */
+void machine_read_sealed(const struct machine *machine, enum esp_file file,
+                         struct tpm_sealed *out);
+void machine_write_sealed(const struct machine *machine, enum esp_file file,
+                          const struct tpm_sealed *sealed);
 /* The PCRs that ESP_SEALED or ESP_CONTROL is sealed to; and to these instead, under the
  * same authority, from now on. */
 uint32_t machine_mask_of(struct machine *machine, enum esp_file file);
 void machine_seal_to(struct machine *machine, enum esp_file file, uint32_t mask);
+/* The daemon with this in its environment; the status that it ends with. */
+int machine_run_with(struct machine *machine, const char *variable);
 /* Until the daemon serves, which is after enrolment or unlock; then stops it. */
 void machine_run_until_served(struct machine *machine);
 
